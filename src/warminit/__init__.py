@@ -1,0 +1,63 @@
+"""Start a vision network from its own data.
+
+The library is two pipelines. The core, in the order of the data's way:
+
+    images.py       images as given -> checked float images, raw pixels
+    rules.py        images, layer shape -> Hyperparameters
+    patches.py      images -> patches, one mean removed per patch
+    clustering.py   patches -> centroids
+    filters.py      centroids -> filters
+    layers.py       model -> the layer to condition; filters -> its weight, in place
+    prewarm.py      model, images -> model conditioned in place, InitReport
+    paper.py        Listing 1 as published, bit for bit
+
+Beside it stand the `initializers` (any arm by name) and the `lab` (a study -> runs -> statistics).
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from warminit.errors import WarminitError, WarminitWarning
+    from warminit.init_report import InitReport
+    from warminit.initializers import init_
+    from warminit.paper import conditioned_init
+    from warminit.prewarm import prewarm_, prewarm_filters
+    from warminit.rules import Hyperparameters, derive_rules
+
+__version__ = "0.1.0"
+
+# Names load on first use, so that `import warminit` costs nothing beyond this file.
+_HOME = {
+    "Hyperparameters": "warminit.rules",
+    "InitReport": "warminit.init_report",
+    "WarminitError": "warminit.errors",
+    "WarminitWarning": "warminit.errors",
+    "conditioned_init": "warminit.paper",
+    "derive_rules": "warminit.rules",
+    "init_": "warminit.initializers",
+    "prewarm_": "warminit.prewarm",
+    "prewarm_filters": "warminit.prewarm",
+}
+
+__all__ = [
+    "Hyperparameters",
+    "InitReport",
+    "WarminitError",
+    "WarminitWarning",
+    "conditioned_init",
+    "derive_rules",
+    "init_",
+    "prewarm_",
+    "prewarm_filters",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(_HOME[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

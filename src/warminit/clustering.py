@@ -1,0 +1,124 @@
+"""patches (P, D) -> centroids (n_clusters, D). K-means: fast in torch, or the paper's own."""
+
+import math
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from warminit.errors import WarminitError
+
+
+def kmeans(
+    patches: Tensor,
+    n_clusters: int,
+    generator: torch.Generator,
+    *,
+    n_init: int = 3,
+    max_iter: int = 100,
+    tol: float = 1e-4,
+) -> Tensor:
+    """Cluster by Lloyd's algorithm from greedy k-means++ starts; the best of `n_init` is returned.
+
+    Args:
+        patches: (P, D), floating point, on any device; nothing is copied to the host but scalars.
+        n_clusters: Number of centroids, at most the number of distinct patches.
+        generator: On the CPU; the only source of randomness.
+        n_init: Independent starts.
+        max_iter: Iterations a start at most.
+        tol: A start has converged when the centroids move less than `tol` times the mean variance
+            of the patches, summed and squared, as in scikit-learn.
+
+    Returns:
+        (n_clusters, D), float32 or wider: each centroid is the mean of the patches nearest to it,
+        and no cluster is empty.
+
+    Raises:
+        WarminitError: If there are fewer distinct patches than clusters.
+    """
+    patches = patches if patches.dtype == torch.float64 else patches.float()
+    squared = patches.square().sum(1)
+    threshold = tol * float(patches.var(dim=0, correction=0).mean())
+    best, best_inertia = None, math.inf
+    for _ in range(n_init):
+        centroids = _plus_plus(patches, squared, n_clusters, generator)
+        for _ in range(max_iter):
+            labels, distances = _assign(patches, squared, centroids)
+            updated = _means(patches, labels, distances, n_clusters)
+            shift = float((updated - centroids).square().sum())
+            centroids = updated
+            if shift <= threshold:
+                break
+        inertia = float(_assign(patches, squared, centroids)[1].sum())
+        if inertia < best_inertia:
+            best, best_inertia = centroids, inertia
+    assert best is not None  # noqa: S101 - n_init is at least 1
+    return best
+
+
+def minibatch_kmeans(patches: NDArray[Any], n_clusters: int, seed: int) -> NDArray[Any]:
+    """Cluster as Listing 1 does: scikit-learn's `MiniBatchKMeans`, three starts, the run's seed.
+
+    Returns:
+        (n_clusters, D) in the dtype that scikit-learn works in.
+    """
+    from sklearn.cluster import MiniBatchKMeans
+
+    model = MiniBatchKMeans(n_clusters=n_clusters, random_state=seed, n_init=3)
+    centroids: NDArray[Any] = model.fit(patches).cluster_centers_.copy()
+    return centroids
+
+
+def _plus_plus(
+    patches: Tensor, squared: Tensor, n_clusters: int, generator: torch.Generator
+) -> Tensor:
+    """Greedy k-means++ (Arthur & Vassilvitskii, 2007): of a few candidates, the best each time."""
+    n_candidates = 2 + int(math.log(n_clusters))
+    draws = torch.rand(n_clusters, n_candidates, generator=generator, dtype=torch.float64)
+    draws = draws.to(patches.device)
+    first = (draws[0, 0] * len(patches)).long()
+    chosen = [patches[first]]
+    closest = (patches - chosen[0]).square().sum(1)
+    for step in range(1, n_clusters):
+        mass = closest.double().cumsum(0)
+        if not bool(mass[-1] > 0):
+            raise WarminitError(
+                f"the images give only {step} distinct patches, fewer than n_clusters="
+                f"{n_clusters}. Pass more varied images, or a smaller n_clusters."
+            )
+        picks = torch.searchsorted(mass, draws[step] * mass[-1], right=True)
+        candidates = patches[picks.clamp_(max=len(patches) - 1)]
+        distances = _distances(patches, squared, candidates)
+        distances = torch.minimum(distances, closest[:, None])
+        winner = distances.sum(0).argmin()
+        chosen.append(candidates[winner])
+        # The chosen point itself must leave the race: rounding may leave it a trace of mass.
+        closest = torch.where((patches == chosen[-1]).all(1), 0, distances[:, winner])
+    return torch.stack(chosen)
+
+
+def _distances(patches: Tensor, squared: Tensor, centroids: Tensor) -> Tensor:
+    """Squared Euclidean distances (P, n), never below 0."""
+    return (
+        torch.addmm(squared[:, None], patches, centroids.T, alpha=-2)
+        .add_(centroids.square().sum(1))
+        .clamp_(min=0)
+    )
+
+
+def _assign(patches: Tensor, squared: Tensor, centroids: Tensor) -> tuple[Tensor, Tensor]:
+    distances, labels = _distances(patches, squared, centroids).min(1)
+    return labels, distances
+
+
+def _means(patches: Tensor, labels: Tensor, distances: Tensor, n_clusters: int) -> Tensor:
+    """Mean of each cluster; an empty one takes the patch that its own centroid serves worst."""
+    members = torch.nn.functional.one_hot(labels, n_clusters).to(patches.dtype)
+    counts = members.sum(0)
+    means = (members.T @ patches) / counts.clamp(min=1)[:, None]
+    empty = counts == 0
+    if bool(empty.any()):
+        worst = distances.topk(int(empty.sum())).indices
+        means[empty] = patches[worst]
+    return means

@@ -1,0 +1,182 @@
+"""images as given -> checked images (N, C, *size), and the raw pixels behind them."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from warminit.errors import WarminitError
+
+# Un-standardizing in float32 can leave [0, 1] by rounding; one 8-bit step is 0.0039.
+_PIXEL_TOLERANCE = 1e-3
+
+
+def check_images(
+    images: Tensor,
+    *,
+    spatial_dims: int = 2,
+    channels: int | None = None,
+    name: str = "images",
+) -> Tensor:
+    """Check a batch and return it detached, without a copy.
+
+    Args:
+        images: (N, C, *size), floating point, or uint8 pixels.
+        spatial_dims: Number of spatial dimensions, 2 for (N, C, H, W).
+        channels: The C that is needed, where one is.
+        name: What the argument is called in error texts.
+
+    Returns:
+        The same values: not empty, finite and not all equal.
+
+    Raises:
+        WarminitError: If the batch is not such a tensor.
+    """
+    axes = ("N", "C", *("D", "H", "W")[3 - spatial_dims :])
+    layout = f"({', '.join(axes)})"
+    if not isinstance(images, Tensor):
+        raise WarminitError(
+            f"{name} is a {type(images).__name__}; a torch.Tensor {layout} is needed. Convert it "
+            "first, for example with torch.as_tensor."
+        )
+    if images.ndim != len(axes):
+        raise WarminitError(
+            f"{name} has {images.ndim} dimensions, shape {tuple(images.shape)}; {len(axes)} are "
+            f"needed: {layout}. Add or remove dimensions with reshape or unsqueeze."
+        )
+    if 0 in images.shape:
+        raise WarminitError(
+            f"{name} is empty: shape {tuple(images.shape)}; every dimension of {layout} must be at "
+            "least 1. Pass one training batch."
+        )
+    if images.dtype != torch.uint8 and not images.is_floating_point():
+        raise WarminitError(
+            f"{name} has dtype {images.dtype}; floating point or torch.uint8 is needed. Convert "
+            "pixels from 0 to 255 with .to(torch.uint8), others with .float()."
+        )
+    if channels is not None and images.shape[1] != channels:
+        raise WarminitError(
+            f"{name} has {images.shape[1]} channels, shape {tuple(images.shape)}, and the layer "
+            f"takes {channels}. Pass the batch that the model is fed, or another layer=."
+        )
+    images = images.detach()
+    if images.is_floating_point() and not bool(torch.isfinite(images).all()):
+        bad = int((~torch.isfinite(images)).sum())
+        raise WarminitError(
+            f"{name} has {bad} NaN or infinite values out of {images.numel()}; every value must be "
+            "finite. Check the normalization (a standard deviation of 0?) and the source."
+        )
+    low, high = images.aminmax()
+    if bool(low == high):
+        raise WarminitError(
+            f"{name} is constant: every value is {float(low):g}; patches of at least two different "
+            "values are needed. Pass a batch of real training images."
+        )
+    return images
+
+
+def channel_values(values: Sequence[float] | float | Tensor, channels: int, name: str) -> Tensor:
+    """Check `mean` or `std` and return it as (C,) float32; one number serves every channel."""
+    result = torch.as_tensor(values, dtype=torch.float32).flatten()
+    if result.numel() == 1:
+        result = result.expand(channels)
+    if result.numel() != channels:
+        raise WarminitError(
+            f"{name} has {result.numel()} values and the images have {channels} channels. Give one "
+            "value a channel, or a single number."
+        )
+    if not bool(torch.isfinite(result).all()) or (name == "std" and bool((result <= 0).any())):
+        need = "finite and above 0" if name == "std" else "finite"
+        raise WarminitError(
+            f"{name}={result.tolist()} is not usable: every value must be {need}. Pass the "
+            "statistics that the images were standardized with."
+        )
+    return result
+
+
+def standardization(
+    mean: Sequence[float] | float | Tensor | None,
+    std: Sequence[float] | float | Tensor | None,
+    channels: int,
+) -> tuple[Tensor, Tensor] | None:
+    """Check the pair (mean, std) and return it as two (C,) tensors, or None where neither is given.
+
+    Raises:
+        WarminitError: If one comes without the other or does not fit the channels.
+    """
+    if mean is None and std is None:
+        return None
+    if mean is None or std is None:
+        given, missing = ("std", "mean") if mean is None else ("mean", "std")
+        raise WarminitError(
+            f"{given} was given and {missing} is None; both are needed to undo a standardization. "
+            f"Pass {missing} too, or neither."
+        )
+    return channel_values(mean, channels, "mean"), channel_values(std, channels, "std")
+
+
+def as_model_input(images: Tensor, statistics: tuple[Tensor, Tensor] | None) -> Tensor:
+    """Return checked images as the model is fed: floats as they are, uint8 pixels scaled.
+
+    Returns:
+        Floating point (N, C, *size). uint8 pixels are divided by 255 and, where (mean, std) are
+        known, standardized with them: zero mean and unit deviation on their own data.
+    """
+    if images.dtype != torch.uint8:
+        return images
+    pixels = images.float() / 255
+    if statistics is None:
+        return pixels
+    mean, std = (_per_channel(value, images) for value in statistics)
+    return (pixels - mean) / std
+
+
+def raw_pixels(
+    images: Tensor,
+    statistics: tuple[Tensor, Tensor] | None = None,
+    raw_images: Tensor | None = None,
+) -> Tensor | None:
+    """Return the pixels in [0, 1] that the design rules are stated on (Section 3.2).
+
+    Args:
+        images: Checked images (N, C, *size): uint8, raw or standardized.
+        statistics: (mean, std) that the images were standardized with; None if they were not, or if
+            it is not known.
+        raw_images: The pixels themselves, uint8 or in [0, 1], which are then returned.
+
+    Returns:
+        Pixels: uint8, or floats in [0, 1]; None where only standardized images are known.
+
+    Raises:
+        WarminitError: If `raw_images` are not in [0, 1], or `statistics` do not lead there.
+    """
+    if raw_images is not None:
+        pixels = check_images(
+            raw_images, spatial_dims=images.ndim - 2, channels=images.shape[1], name="raw_images"
+        )
+        low, high = (float(value) for value in pixels.aminmax())
+        if pixels.dtype != torch.uint8 and (low < 0 or high > 1):
+            raise WarminitError(
+                f"raw_images span {low:.4g} to {high:.4g}; raw pixels are needed: uint8, or floats "
+                "from 0 to 1. Divide by 255, or pass them before they are standardized."
+            )
+        return pixels
+    if images.dtype == torch.uint8:
+        return images
+    if statistics is not None:
+        mean, std = (_per_channel(value, images) for value in statistics)
+        pixels = images * std + mean
+        low, high = (float(value) for value in pixels.aminmax())
+        if low < -_PIXEL_TOLERANCE or high > 1 + _PIXEL_TOLERANCE:
+            raise WarminitError(
+                f"images * std + mean spans {low:.4g} to {high:.4g}; raw pixels from 0 to 1 are "
+                "needed. Pass the mean and std that standardized these images (of pixels in "
+                "[0, 1], not 0 to 255), or raw_images."
+            )
+        return pixels.clamp(0, 1)
+    low, high = (float(value) for value in images.aminmax())
+    return images if low >= 0 and high <= 1 else None
+
+
+def _per_channel(values: Tensor, images: Tensor) -> Tensor:
+    return values.to(images.device).view(-1, *[1] * (images.ndim - 2))

@@ -1,0 +1,61 @@
+"""one initialization -> InitReport. What an arm did, as values and as a small table."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class InitReport:
+    """What an initializer did to a model. Every arm returns one.
+
+    Attributes:
+        arm: The initializer's name.
+        layer: Dotted name of the layer that was written; several are joined with ", ".
+        found: How the layer was chosen.
+        filters_set: Filters that were written; the rest of `out_channels` are as they were.
+        out_channels: Filters of the layer.
+        parameters: What the arm worked with, by name.
+        provenance: For some of the parameters, one sentence on where the value comes from.
+        seed: Of the arm's own generator.
+        seconds: Time taken.
+        notes: Anything that a reader of the result should know.
+    """
+
+    arm: str
+    layer: str
+    found: str
+    filters_set: int
+    out_channels: int
+    parameters: Mapping[str, Any]
+    seed: int
+    seconds: float
+    provenance: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """Return the report as a small table of plain text."""
+        rows = [
+            ("layer", self.layer, self.found),
+            ("filters set", f"{self.filters_set} of {self.out_channels}", ""),
+            *(
+                (name, _plain(value), self.provenance.get(name, ""))
+                for name, value in self.parameters.items()
+            ),
+            ("seed", str(self.seed), ""),
+            ("seconds", f"{self.seconds:.3f}", ""),
+        ]
+        widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+        lines = [
+            f"{name:<{widths[0]}}  {value:<{widths[1]}}  {why}".rstrip()
+            for name, value, why in rows
+        ]
+        return "\n".join([self.arm, *lines, *(f"note: {note}" for note in self.notes)])
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, tuple):
+        return " x ".join(str(part) for part in value)
+    return str(value)

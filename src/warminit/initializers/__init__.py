@@ -1,0 +1,88 @@
+"""arms: model, images -> model initialized in place, InitReport. Every initializer by name."""
+
+import difflib
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, nn
+
+from warminit.errors import WarminitError
+from warminit.init_report import InitReport
+from warminit.initializers.controls import norm_matched_random
+from warminit.initializers.published import he_normal, torch_default
+from warminit.prewarm import prewarm_
+
+Arm = Callable[..., InitReport]
+"""(model, images, *, seed, **parameters) -> InitReport."""
+
+ARMS: dict[str, Arm] = {
+    "torch-default": torch_default,
+    "he-normal": he_normal,
+    "prewarm": prewarm_,
+    "norm-matched-random": norm_matched_random,
+}
+
+
+def init_(
+    model: nn.Module, images: Tensor, arm: str = "prewarm", *, seed: int = 0, **parameters: Any
+) -> InitReport:
+    """Initialize a model by any arm, in place.
+
+    Args:
+        model: Any module that the arm can use.
+        images: (N, C, H, W), one training batch as the model is fed.
+        arm: A name of `ARMS`, or `module:function` of your own.
+        seed: Of the arm's own generator.
+        **parameters: Passed to the arm.
+
+    Returns:
+        The arm's report.
+
+    Raises:
+        WarminitError: If there is no such arm, or as the arm raises.
+
+    Example:
+        >>> import torch
+        >>> model = torch.nn.Conv2d(1, 8, 3)
+        >>> images = torch.rand(4, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+        >>> init_(model, images, "he-normal").filters_set
+        8
+    """
+    return get_arm(arm)(model, images, seed=seed, **parameters)
+
+
+def get_arm(name: str) -> Arm:
+    """Return an arm by its name, or import `module:function`.
+
+    Raises:
+        WarminitError: If there is none; the text names the nearest.
+    """
+    if name in ARMS:
+        return ARMS[name]
+    if ":" in name:
+        return _import_arm(name)
+    near = difflib.get_close_matches(name, ARMS, n=1)
+    hint = f"Did you mean {near[0]!r}? " if near else ""
+    raise WarminitError(
+        f"arm={name!r} is unknown. {hint}There are: {', '.join(ARMS)}; your own is named "
+        "module:function."
+    )
+
+
+def _import_arm(name: str) -> Arm:
+    module_name, _, function_name = name.partition(":")
+    try:
+        arm = getattr(importlib.import_module(module_name), function_name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise WarminitError(
+            f"arm={name!r} cannot be imported: {error}. Name a function that can be imported from "
+            "here, as module:function."
+        ) from error
+    if not callable(arm):
+        raise WarminitError(
+            f"arm={name!r} is a {type(arm).__name__}; a function (model, images, *, seed, "
+            "**parameters) -> InitReport is needed."
+        )
+    result: Arm = arm
+    return result

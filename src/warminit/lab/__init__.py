@@ -1,0 +1,1 @@
+"""a study -> runs -> statistics -> report. The laboratory compares initializers honestly."""

@@ -1,0 +1,45 @@
+"""one finished run -> RunResult. What is kept of a run, in plain values that go into any store."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """Everything that one run reports.
+
+    Accuracies are shares in [0, 1]; losses are mean cross-entropies in nats; times are seconds.
+    Everything but the two times is a pure function of the run's specification: a rerun on the same
+    machine and device gives the same bits.
+
+    Attributes:
+        metrics: Final values on the evaluation split: `accuracy`, `balanced_accuracy`, `loss`, and
+            `top5_accuracy` where there are more than 10 classes.
+        train_loss: Training loss of every step, in order.
+        eval_steps: Steps after which the evaluation split was measured; the last is the final step.
+        eval_metrics: For each metric, its value at every one of `eval_steps`.
+        weights_digest: SHA-256 over the final state of the model, names and bytes.
+        init_report: The arm's `InitReport` as a mapping.
+        init_seconds: Time of the initialization alone.
+        train_seconds: Time of training and evaluation.
+    """
+
+    metrics: Mapping[str, float]
+    train_loss: tuple[float, ...]
+    eval_steps: tuple[int, ...]
+    eval_metrics: Mapping[str, tuple[float, ...]]
+    weights_digest: str
+    init_report: Mapping[str, Any] = field(default_factory=dict)
+    init_seconds: float = 0.0
+    train_seconds: float = 0.0
+
+    @property
+    def finite(self) -> bool:
+        """Whether every final metric is a finite number."""
+        return all(math.isfinite(value) for value in self.metrics.values())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as plain values for JSON."""
+        return asdict(self)

@@ -1,0 +1,141 @@
+"""images (N, C, *size) -> patches (P, C * prod(K)), one mean removed per patch."""
+
+import math
+import random
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+ArrayT = TypeVar("ArrayT", Tensor, NDArray[Any])
+
+
+class HasState(Protocol):
+    """Python's Mersenne Twister: a `random.Random`, or the module `random` for the global one."""
+
+    def getstate(self) -> tuple[Any, ...]: ...  # noqa: D102
+    def setstate(self, state: tuple[Any, ...]) -> None: ...  # noqa: D102
+
+
+def sample_patches(
+    images: Tensor, n_patches: int, kernel_size: tuple[int, ...], generator: torch.Generator
+) -> Tensor:
+    """Take patches at uniformly random positions, the same number from every image (Section 4.2).
+
+    Args:
+        images: (N, C, *size), any number of spatial dimensions, any device.
+        n_patches: Patches an image.
+        kernel_size: K, one number a spatial dimension, none larger than the image's.
+        generator: On the CPU, so that every device sees the same positions.
+
+    Returns:
+        (N * n_patches, C * prod(K)) in the order C, *K: each row stands in its image, unchanged.
+    """
+    count, channels, *size = images.shape
+    strides = [math.prod(size[axis + 1 :]) for axis in range(len(size))]
+    start = torch.zeros(count, n_patches, dtype=torch.int64)
+    offsets = torch.zeros(1, dtype=torch.int64)
+    for extent, kernel, stride in zip(size, kernel_size, strides, strict=True):
+        start += stride * torch.randint(
+            extent - kernel + 1, (count, n_patches), generator=generator
+        )
+        offsets = (offsets[:, None] + stride * torch.arange(kernel)).flatten()
+    index = (start[:, :, None] + offsets).flatten(1).to(images.device)
+    values = images.flatten(2).gather(2, index[:, None, :].expand(-1, channels, -1))
+    values = values.view(count, channels, n_patches, -1)
+    return values.transpose(1, 2).reshape(count * n_patches, -1)
+
+
+def center_patches(patches: ArrayT) -> ArrayT:
+    """Remove each patch's own mean, over all channels at once (Equation 1).
+
+    The rows of the result sum to zero, up to rounding. NumPy arrays stay NumPy: their summation
+    order is part of Listing 1's bits.
+    """
+    if isinstance(patches, Tensor):
+        return patches - patches.mean(dim=1, keepdim=True)
+    return patches - patches.mean(axis=1, keepdims=True)
+
+
+def listing_patches(
+    images: NDArray[Any], n_patches: int, patch_size: tuple[int, ...], rng: HasState
+) -> NDArray[Any]:
+    """Take the patches that Listing 1's loop takes, without looping over patches.
+
+    Args:
+        images: (N, C, H, W).
+        n_patches: Patches an image.
+        patch_size: Height and width of a patch, not larger than H and W.
+        rng: Source of `randint`; advanced exactly as the loop advances it.
+
+    Returns:
+        (N * n_patches, C * prod(patch_size)), the loop's patches in the loop's order.
+    """
+    count, channels, height, width = images.shape
+    tall, wide = patch_size
+    rows, cols = draw_positions(rng, count * n_patches, height - tall + 1, width - wide + 1)
+    images = np.ascontiguousarray(images)
+    channel, row, col = np.ogrid[:channels, :tall, :wide]
+    offsets = ((channel * height + row) * width + col).ravel()
+    image = np.repeat(np.arange(count), n_patches)
+    start = image * (channels * height * width) + rows * width + cols
+    patches: NDArray[Any] = images.reshape(-1).take(start[:, None] + offsets)
+    return patches
+
+
+def draw_positions(
+    rng: HasState, count: int, n_rows: int, n_cols: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Draw what `count` alternating calls of `randint(0, n_rows - 1)`, `randint(0, n_cols - 1)` do.
+
+    CPython draws below n by taking the top `n.bit_length()` bits of one 32-bit Mersenne Twister
+    word, and draws again while they are not below n. Which of the two ranges a word is held against
+    depends on all words before it. Each word is therefore a map of the state "row or column next":
+    a word that both ranges take swaps it, a word that neither takes keeps it, and a word that only
+    one range takes leaves the other range next whatever the state was. So the state at a word is
+    the one that the last such word left, swapped once for each word since that both take.
+
+    Returns:
+        Rows in [0, n_rows) and columns in [0, n_cols). `rng` ends where the calls end.
+    """
+    version, words, gauss = rng.getstate()
+    start: Any = {
+        "bit_generator": "MT19937",
+        "state": {"key": np.array(words[:-1], dtype=np.uint32), "pos": words[-1]},
+    }
+    twister = np.random.MT19937()
+    n_words = 64 + 3 * count
+    while True:
+        twister.state = start
+        raw = twister.random_raw(n_words)
+        row, col = (raw >> np.uint64(32 - n.bit_length()) for n in (n_rows, n_cols))
+        takes_row, takes_col = row < n_rows, col < n_cols
+        decides = np.flatnonzero(takes_row != takes_col)
+        swaps = np.cumsum(takes_row & takes_col)
+        # At each word: the last word before it that decided the state, if any (-1: the beginning).
+        last = np.full(n_words, -1)
+        last[decides] = decides
+        last = np.concatenate(([-1], np.maximum.accumulate(last)[:-1]))
+        swaps_before = np.concatenate(([0], swaps[:-1]))
+        col_next = (last >= 0) & takes_row[last]
+        swapped = (swaps_before - np.where(last >= 0, swaps[last], 0)) % 2 == 1
+        col_next = col_next ^ swapped
+        taken = np.flatnonzero(np.where(col_next, takes_col, takes_row))
+        if taken.size >= 2 * count:
+            break
+        n_words *= 2
+    taken = taken[: 2 * count]
+    used = int(taken[-1]) + 1 if count else 0
+    twister.state = start
+    if used:
+        twister.random_raw(used, output=False)
+    end = twister.state["state"]
+    rng.setstate((version, (*end["key"].tolist(), int(end["pos"])), gauss))
+    return row[taken[0::2]].astype(np.int64), col[taken[1::2]].astype(np.int64)
+
+
+def listing_generator(seed: int) -> random.Random:
+    """Return a private Mersenne Twister in the state that `random.seed(seed)` gives the global."""
+    return random.Random(seed)
