@@ -1,7 +1,7 @@
 """Listing 1 as published, bit for bit: model, one batch -> model with `conv1` conditioned."""
 
 import random
-from typing import TypeVar, cast
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -72,7 +72,8 @@ def conditioned_init(
             )
         centroids = minibatch_kmeans(center_patches(patches), n_clusters, seed)
         with torch.no_grad():
-            weight = cast("Tensor", model.get_submodule("conv1").weight)
+            conv1: Any = model.conv1
+            weight = conv1.weight
             kernel_size = tuple(min(patch_size, kernel) for kernel in weight.shape[2:])
             filters = centroids_to_filters(
                 torch.from_numpy(centroids), (patch_size,) * 2, scale, kernel_size

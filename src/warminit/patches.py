@@ -56,7 +56,8 @@ def center_patches(patches: ArrayT) -> ArrayT:
     """
     if isinstance(patches, Tensor):
         return patches - patches.mean(dim=1, keepdim=True)
-    return patches - patches.mean(axis=1, keepdims=True)
+    centered: NDArray[Any] = patches - patches.mean(axis=1, keepdims=True)
+    return centered
 
 
 def listing_patches(

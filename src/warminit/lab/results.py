@@ -40,6 +40,40 @@ class RunResult:
         """Whether every final metric is a finite number."""
         return all(math.isfinite(value) for value in self.metrics.values())
 
+    def metric(self, name: str) -> float:
+        """Return a metric by name: one of `metrics`, or one that is derived from the curves.
+
+        `train_loss` is the mean of the last 50 training losses (Section 4.3's "loss at 500 steps"
+        in a study of 500 steps), `accuracy_area` the mean of the accuracy curve over the
+        evaluations.
+        """
+        if name == "train_loss":
+            last = self.train_loss[-50:]
+            return math.fsum(last) / len(last)
+        if name == "accuracy_area":
+            curve = self.eval_metrics["accuracy"]
+            return math.fsum(curve) / len(curve)
+        return self.metrics[name]
+
+    def steps_to(self, accuracy: float) -> int | None:
+        """Return the first evaluated step with at least this accuracy, or None."""
+        pairs = zip(self.eval_steps, self.eval_metrics["accuracy"], strict=True)
+        return next((step for step, value in pairs if value >= accuracy), None)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain values for JSON."""
         return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "RunResult":
+        """Read what `to_dict` wrote, also after a way through JSON."""
+        return cls(
+            **{
+                **values,
+                "train_loss": tuple(values["train_loss"]),
+                "eval_steps": tuple(values["eval_steps"]),
+                "eval_metrics": {
+                    name: tuple(curve) for name, curve in values["eval_metrics"].items()
+                },
+            }
+        )

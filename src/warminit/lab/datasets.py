@@ -1,0 +1,243 @@
+"""name or folder -> ImageDataset. Every data set becomes uint8 tensors, labels and their facts.
+
+The data's way: `sources.py` (name -> files with a fingerprint), `reading.py` and `hub.py` (files ->
+encoded rows), `decoding.py` with `pixels.py` (rows -> pixels, in parallel), `arrays.py` (pixels ->
+mean, std, fingerprint), `cache.py` (arrays <-> checksummed file). This module puts them in a row.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from warminit.errors import WarminitError
+from warminit.lab.arrays import ImageArrays, choose_stratified
+from warminit.lab.cache import Allocate, cache_folder, cached_arrays
+from warminit.lab.decoding import decode_rows
+from warminit.lab.reading import folder_rows, pixel_arrays
+from warminit.lab.sources import Source, find_source
+
+MAX_CLASSES_SHOWN = 20
+
+
+@dataclass(frozen=True, eq=False)
+class ImageDataset:
+    """Images of one data set, held as the laboratory trains on them.
+
+    Attributes:
+        name: the published name, the hub id, or the folder's or file's own name.
+        train_images: uint8 (N, C, H, W), contiguous; C is 1 (gray) or 3 (RGB).
+        train_labels: int64 (N,), 0 <= label < n_classes.
+        test_images: uint8 (M, C, H, W), contiguous.
+        test_labels: int64 (M,).
+        class_names: one name a class, in label order.
+        mean: one value a channel, of the training split, pixels in [0, 1].
+        std: the population standard deviation that belongs to `mean`.
+        fingerprint: SHA-256 (hexadecimal) over the four tensors' types, shapes and bytes.
+        partial: the counts differ from the published ones, so that no figure measured here
+            reproduces a published one.
+    """
+
+    name: str
+    train_images: Tensor
+    train_labels: Tensor
+    test_images: Tensor
+    test_labels: Tensor
+    class_names: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    fingerprint: str
+    partial: bool
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of an image: 1 or 3."""
+        return self.train_images.shape[1]
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of every image, in pixels."""
+        return self.train_images.shape[2], self.train_images.shape[3]
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes, those without an image included."""
+        return len(self.class_names)
+
+    @property
+    def class_counts(self) -> tuple[int, ...]:
+        """Training images of each class, in label order."""
+        counts = torch.bincount(self.train_labels, minlength=self.n_classes)
+        return tuple(int(count) for count in counts)
+
+    def with_validation(self, n: int, seed: int = 0) -> "ImageDataset":
+        """Carve `n` validation images out of the training split; they take the test split's place.
+
+        The choice depends on the labels, `n` and `seed` only. It is stratified: each class gives
+        its share of `n`, to less than one image. The published test images are not in the result,
+        so nothing that chooses by its test split can have seen them.
+
+        Args:
+            n: validation images; at least 1, and every class must keep a training image.
+            seed: of the choice, 0 or larger.
+
+        Returns:
+            A data set whose training and test splits are disjoint parts of this one's training
+            split, in its order, with mean and std of the remaining training images and
+            "+validation" after its name.
+
+        Raises:
+            WarminitError: where `n` or `seed` cannot be met.
+
+        Example:
+            >>> load_dataset("fashion-mini").with_validation(1000).test_images.shape
+            torch.Size([1000, 1, 28, 28])
+        """
+        labels = self.train_labels.numpy()
+        chosen = choose_stratified(labels, n, seed)
+        rest = np.setdiff1d(np.arange(len(labels)), chosen)
+        images = self.train_images.numpy()
+        arrays = ImageArrays(
+            images[rest], labels[rest], images[chosen], labels[chosen], self.class_names
+        )
+        return _dataset(f"{self.name}+validation", arrays.measured(), partial=self.partial)
+
+    def describe(self) -> str:
+        """Return the counts, sizes, mean, std and class balance as a small table.
+
+        Example:
+            >>> print(load_dataset("fashion-mini").describe().splitlines()[0])
+            fashion-mini: 6,000 train / 2,000 test images, 1 x 28 x 28, 10 classes
+        """
+        height, width = self.image_size
+        partial = " (partial: counts differ from the published ones)" if self.partial else ""
+        counts = f"{len(self.train_labels):,} train / {len(self.test_labels):,} test"
+        shape = f"{self.in_channels} x {height} x {width}"
+        lines = [
+            f"{self.name}{partial}: {counts} images, {shape}, {self.n_classes} classes",
+            "mean " + " ".join(f"{value:.4f}" for value in self.mean),
+            "std  " + " ".join(f"{value:.4f}" for value in self.std),
+        ]
+        train = self.class_counts
+        test = torch.bincount(self.test_labels, minlength=self.n_classes).tolist()
+        lines.append(f"class balance: {min(train):,} to {max(train):,} training images a class")
+        shown = range(min(self.n_classes, MAX_CLASSES_SHOWN))
+        length = max(len("class"), *(len(self.class_names[label]) for label in shown))
+        lines.append(f"{'class':<{length}}  {'train':>7}  {'test':>7}")
+        lines += [
+            f"{self.class_names[label]:<{length}}  {train[label]:>7,}  {test[label]:>7,}"
+            for label in shown
+        ]
+        if self.n_classes > MAX_CLASSES_SHOWN:
+            lines.append(f"... and {self.n_classes - MAX_CLASSES_SHOWN} more classes")
+        return "\n".join(lines)
+
+
+def load_dataset(
+    name: str,
+    *,
+    data_root: str | Path | None = None,
+    resize: int | tuple[int, int] | None = None,
+    cache_dir: str | Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> ImageDataset:
+    """Load a data set by name, hub id, folder or file.
+
+    Args:
+        name: `fashion-mini` (embedded), `digits` (scikit-learn's), `mnist`, `fashion-mnist`,
+            `cifar10`, `svhn` or `cifar100`; a hub id `owner/name` or `owner/name:configuration`;
+            a folder with train/ and test/ (one folder a class) or laid out like a hub
+            repository; a `.parquet` or `.npz` file.
+        data_root: folder laid out like the hub, read offline instead of the hub; default: the
+            environment variable WARMINIT_DATA; where neither is set, the hub.
+        resize: (height, width), or one number for both: every image is resized (bilinear).
+            Default None: images keep their size, which must be one and the same.
+        cache_dir: where decoded images are kept; default: the environment variable
+            WARMINIT_CACHE, else the user's cache folder.
+        progress: called with (images decoded, images in all) while decoding.
+
+    Returns:
+        The data set. The same files give the same tensors and the same fingerprint, decoded now
+        or read from the cache.
+
+    Raises:
+        WarminitError: for an unknown name, absent data, images of several sizes without `resize`,
+            16-bit images, columns that hold no image or class, undecodable images, bad labels,
+            and a cache folder that cannot be written.
+
+    Example:
+        >>> dataset = load_dataset("fashion-mini")
+        >>> dataset.train_images.shape, dataset.n_classes, round(dataset.mean[0], 2)
+        (torch.Size([6000, 1, 28, 28]), 10, 0.29)
+    """
+    size = _checked_size(resize)
+    source = find_source(name, data_root)
+    if source.kind in ("embedded", "npz"):
+        arrays = pixel_arrays(source, size).measured()
+    else:
+        arrays = _cached(source, size, cache_folder(cache_dir), progress)
+    counts = (len(arrays.train_labels), len(arrays.test_labels))
+    partial = source.published is not None and counts != source.published.counts
+    # digits has no test split of its own; the fixed one here is part of what the name stands for.
+    held_out = arrays.held_out and source.kind != "embedded"
+    return _dataset(source.name + "+held-out" * held_out, arrays, partial=partial)
+
+
+def _cached(
+    source: Source,
+    size: tuple[int, int] | None,
+    folder: Path,
+    progress: Callable[[int, int], None] | None,
+) -> ImageArrays:
+    def build(allocate: Allocate, scratch: Path) -> ImageArrays:
+        if source.kind == "folder":
+            rows = folder_rows(source)
+        else:
+            from warminit.lab.hub import hub_rows  # loads pyarrow and pandas: not for cached data
+
+            rows = hub_rows(source, scratch)
+        images = decode_rows(rows, size, allocate, progress)
+        labels = np.empty_like(rows.labels)
+        labels[rows.order] = rows.labels
+        n = rows.n_train
+        return ImageArrays(
+            images[:n], labels[:n], images[n:], labels[n:], rows.class_names, held_out=rows.held_out
+        ).measured()
+
+    place = f"{source.kind} {source.location} {source.configuration} {size}"
+    readable = re.sub(r"[^a-z0-9]+", "-", source.name.lower()).strip("-") or "data"
+    file = folder / f"{readable}-{hashlib.sha256(place.encode()).hexdigest()[:16]}.images"
+    return cached_arrays(file, f"{place} {source.fingerprint}", build)
+
+
+def _checked_size(resize: int | tuple[int, int] | None) -> tuple[int, int] | None:
+    if resize is None:
+        return None
+    size = (resize, resize) if isinstance(resize, int) else resize
+    whole = isinstance(size, tuple) and len(size) == 2 and all(type(side) is int for side in size)
+    if isinstance(resize, bool) or not whole or min(size) < 1:
+        raise WarminitError(
+            f"resize={resize!r} is no image size. Give (height, width), or one number for both, "
+            "in whole pixels of at least 1."
+        )
+    return size
+
+
+def _dataset(name: str, arrays: ImageArrays, *, partial: bool) -> ImageDataset:
+    return ImageDataset(
+        name,
+        torch.from_numpy(arrays.train_images),
+        torch.from_numpy(arrays.train_labels),
+        torch.from_numpy(arrays.test_images),
+        torch.from_numpy(arrays.test_labels),
+        class_names=arrays.class_names,
+        mean=arrays.mean,
+        std=arrays.std,
+        fingerprint=arrays.fingerprint,
+        partial=partial,
+    )

@@ -1,0 +1,160 @@
+"""hub repository, its folder, or parquet file -> encoded rows, read with Hugging Face datasets."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from warminit.errors import WarminitError
+from warminit.lab.decoding import CHUNK, Rows
+from warminit.lab.reading import TEST_NAMES, arrange_rows, numbered_classes
+from warminit.lab.sources import Source, parquet_splits
+
+IMAGE_COLUMNS = ("image", "img", "images")
+LABEL_COLUMNS = ("label", "labels", "fine_label", "class", "target")
+
+
+def hub_rows(source: Source, scratch: Path) -> Rows:
+    """Read the rows of a source that `datasets` understands.
+
+    Args:
+        source: of kind "hub", "repository" or "parquet".
+        scratch: folder for the copy that `datasets` makes of local files; the caller removes it.
+
+    Raises:
+        WarminitError: where nothing can be loaded, or no column holds images or classes.
+    """
+    splits = _load(source, scratch)
+    test = next((name for name in TEST_NAMES if name in splits), None)
+    if "train" not in splits:
+        raise WarminitError(
+            f"{source.name!r} has the splits {', '.join(splits)}; 'train' is wanted. Choose "
+            "another configuration, or save the images as a folder with train/ and test/."
+        )
+    used = [splits[name] for name in ("train", test) if name is not None]
+    image, label = _columns(used[0].features, source)
+    n_train = len(used[0])
+    test_row = f"{test} row {{}} of {source.name}"
+
+    def where(row: int) -> str:
+        if row < n_train:
+            return f"train row {row} of {source.name}"
+        return test_row.format(row - n_train)
+
+    values = [
+        value
+        for split in used
+        for value in split.select_columns([label]).with_format("arrow")[:][label].to_pylist()
+    ]
+    labels, class_names = _labels(values, used[0].features[label], source)
+    return arrange_rows(lambda: _encoded(used, image, where), labels, n_train, class_names, where)
+
+
+def _load(source: Source, scratch: Path) -> Any:
+    import datasets
+
+    path, configuration, files = source.location, source.configuration, None
+    if source.kind == "parquet":
+        path, files = "parquet", {k: str(v) for k, v in parquet_splits(Path(path)).items()}
+    elif source.kind == "repository" and configuration and not (Path(path) / "README.md").exists():
+        # Without its card a repository's folder does not say which configuration lies where.
+        path, configuration = str(Path(path) / configuration), None
+    # Downloads keep the library's own cache and progress bar; local copies go when we are done.
+    local = source.kind != "hub"
+    hide_bars = local and not datasets.are_progress_bars_disabled()
+    if hide_bars:
+        datasets.disable_progress_bars()
+    try:
+        return datasets.load_dataset(
+            path, configuration, data_files=files, cache_dir=str(scratch) if local else None
+        )
+    except Exception as error:  # network, files and parsers raise what they like
+        said = " ".join(str(error).split())
+        if local:
+            text = f"{source.location!r} cannot be read: {said.rstrip('.')}. Check its files"
+        else:
+            text = (
+                f"data not available: name={source.name!r} could not be fetched from the hub as "
+                f"{source.location!r} ({said}). Check the name and the network, or give "
+                "data_root (WARMINIT_DATA), a folder laid out like the hub"
+            )
+        if "onfig" in said:
+            text += f" (configuration={configuration!r}; choose one by 'owner/name:configuration')"
+        raise WarminitError(f"{text}.") from error
+    finally:
+        if hide_bars:
+            datasets.enable_progress_bars()
+
+
+def _columns(features: Any, source: Source) -> tuple[str, str]:
+    import datasets
+
+    kinds = {name: type(feature).__name__ for name, feature in features.items()}
+    images = [name for name, kind in kinds.items() if kind == "Image"] or [
+        name
+        for name in IMAGE_COLUMNS
+        # Files written without the library's own notes: the encoded bytes, or its struct of them.
+        if name in features
+        and (
+            (isinstance(features[name], dict) and "bytes" in features[name])
+            or features[name] in (datasets.Value("binary"), datasets.Value("large_binary"))
+        )
+    ]
+    wanted = source.published.label_column if source.published else None
+    labels = (
+        [name for name in (wanted,) if name is not None and name in features]
+        or [name for name, kind in kinds.items() if kind == "ClassLabel"]
+        or [name for name in LABEL_COLUMNS if kinds.get(name) == "Value"]
+    )
+    for what, found, example in (("images", images, "image"), ("classes", labels, "label")):
+        if len(found) != 1:
+            listed = ", ".join(f"{name} ({kind})" for name, kind in kinds.items())
+            raise WarminitError(
+                f"{source.name!r} has {len(found)} columns of {what} among {listed}; exactly 1 is "
+                f"wanted. Name one of them {example!r} with encoded images or class numbers in it "
+                "and leave out the others."
+            )
+    return images[0], labels[0]
+
+
+def _labels(
+    values: list[Any], feature: Any, source: Source
+) -> tuple[NDArray[Any], tuple[str, ...]]:
+    if None in values:
+        raise WarminitError(
+            f"{source.name!r} has no label in row {values.index(None)}; every image needs one. "
+            "Label or remove it."
+        )
+    if values and isinstance(values[0], str):
+        names = sorted(set(values))
+        return np.array([names.index(value) for value in values]), tuple(names)
+    labels = np.array(values)
+    if getattr(feature, "names", None):
+        return labels, tuple(feature.names)
+    if source.published is not None:
+        return labels, source.published.class_names
+    return labels, numbered_classes(labels)
+
+
+def _encoded(splits: list[Any], column: str, where: Callable[[int], str]) -> Iterator[list[bytes]]:
+    import datasets
+
+    row = 0
+    for split in splits:
+        undecoded = split.select_columns([column]).cast_column(column, datasets.Image(decode=False))
+        for batch in undecoded.with_format("arrow").iter(batch_size=CHUNK):
+            contents: list[bytes] = []
+            for item in batch[column].to_pylist():
+                content = item["bytes"] if item else None
+                if content is None and item and item["path"] and Path(item["path"]).is_file():
+                    content = Path(item["path"]).read_bytes()  # a repository of image files
+                if content is None:
+                    raise WarminitError(
+                        f"{where(row + len(contents))} holds no image; encoded bytes are wanted. "
+                        "Fill or remove it."
+                    )
+                contents.append(content)
+            row += len(contents)
+            yield contents

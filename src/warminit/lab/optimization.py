@@ -1,0 +1,57 @@
+"""protocol -> optimizer, and the learning rate of every step (Section 3.3)."""
+
+import math
+
+import torch
+from torch import nn
+
+from warminit.lab.study import Protocol
+
+LEARNING_RATES = {
+    "mnist": (3e-3, 3e-5),
+    "fashion-mnist": (3e-3, 3e-5),
+    "cifar10": (3e-3, 3e-5),
+    "svhn": (5e-4, 3e-6),
+    "cifar100": (2e-3, 3e-5),
+}
+"""First and last learning rate of each data set (Table 1)."""
+
+OTHER_LEARNING_RATES = (3e-3, 3e-5)
+"""For every other data set: those of all but two of Table 1."""
+
+
+def learning_rates(protocol: Protocol, dataset_name: str) -> tuple[float, float]:
+    """Return the first and the last learning rate: the protocol's, else the data set's (Table 1).
+
+    Example:
+        >>> learning_rates(Protocol(), "svhn+validation")
+        (0.0005, 3e-06)
+    """
+    start, end = LEARNING_RATES.get(dataset_name.partition("+")[0], OTHER_LEARNING_RATES)
+    return (
+        start if protocol.lr_start is None else protocol.lr_start,
+        end if protocol.lr_end is None else protocol.lr_end,
+    )
+
+
+def learning_rate(step: int, protocol: Protocol, rates: tuple[float, float]) -> float:
+    """Return the learning rate of a step, counted from 0.
+
+    Cosine annealing (Loshchilov & Hutter, 2017, Eq. 5) as torch's CosineAnnealingLR has it with
+    T_max = steps: the first step takes `rates[0]`, and after the last one it would be `rates[1]`.
+    """
+    start, end = rates
+    if protocol.schedule == "constant":
+        return start
+    return end + (start - end) * (1 + math.cos(math.pi * step / protocol.steps)) / 2
+
+
+def build_optimizer(model: nn.Module, protocol: Protocol) -> torch.optim.Optimizer:
+    """Return the protocol's optimizer in its fused form; the learning rate is set at every step."""
+    decay = protocol.weight_decay
+    if protocol.optimizer == "sgd":
+        return torch.optim.SGD(
+            model.parameters(), momentum=0.9, nesterov=True, weight_decay=decay, fused=True
+        )
+    optimizer = torch.optim.AdamW if protocol.optimizer == "adamw" else torch.optim.Adam
+    return optimizer(model.parameters(), weight_decay=decay, fused=True)

@@ -1,0 +1,196 @@
+"""name, hub id, folder or file -> Source: where the data lie, and a fingerprint of their state."""
+
+import difflib
+import hashlib
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from warminit.errors import WarminitError
+
+_DIGITS = tuple("0123456789")
+_FASHION = (
+    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
+    "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+)  # fmt: skip
+_CIFAR10 = (
+    "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
+)  # fmt: skip
+# CIFAR-100's fine labels, alphabetical.
+_CIFAR100 = tuple(
+    """apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus
+    butterfly camel can castle caterpillar cattle chair chimpanzee clock cloud cockroach couch crab
+    crocodile cup dinosaur dolphin elephant flatfish forest fox girl hamster house kangaroo keyboard
+    lamp lawn_mower leopard lion lizard lobster man maple_tree motorcycle mountain mouse mushroom
+    oak_tree orange orchid otter palm_tree pear pickup_truck pine_tree plain plate poppy porcupine
+    possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk skyscraper snail snake
+    spider squirrel streetcar sunflower sweet_pepper table tank telephone television tiger tractor
+    train trout tulip turtle wardrobe whale willow_tree wolf woman worm""".split()  # noqa: SIM905 - legible
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What is known of a data set before it is read.
+
+    Attributes:
+        hub_id: its repository on the Hugging Face hub.
+        configuration: the hub's name for the variant that the paper uses.
+        counts: published (training, test) images.
+        class_names: in label order, for files that do not name them.
+        label_column: where the files hold more than one.
+    """
+
+    hub_id: str
+    configuration: str
+    counts: tuple[int, int]
+    class_names: tuple[str, ...]
+    label_column: str | None = None
+
+
+PUBLISHED = {
+    "mnist": Published("ylecun/mnist", "mnist", (60_000, 10_000), _DIGITS),
+    "fashion-mnist": Published(
+        "zalando-datasets/fashion_mnist", "fashion_mnist", (60_000, 10_000), _FASHION
+    ),
+    "cifar10": Published("uoft-cs/cifar10", "plain_text", (50_000, 10_000), _CIFAR10),
+    "svhn": Published("ufldl-stanford/svhn", "cropped_digits", (73_257, 26_032), _DIGITS),
+    "cifar100": Published(
+        "uoft-cs/cifar100", "cifar100", (50_000, 10_000), _CIFAR100, label_column="fine_label"
+    ),
+}
+EMBEDDED = {"fashion-mini": _FASHION, "digits": _DIGITS}
+
+FILES = (".npz", ".parquet")
+
+Kind = Literal["embedded", "npz", "folder", "hub", "repository", "parquet"]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a data set is read from.
+
+    Attributes:
+        name: the data set's name in every report.
+        kind: "embedded" and "npz" hold pixels; the others hold encoded images: "folder" one
+            folder a class, "repository" a hub repository's folder, "hub" the hub itself.
+        location: the folder or file, the hub id, or the embedded set's name.
+        configuration: of a hub repository, None for its default.
+        fingerprint: changes when the source does: over names, sizes and modification times of
+            files. What the hub gave is kept as it was: its fingerprint is its id.
+        published: what is known of it, None for other people's data.
+    """
+
+    name: str
+    kind: Kind
+    location: str
+    configuration: str | None = None
+    fingerprint: str = ""
+    published: Published | None = None
+
+
+def find_source(name: str | os.PathLike[str], data_root: str | Path | None = None) -> Source:
+    """Find what `name` stands for; see `load_dataset` for what it may be.
+
+    A known name or hub id goes before a file of that name, and a file or folder before an unknown
+    hub id. Local files are named with their ending, and folders with a slash, so that no report
+    can take them for a published data set.
+
+    Raises:
+        WarminitError: for an unknown name, or data that are not where they were looked for.
+    """
+    text = os.fspath(name) if isinstance(name, str | os.PathLike) else ""
+    if not text:
+        raise WarminitError(
+            f"name={name!r} names no data set. Give one of {', '.join(known_names())}, a hub id "
+            "'owner/name', a folder or a file."
+        )
+    if text in EMBEDDED:
+        return Source(text, "embedded", text)
+    root = data_root or os.environ.get("WARMINIT_DATA") or None
+    for known, published in PUBLISHED.items():
+        if text in (known, published.hub_id):
+            return _hub(known, published.hub_id, published.configuration, root, published)
+    path = Path(text).expanduser()
+    if path.exists():
+        return _local(path.resolve())
+    if re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*(:[\w.-]+)?", text) and path.suffix not in FILES:
+        hub_id, _, configuration = text.partition(":")
+        return _hub(text, hub_id, configuration or None, root, None)
+    nearest = difflib.get_close_matches(text.lower().replace("_", "-"), known_names(), 1, 0.5)
+    hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+    raise WarminitError(
+        f"name={text!r} is no data set, and no file or folder {str(path.absolute())!r} exists."
+        f"{hint} Give one of {', '.join(known_names())}, a hub id 'owner/name', a folder or a file."
+    )
+
+
+def known_names() -> tuple[str, ...]:
+    """Return the names that `load_dataset` knows, in the order of the paper, then the embedded."""
+    return (*PUBLISHED, *EMBEDDED)
+
+
+def image_files(folder: Path) -> list[Path]:
+    """Return the files of a folder in name order, without hidden ones and folder settings."""
+    skipped = ("Thumbs.db", "desktop.ini")
+    return sorted(
+        entry
+        for entry in folder.iterdir()
+        if not entry.name.startswith(".") and entry.name not in skipped
+    )
+
+
+def parquet_splits(path: Path) -> dict[str, Path]:
+    """Return a parquet file as the training split, and its "test" sibling where there is one."""
+    head, found, tail = path.name.rpartition("train")
+    sibling = path.with_name(f"{head}test{tail}")
+    return {"train": path} | ({"test": sibling} if found and sibling.is_file() else {})
+
+
+def _hub(
+    name: str,
+    hub_id: str,
+    configuration: str | None,
+    root: str | Path | None,
+    published: Published | None,
+) -> Source:
+    if root is None:
+        state = f"hub {hub_id} {configuration}"
+        return Source(name, "hub", hub_id, configuration, state, published)
+    folder = (Path(root).expanduser() / hub_id).resolve()
+    if not folder.is_dir():
+        raise WarminitError(
+            f"data not available: name={name!r} was looked for in {str(folder)!r}, which is no "
+            f"folder. Put the hub repository {hub_id!r} there, or give no data_root (and unset "
+            "WARMINIT_DATA) to fetch it from the hub."
+        )
+    state = _state(folder, folder.rglob("*"))
+    return Source(name, "repository", str(folder), configuration, state, published)
+
+
+def _local(path: Path) -> Source:
+    if path.is_dir():
+        kind: Kind = "folder" if any((path / "train").glob("*/")) else "repository"
+        return Source(f"{path.name}/", kind, str(path), None, _state(path, path.rglob("*")))
+    if path.suffix == ".npz":
+        return Source(path.name, "npz", str(path))
+    if path.suffix == ".parquet":
+        state = _state(path.parent, parquet_splits(path).values())
+        return Source(path.name, "parquet", str(path), None, state)
+    raise WarminitError(
+        f"name={str(path)!r} is a file of another kind than .npz and .parquet. Give one of these, "
+        "or a folder with train/ and test/ of one folder a class each."
+    )
+
+
+def _state(folder: Path, files: Iterable[Path]) -> str:
+    digest = hashlib.sha256()
+    for file in sorted(files):
+        if file.is_file():
+            status = file.stat()
+            relative = file.relative_to(folder).as_posix()
+            digest.update(f"{relative}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
