@@ -6,9 +6,11 @@ The library is two pipelines. The core, in the order of the data's way:
     rules.py        images, layer shape -> Hyperparameters
     patches.py      images -> patches, one mean removed per patch
     clustering.py   patches -> centroids
-    filters.py      centroids -> filters
+    filters.py      centroids or directions -> filters
     layers.py       model -> the layer to condition; filters -> its weight, in place
-    prewarm.py      model, images -> model conditioned in place, InitReport
+    conditioning.py model, images, a way to make filters -> model conditioned in place
+    prewarm.py      the same with centroids: Pre-Warm
+    whitening.py    the same with whitening directions
     paper.py        Listing 1 as published, bit for bit
 
 Beside it stand the `initializers` (any arm by name) and the `lab` (a study -> runs -> statistics).
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from warminit.paper import conditioned_init
     from warminit.prewarm import prewarm_, prewarm_filters
     from warminit.rules import Hyperparameters, derive_rules
+    from warminit.whitening import whiten_
 
 __version__ = "0.1.0"
 
@@ -38,6 +41,7 @@ _HOME = {
     "init_": "warminit.initializers",
     "prewarm_": "warminit.prewarm",
     "prewarm_filters": "warminit.prewarm",
+    "whiten_": "warminit.whitening",
 }
 
 __all__ = [
@@ -50,6 +54,7 @@ __all__ = [
     "init_",
     "prewarm_",
     "prewarm_filters",
+    "whiten_",
 ]
 
 

@@ -9,6 +9,7 @@ from typing import Any, TypedDict, Unpack
 from torch import Tensor, nn
 
 from warminit.errors import WarminitError, WarminitWarning
+from warminit.filters import NAMED_SCALES, Scale
 from warminit.images import as_model_input, check_images, standardization
 from warminit.init_report import InitReport
 from warminit.layers import find_layer, looks_trained, write_filters_
@@ -32,7 +33,7 @@ class RuleOptions(TypedDict, total=False):
 
     n_clusters: int | None
     n_patches: int | None
-    scale: float | None
+    scale: Scale | None
     patch_size: int | tuple[int, ...] | None
     mean: Statistics
     std: Statistics
@@ -137,7 +138,7 @@ def _resolve(
     seed: int,
     n_clusters: int | None = None,
     n_patches: int | None = None,
-    scale: float | None = None,
+    scale: Scale | None = None,
     patch_size: int | tuple[int, ...] | None = None,
     mean: Statistics = None,
     std: Statistics = None,
@@ -160,18 +161,21 @@ def _resolve(
         hyper = replace(hyper, n_clusters=check_count("n_clusters", n_clusters))
         provenance["n_clusters"] = "given"
     if scale is not None:
-        if not isinstance(scale, int | float) or not 0 < scale < float("inf"):
+        if isinstance(scale, str):
+            usable = scale in NAMED_SCALES
+        else:
+            usable = type(scale) in {int, float} and 0 < scale < float("inf")
+        if not usable:
             raise WarminitError(
-                f"scale={scale!r}; a finite number above 0 is needed. The paper uses 0.20 for one "
-                "channel and 0.25 for more; leave it out to have it derived."
+                f"scale={scale!r}; a finite number above 0 is needed, or one of "
+                f"{', '.join(NAMED_SCALES)}. The paper uses 0.20 for one channel and 0.25 for "
+                "more; leave it out to have it derived."
             )
-        hyper = replace(hyper, scale=float(scale))
+        hyper = replace(hyper, scale=scale)
         provenance["scale"] = "given"
     if patch_size is not None:
-        sizes = as_kernel_size(patch_size, len(kernel_size))
-        if len(sizes) != len(kernel_size) or any(
-            patch < kernel for patch, kernel in zip(sizes, kernel_size, strict=False)
-        ):
+        sizes = as_kernel_size(patch_size, len(kernel_size), "patch_size")
+        if any(patch < kernel for patch, kernel in zip(sizes, kernel_size, strict=True)):
             raise WarminitError(
                 f"patch_size={patch_size!r} is smaller than the kernel {kernel_size}; patches must "
                 "cover the kernel. Leave it out to use the kernel's size."

@@ -1,10 +1,17 @@
-"""centroids (n, C * prod(K)) -> filters (n, C, *K): spatial weights, then scale."""
+"""centroids or directions (n, C * prod(K)) -> filters (n, C, *K): spatial weights, then scale."""
 
 import math
+from typing import Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from warminit.errors import WarminitError
+
+Scale = float | Literal["parity", "match", "unit"]
+Scaling = Literal["global", "per-filter"]
+NAMED_SCALES = ("parity", "match", "unit")
 
 
 def spatial_weights(kernel_size: tuple[int, ...]) -> Tensor:
@@ -27,39 +34,94 @@ def spatial_weights(kernel_size: tuple[int, ...]) -> Tensor:
     return (1 / (1 + distance)).flatten()
 
 
-def scale_to_std(bank: Tensor, scale: float) -> Tensor:
-    """Scale a whole bank to a standard deviation, one factor for all of it (Equation 3).
-
-    Returns:
-        bank / (std(bank) + 1e-8) * scale: its standard deviation is `scale` up to the 1e-8.
-    """
-    # On the CPU the deviation is NumPy's: its summation order is part of Listing 1's bits.
-    std = float(np.std(bank.numpy())) if bank.device.type == "cpu" else bank.std(correction=0)
-    return bank / (std + 1e-8) * scale
-
-
-def centroids_to_filters(
-    centroids: Tensor,
-    patch_size: tuple[int, ...],
-    scale: float,
-    kernel_size: tuple[int, ...] | None = None,
-) -> Tensor:
-    """Turn centroids into filters (Section 4.2, steps 3 to 5).
+def weight_centroids(centroids: Tensor, patch_size: tuple[int, ...]) -> Tensor:
+    """Multiply each centroid by the spatial weights, the same for every channel (step 3).
 
     Args:
         centroids: (n, C * prod(patch_size)) in the order C, *patch_size.
         patch_size: Size of the patches.
-        scale: Standard deviation of the bank before a crop.
-        kernel_size: Where smaller than `patch_size`, filters are cropped to their center after
-            scaling (Section 4.3). None means `patch_size`.
+
+    Returns:
+        The same shape, float64; values at a center stay.
+    """
+    weights = spatial_weights(patch_size).to(centroids.device)
+    return centroids.double() * weights.tile(centroids.shape[1] // len(weights))
+
+
+def scale_bank(
+    bank: Tensor, scale: Scale, *, patches: Tensor | None = None, scaling: Scaling = "global"
+) -> Tensor:
+    """Give a bank of filters its amplitude (Equation 3, and the alternatives to it).
+
+    Args:
+        bank: (n, D), float64.
+        scale: A number, the bank's standard deviation. Or "parity", which is sqrt(2 / D). Or
+            "match": the response of each filter over `patches` gets the standard deviation that a
+            filter of torch's default initialization has in expectation. Or "unit": the response of
+            each filter gets the standard deviation 1.
+        patches: (P, D), as sampled, not centered; needed for "match" and "unit".
+        scaling: With a number or "parity", one factor for the whole bank ("global", as the paper),
+            or one for each filter ("per-filter").
+
+    Returns:
+        (n, D) float64. A filter without a response stays as it is: nothing is divided by 0.
+
+    Example:
+        >>> bank = scale_bank(torch.eye(4, dtype=torch.float64), 0.2)
+        >>> round(float(bank.std(correction=0)), 6)
+        0.2
+    """
+    if scaling not in get_args(Scaling):
+        raise WarminitError(
+            f"scaling={scaling!r}; one of {', '.join(get_args(Scaling))} is needed."
+        )
+    if scale in {"match", "unit"}:
+        if patches is None:
+            raise WarminitError(f"scale={scale!r} needs patches, and there are none to respond to.")
+        target = default_response(patches) if scale == "match" else 1.0
+        response = (patches.double() @ bank.T).std(0, correction=0)
+        # Rounding leaves a response where in truth there is none, of the order of 1e-16.
+        alive = response > 1e-12 * bank.norm(dim=1) * patches.double().norm(dim=1).max()
+        return bank * torch.where(alive, target / response, 1.0)[:, None]
+    wanted = math.sqrt(2 / bank.shape[1]) if scale == "parity" else float(scale)
+    if scaling == "per-filter":
+        return bank / (bank.std(1, correction=0, keepdim=True) + 1e-8) * wanted
+    # On the CPU the deviation is NumPy's: its summation order is part of Listing 1's bits.
+    std = float(np.std(bank.numpy())) if bank.device.type == "cpu" else bank.std(correction=0)
+    return bank / (std + 1e-8) * wanted
+
+
+def default_response(patches: Tensor) -> float:
+    """Return the response that a filter of torch's default initialization has in expectation.
+
+    Its D weights are independent with mean 0 and variance 1 / (3 D), so the expected square of its
+    response to a patch p is |p|^2 / (3 D), and over all patches trace(second moment) / (3 D).
+
+    Args:
+        patches: (P, D), as sampled, not centered.
+
+    Returns:
+        sqrt(var(w) * trace(second moment)), at least 0.
+    """
+    trace = float(patches.double().square().sum(1).mean())
+    return math.sqrt(trace / (3 * patches.shape[1]))
+
+
+def shape_filters(
+    bank: Tensor, patch_size: tuple[int, ...], kernel_size: tuple[int, ...] | None = None
+) -> Tensor:
+    """Reshape a bank to filters; those of larger patches are cropped to their center (Section 4.3).
+
+    Args:
+        bank: (n, C * prod(patch_size)) in the order C, *patch_size.
+        patch_size: Size of the patches.
+        kernel_size: Nowhere larger than `patch_size`, which it defaults to; the crop begins at
+            floor((patch - kernel) / 2).
 
     Returns:
         (n, C, *kernel_size), float32.
     """
-    channels = centroids.shape[1] // math.prod(patch_size)
-    weights = spatial_weights(patch_size).to(centroids.device).tile(channels)
-    bank = scale_to_std(centroids.double() * weights, scale)
-    filters = bank.float().view(-1, channels, *patch_size)
+    filters = bank.float().view(len(bank), -1, *patch_size)
     for axis, (patch, kernel) in enumerate(zip(patch_size, kernel_size or patch_size, strict=True)):
         filters = filters.narrow(axis + 2, (patch - kernel) // 2, kernel)
     return filters

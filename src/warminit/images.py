@@ -39,6 +39,12 @@ def check_images(
             f"{name} is a {type(images).__name__}; a torch.Tensor {layout} is needed. Convert it "
             "first, for example with torch.as_tensor."
         )
+    if images.is_meta or images.layout != torch.strided:
+        kind = "on the meta device" if images.is_meta else f"{images.layout}"
+        raise WarminitError(
+            f"{name} is {kind}, shape {tuple(images.shape)}; a dense tensor with values is needed. "
+            "Pass loaded images, converted with .to_dense() where they are sparse."
+        )
     if images.ndim != len(axes):
         raise WarminitError(
             f"{name} has {images.ndim} dimensions, shape {tuple(images.shape)}; {len(axes)} are "
@@ -77,7 +83,13 @@ def check_images(
 
 def channel_values(values: Sequence[float] | float | Tensor, channels: int, name: str) -> Tensor:
     """Check `mean` or `std` and return it as (C,) float32; one number serves every channel."""
-    result = torch.as_tensor(values, dtype=torch.float32).flatten()
+    try:
+        result = torch.as_tensor(values, dtype=torch.float32).flatten()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise WarminitError(
+            f"{name}={values!r} is not a number or a list of {channels} numbers, one a channel. "
+            "Pass the statistics that the images were standardized with."
+        ) from error
     if result.numel() == 1:
         result = result.expand(channels)
     if result.numel() != channels:

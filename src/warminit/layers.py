@@ -2,10 +2,12 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
+from torch.nn.utils.parametrize import is_parametrized
 
 from warminit.errors import WarminitError
 
@@ -35,6 +37,11 @@ def find_layer(model: nn.Module, layer: str | nn.Module | None = None) -> FoundL
     Raises:
         WarminitError: If there is none, or if its weight cannot be written.
     """
+    if not isinstance(model, nn.Module):
+        raise WarminitError(
+            f"model is a {type(model).__name__}; a torch.nn.Module is needed. Pass the model "
+            "itself."
+        )
     named = dict(model.named_modules())
     convolutions = {name: m for name, m in named.items() if isinstance(m, nn.Conv2d)}
     choices = ", ".join(convolutions) or "none"
@@ -47,6 +54,11 @@ def find_layer(model: nn.Module, layer: str | nn.Module | None = None) -> FoundL
         name, found = next(iter(convolutions)), "the model's first convolution"
     elif isinstance(layer, str):
         name, found = layer, "given by name"
+    elif not isinstance(layer, nn.Module):
+        raise WarminitError(
+            f"layer={layer!r} is a {type(layer).__name__}; a dotted name or a module is needed. "
+            f"The model's convolutions are: {choices}."
+        )
     else:
         names = [candidate for candidate, module in named.items() if module is layer]
         if not names:
@@ -62,28 +74,40 @@ def find_layer(model: nn.Module, layer: str | nn.Module | None = None) -> FoundL
             f"{choices}."
         )
     result = FoundLayer(name or "(the model itself)", convolutions[name], found)
-    check_weight(result)
+    check_weight(result.name, result.module)
     return result
 
 
-def check_weight(layer: FoundLayer) -> None:
-    """Raise unless the layer's weight exists and can be written in place."""
-    weight = layer.module.weight
+def check_weight(name: str, module: nn.Module) -> nn.Parameter:
+    """Return a layer's weight if it exists and can be written in place, or raise."""
+    weight: Any = module.weight
     if is_lazy(weight):
         raise WarminitError(
-            f"{layer.name} is lazy: its weight has no shape yet, and one with values is needed. "
+            f"{name} is lazy: its weight has no shape yet, and one with values is needed. "
             "Run one batch through the model first."
         )
     if weight.is_meta:
         raise WarminitError(
-            f"{layer.name} is on the meta device: its weight, shape {tuple(weight.shape)}, has no "
+            f"{name} is on the meta device: its weight, shape {tuple(weight.shape)}, has no "
             "values. Move the model first with model.to_empty(device=...) and initialize it."
+        )
+    if is_parametrized(module, "weight"):
+        raise WarminitError(
+            f"{name} has a parametrized weight, shape {tuple(weight.shape)}, which is "
+            "computed and cannot be written; a plain one is needed. Condition the model before the "
+            "parametrization is registered, or remove it first."
+        )
+    if not isinstance(weight, nn.Parameter):
+        raise WarminitError(
+            f"{name}.weight is a {type(weight).__name__} that a hook computes, and cannot be "
+            "written; an nn.Parameter is needed. Condition the model before the hook is added."
         )
     if not weight.is_floating_point():
         raise WarminitError(
-            f"{layer.name} has a weight of {weight.dtype}; floating point is needed. Condition the "
+            f"{name} has a weight of {weight.dtype}; floating point is needed. Condition the "
             "model before it is quantized."
         )
+    return weight
 
 
 def write_filters_(layer: FoundLayer, filters: Tensor) -> int:
@@ -140,3 +164,20 @@ def _ks_distance(values: Tensor, deviation: float, kind: str) -> float:
     n = values.numel()
     steps = torch.arange(1, n + 1, dtype=torch.float64) / n
     return float(torch.maximum(steps - expected, expected - steps + 1 / n).max())
+
+
+def freeze_filters_(layer: FoundLayer, count: int) -> None:
+    """Keep a layer's first filters as they are, by a hook that sets their gradient to zero."""
+
+    def without_first(gradient: Tensor) -> Tensor:
+        gradient = gradient.clone()
+        gradient[:count] = 0
+        return gradient
+
+    layer.module.weight.register_hook(without_first)
+
+
+def affine_layers(model: nn.Module) -> dict[str, nn.Module]:
+    """Return every convolution and linear layer of a model by its dotted name, in its own order."""
+    kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
+    return {name: module for name, module in model.named_modules() if isinstance(module, kinds)}

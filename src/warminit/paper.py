@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from warminit.clustering import minibatch_kmeans
 from warminit.errors import WarminitError
-from warminit.filters import centroids_to_filters
+from warminit.filters import scale_bank, shape_filters, weight_centroids
 from warminit.patches import center_patches, listing_patches
 
 ModelT = TypeVar("ModelT", bound=nn.Module)
@@ -74,10 +74,12 @@ def conditioned_init(
         with torch.no_grad():
             conv1: Any = model.conv1
             weight = conv1.weight
-            kernel_size = tuple(min(patch_size, kernel) for kernel in weight.shape[2:])
-            filters = centroids_to_filters(
-                torch.from_numpy(centroids), (patch_size,) * 2, scale, kernel_size
-            )
+            # Other shapes than (F, C, H, W) are left to the broadcast of `copy_`, as there.
+            sizes = weight.shape[2:] if weight.ndim == 4 else (patch_size, patch_size)
+            kernel_size = tuple(min(patch_size, kernel) for kernel in sizes)
+            weighted = weight_centroids(torch.from_numpy(centroids), (patch_size,) * 2)
+            bank = scale_bank(weighted, scale)
+            filters = shape_filters(bank, (patch_size,) * 2, kernel_size)
             count = min(n_clusters, weight.shape[0])
             weight[:count].copy_(filters[:count])
     except WarminitError:

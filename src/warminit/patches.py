@@ -2,13 +2,16 @@
 
 import math
 import random
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar, get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from warminit.errors import WarminitError
+
+Centering = Literal["patch", "channel", "none"]
 ArrayT = TypeVar("ArrayT", Tensor, NDArray[Any])
 
 
@@ -48,16 +51,34 @@ def sample_patches(
     return values.transpose(1, 2).reshape(count * n_patches, -1)
 
 
-def center_patches(patches: ArrayT) -> ArrayT:
+def center_patches(
+    patches: ArrayT, centering: Centering = "patch", channels: int | None = None
+) -> ArrayT:
     """Remove each patch's own mean, over all channels at once (Equation 1).
 
-    The rows of the result sum to zero, up to rounding. NumPy arrays stay NumPy: their summation
-    order is part of Listing 1's bits.
+    Args:
+        patches: (P, C * prod(K)). NumPy arrays stay NumPy: their summation order is part of
+            Listing 1's bits.
+        centering: "patch" as the paper; "channel" removes a mean for each channel of a patch;
+            "none" removes nothing.
+        channels: C, needed for "channel".
+
+    Returns:
+        The same shape; with "patch" and "channel" the rows sum to zero, up to rounding.
     """
+    if centering not in get_args(Centering):
+        raise WarminitError(
+            f"centering={centering!r}; one of {', '.join(get_args(Centering))} is needed."
+        )
+    if centering == "none":
+        return patches
+    groups = channels or 1 if centering == "channel" else 1
     if isinstance(patches, Tensor):
-        return patches - patches.mean(dim=1, keepdim=True)
-    centered: NDArray[Any] = patches - patches.mean(axis=1, keepdims=True)
-    return centered
+        split = patches.view(len(patches) * groups, -1)
+        return (split - split.mean(dim=1, keepdim=True)).view_as(patches)
+    rows: NDArray[Any] = patches.reshape(len(patches) * groups, -1)
+    centered: NDArray[Any] = rows - rows.mean(axis=1, keepdims=True)
+    return centered.reshape(patches.shape)
 
 
 def listing_patches(

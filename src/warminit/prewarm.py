@@ -9,9 +9,15 @@ from torch import Tensor, nn
 from warminit.clustering import kmeans, minibatch_kmeans
 from warminit.conditioning import Statistics, condition_, filters_from_images
 from warminit.errors import WarminitError
-from warminit.filters import centroids_to_filters
+from warminit.filters import Scale, Scaling, scale_bank, shape_filters, weight_centroids
 from warminit.init_report import InitReport
-from warminit.patches import center_patches, listing_generator, listing_patches, sample_patches
+from warminit.patches import (
+    Centering,
+    center_patches,
+    listing_generator,
+    listing_patches,
+    sample_patches,
+)
 from warminit.rules import Hyperparameters
 
 Engine = Literal["fast", "paper"]
@@ -23,7 +29,7 @@ def prewarm_(
     *,
     n_clusters: int | None = None,
     n_patches: int | None = None,
-    scale: float | None = None,
+    scale: Scale | None = None,
     patch_size: int | tuple[int, ...] | None = None,
     mean: Statistics = None,
     std: Statistics = None,
@@ -44,7 +50,8 @@ def prewarm_(
             with `mean` and `std`, standardized.
         n_clusters: Filters to set; derived as floor(F / 2).
         n_patches: Patches an image; derived by Otsu's density or the patch norm.
-        scale: Standard deviation of the set filters; derived as 0.20 or 0.25, capped by parity.
+        scale: Standard deviation of the set filters; derived as 0.20 or 0.25, capped by parity. Or
+            "parity", "match" or "unit", see `scale_bank`.
         patch_size: At least the kernel's size, which it defaults to; filters of larger patches are
             cropped to their center.
         mean: Per-channel mean that `images` were standardized with; lets the rules see raw pixels.
@@ -94,7 +101,7 @@ def prewarm_filters(
     *,
     n_clusters: int | None = None,
     n_patches: int | None = None,
-    scale: float | None = None,
+    scale: Scale | None = None,
     patch_size: int | tuple[int, ...] | None = None,
     mean: Statistics = None,
     std: Statistics = None,
@@ -155,6 +162,9 @@ def kmeans_filters(
     seed: int,
     *,
     engine: Engine = "fast",
+    centering: Centering = "patch",
+    spatial: bool = True,
+    scaling: Scaling = "global",
 ) -> Tensor:
     """Take patches, cluster them and turn the centroids into filters (Section 4.2).
 
@@ -164,22 +174,29 @@ def kmeans_filters(
         kernel_size: K of the layer.
         seed: Of the positions and of k-means.
         engine: "fast" or "paper".
+        centering: What is removed from each patch before clustering: "patch", "channel", "none".
+        spatial: Whether centroids are weighted by distance from the center.
+        scaling: One factor for the bank ("global"), or one for each filter ("per-filter").
 
     Returns:
         (n_clusters, C, *K) float32 on the batch's device.
     """
+    channels = batch.shape[1]
     if engine == "paper":
-        rng = listing_generator(seed)
-        sampled = listing_patches(
-            batch.float().cpu().numpy(), hyper.n_patches, hyper.patch_size, rng
-        )
-        centroids = torch.from_numpy(
-            minibatch_kmeans(center_patches(sampled), hyper.n_clusters, seed)
-        ).to(batch.device)
+        # In the images' own dtype, as the listing does; NumPy has no bfloat16.
+        pixels = (batch.float() if batch.dtype == torch.bfloat16 else batch).cpu().numpy()
+        listed = listing_patches(pixels, hyper.n_patches, hyper.patch_size, listing_generator(seed))
+        centered = center_patches(listed, centering, channels)
+        centroids = torch.from_numpy(minibatch_kmeans(centered, hyper.n_clusters, seed))
+        patches = torch.from_numpy(listed)
     elif engine == "fast":
         generator = torch.Generator().manual_seed(seed)
-        patches = sample_patches(batch, hyper.n_patches, hyper.patch_size, generator)
-        centroids = kmeans(center_patches(patches.float()), hyper.n_clusters, generator)
+        patches = sample_patches(batch, hyper.n_patches, hyper.patch_size, generator).float()
+        centroids = kmeans(
+            center_patches(patches, centering, channels), hyper.n_clusters, generator
+        )
     else:
         raise WarminitError(f"engine={engine!r}; one of {', '.join(get_args(Engine))} is needed.")
-    return centroids_to_filters(centroids, hyper.patch_size, hyper.scale, kernel_size)
+    bank = weight_centroids(centroids, hyper.patch_size) if spatial else centroids.double()
+    bank = scale_bank(bank, hyper.scale, patches=patches, scaling=scaling)
+    return shape_filters(bank, hyper.patch_size, kernel_size).to(batch.device)

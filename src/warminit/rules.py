@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from warminit.errors import WarminitError, WarminitWarning
+from warminit.filters import Scale
 from warminit.images import check_images, raw_pixels, standardization
 from warminit.patches import center_patches, sample_patches
 
@@ -32,7 +33,7 @@ class Hyperparameters:
         n_clusters: Filters that are conditioned.
         n_patches: Patches an image.
         patch_size: Patch size, one number a spatial dimension.
-        scale: Standard deviation of the conditioned filters.
+        scale: Standard deviation of the conditioned filters, or the name of a rule for it.
         otsu_threshold: In raw pixels from 0 to 1, or in the images' own units where raw pixels are
             not known; None where Otsu's rule was not asked.
         foreground_density: Share of pixels above the threshold.
@@ -44,7 +45,7 @@ class Hyperparameters:
     n_clusters: int
     n_patches: int
     patch_size: tuple[int, ...]
-    scale: float
+    scale: Scale
     otsu_threshold: float | None = None
     foreground_density: float | None = None
     separability: float | None = None
@@ -105,6 +106,7 @@ def derive_rules(
         >>> rules.n_clusters, rules.n_patches, rules.scale
         (16, 43, 0.2)
     """
+    check_seed(seed)
     kernel = as_kernel_size(kernel_size)
     checked = check_images(images, spatial_dims=len(kernel))
     channels = checked.shape[1]
@@ -194,15 +196,17 @@ def mean_patch_norm(pixels: Tensor, kernel_size: tuple[int, ...], seed: int = 0)
     return float(center_patches(patches).norm(dim=1).double().mean())
 
 
-def as_kernel_size(kernel_size: int | tuple[int, ...], dims: int = 2) -> tuple[int, ...]:
+def as_kernel_size(
+    kernel_size: int | tuple[int, ...], dims: int = 2, name: str = "kernel_size"
+) -> tuple[int, ...]:
     """Return a kernel size as a tuple; one number serves `dims` dimensions."""
-    sizes = (kernel_size,) * dims if isinstance(kernel_size, int) else tuple(kernel_size)
-    if not all(isinstance(size, int) and size >= 1 for size in sizes):
+    sizes = kernel_size if isinstance(kernel_size, tuple | list) else (kernel_size,) * dims
+    if len(sizes) != dims or not all(type(size) is int and size >= 1 for size in sizes):
         raise WarminitError(
-            f"kernel_size={kernel_size!r}; whole numbers of at least 1 are needed, one or one for "
-            "each spatial dimension. Pass the layer's kernel_size."
+            f"{name}={kernel_size!r}; whole numbers of at least 1 are needed, one or one for each "
+            f"of {dims} spatial dimensions. Pass the layer's kernel_size."
         )
-    return sizes
+    return tuple(sizes)
 
 
 def check_count(name: str, value: int) -> int:

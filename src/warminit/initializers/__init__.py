@@ -9,9 +9,17 @@ from torch import Tensor, nn
 
 from warminit.errors import WarminitError
 from warminit.init_report import InitReport
-from warminit.initializers.controls import norm_matched_random
-from warminit.initializers.published import he_normal, torch_default
-from warminit.prewarm import prewarm_
+from warminit.initializers.ablations import prewarm
+from warminit.initializers.controls import norm_matched_random, random_patches, shuffled_prewarm
+from warminit.initializers.published import (
+    glorot,
+    he_normal,
+    he_uniform,
+    orthogonal,
+    torch_default,
+)
+from warminit.initializers.structure import dct, gabor
+from warminit.whitening import whiten_
 
 Arm = Callable[..., InitReport]
 """(model, images, *, seed, **parameters) -> InitReport."""
@@ -19,8 +27,16 @@ Arm = Callable[..., InitReport]
 ARMS: dict[str, Arm] = {
     "torch-default": torch_default,
     "he-normal": he_normal,
-    "prewarm": prewarm_,
+    "he-uniform": he_uniform,
+    "glorot": glorot,
+    "orthogonal": orthogonal,
+    "prewarm": prewarm,
     "norm-matched-random": norm_matched_random,
+    "shuffled-prewarm": shuffled_prewarm,
+    "random-patches": random_patches,
+    "whitening": whiten_,
+    "dct": dct,
+    "gabor": gabor,
 }
 
 

@@ -1,16 +1,24 @@
-"""model, images -> input layer with Pre-Warm's count and scale, and other content."""
+"""model, images -> input layer with Pre-Warm's count and norm, and other content."""
 
-from functools import partial
-from typing import Unpack
+from collections.abc import Callable
+from typing import Literal, Unpack, get_args
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from warminit.conditioning import RuleOptions, condition_
+from warminit.conditioning import MakeFilters, RuleOptions, condition_
+from warminit.errors import WarminitError
 from warminit.init_report import InitReport
+from warminit.patches import sample_patches
 from warminit.prewarm import Engine, kmeans_filters
 from warminit.rules import Hyperparameters
+
+Matching = Literal["global", "per-filter"]
+Content = Callable[[Tensor, Tensor, torch.Generator], Tensor]
+"""(Pre-Warm's filters, batch, generator) -> filters of the same shape and of any norm."""
+Norm = Callable[[Tensor], Tensor]
+"""Filters -> what is matched: one number for the bank, or one for each filter."""
 
 
 def norm_matched_random(
@@ -20,6 +28,7 @@ def norm_matched_random(
     seed: int,
     layer: str | nn.Module | None = None,
     engine: Engine = "fast",
+    matching: Matching = "global",
     **options: Unpack[RuleOptions],
 ) -> InitReport:
     """Set as many filters as Pre-Warm does, Gaussian, with its bank's standard deviation.
@@ -33,16 +42,53 @@ def norm_matched_random(
         seed: Of Pre-Warm, and of the Gaussian draw.
         layer: Dotted name of the layer, or the module; the first convolution by default.
         engine: Of the Pre-Warm that is matched.
+        matching: "global" matches the bank's standard deviation, "per-filter" each filter's norm.
         **options: As for `prewarm_`.
 
     Returns:
-        The report; the set filters' standard deviation equals Pre-Warm's at the same seed.
+        The report; the set filters' standard deviation (or norms) equal Pre-Warm's at this seed.
     """
     return condition_(
         model,
         images,
-        partial(_matched_gaussian, engine=engine),
+        _matched(_gaussian, engine, _norm(matching, _deviation)),
         arm="norm-matched-random",
+        seed=seed,
+        layer=layer,
+        parameters={"engine": engine, "matching": matching},
+        **options,
+    )
+
+
+def shuffled_prewarm(
+    model: nn.Module,
+    images: Tensor,
+    *,
+    seed: int,
+    layer: str | nn.Module | None = None,
+    engine: Engine = "fast",
+    **options: Unpack[RuleOptions],
+) -> InitReport:
+    """Set Pre-Warm's filters with the values of each one permuted.
+
+    The control for structure: every value and every norm stays, and no position does.
+
+    Args:
+        model: Any module with an `nn.Conv2d`.
+        images: (N, C, H, W), one training batch as the model is fed.
+        seed: Of Pre-Warm, and of the permutations, one for each filter.
+        layer: Dotted name of the layer, or the module; the first convolution by default.
+        engine: Of the Pre-Warm that is shuffled.
+        **options: As for `prewarm_`.
+
+    Returns:
+        The report; each set filter holds the values of Pre-Warm's at this seed.
+    """
+    return condition_(
+        model,
+        images,
+        _matched(_shuffled, engine, _unchanged),
+        arm="shuffled-prewarm",
         seed=seed,
         layer=layer,
         parameters={"engine": engine},
@@ -50,16 +96,97 @@ def norm_matched_random(
     )
 
 
-def _matched_gaussian(
-    batch: Tensor,
-    hyper: Hyperparameters,
-    kernel_size: tuple[int, ...],
-    seed: int,
+def random_patches(
+    model: nn.Module,
+    images: Tensor,
     *,
-    engine: Engine,
-) -> Tensor:
-    matched = kmeans_filters(batch, hyper, kernel_size, seed, engine=engine)
-    generator = torch.Generator().manual_seed(seed)
-    drawn = torch.randn(matched.shape, generator=generator, dtype=torch.float64)
-    std = float(np.std(matched.cpu().double().numpy()))
-    return (drawn / float(np.std(drawn.numpy())) * std).float().to(batch.device)
+    seed: int,
+    layer: str | nn.Module | None = None,
+    engine: Engine = "fast",
+    matching: Matching = "global",
+    **options: Unpack[RuleOptions],
+) -> InitReport:
+    """Set raw patches of the images, neither centered nor clustered (Lehmann & Ebner, 2021).
+
+    The control for clustering: data, at Pre-Warm's count and norm, with no choice among them.
+
+    Args:
+        model: Any module with an `nn.Conv2d`.
+        images: (N, C, H, W), one training batch as the model is fed.
+        seed: Of Pre-Warm, and of the choice of patches.
+        layer: Dotted name of the layer, or the module; the first convolution by default.
+        engine: Of the Pre-Warm whose norm is matched.
+        matching: "global" matches the norm of the bank, "per-filter" that of each filter.
+        **options: As for `prewarm_`.
+
+    Returns:
+        The report; each set filter is a multiple of a patch that stands in one of the images.
+    """
+    return condition_(
+        model,
+        images,
+        _matched(_raw_patches, engine, _norm(matching, _bank_norm)),
+        arm="random-patches",
+        seed=seed,
+        layer=layer,
+        parameters={"engine": engine, "matching": matching},
+        **options,
+    )
+
+
+def _matched(content: Content, engine: Engine, norm: Norm) -> MakeFilters:
+    """Make Pre-Warm's filters, put other content in their place and give it their norm."""
+
+    def make(
+        batch: Tensor, hyper: Hyperparameters, kernel_size: tuple[int, ...], seed: int
+    ) -> Tensor:
+        wanted = kmeans_filters(batch, hyper, kernel_size, seed, engine=engine).cpu().double()
+        generator = torch.Generator().manual_seed(seed)
+        filters = content(wanted, batch, generator).double()
+        return (filters * (norm(wanted) / norm(filters))).float().to(batch.device)
+
+    return make
+
+
+def _gaussian(wanted: Tensor, batch: Tensor, generator: torch.Generator) -> Tensor:
+    return torch.randn(wanted.shape, generator=generator, dtype=torch.float64)
+
+
+def _shuffled(wanted: Tensor, batch: Tensor, generator: torch.Generator) -> Tensor:
+    rows = wanted.flatten(1)
+    orders = [torch.randperm(rows.shape[1], generator=generator) for _ in rows]
+    return rows.gather(1, torch.stack(orders)).view_as(wanted)
+
+
+def _raw_patches(wanted: Tensor, batch: Tensor, generator: torch.Generator) -> Tensor:
+    chosen = torch.randint(len(batch), (len(wanted),), generator=generator)
+    images = batch[chosen.to(batch.device)]
+    patches = sample_patches(images, 1, tuple(wanted.shape[2:]), generator)
+    return patches.cpu().view_as(wanted)
+
+
+def _deviation(filters: Tensor) -> Tensor:
+    return torch.tensor(np.std(filters.numpy()))
+
+
+def _bank_norm(filters: Tensor) -> Tensor:
+    norm: Tensor = torch.linalg.vector_norm(filters)
+    return norm
+
+
+def _filter_norms(filters: Tensor) -> Tensor:
+    norms: Tensor = torch.linalg.vector_norm(filters.flatten(1), dim=1)
+    norms = norms.clamp(min=torch.finfo(torch.float64).tiny)
+    return norms.view(-1, *[1] * (filters.ndim - 1))
+
+
+def _unchanged(filters: Tensor) -> Tensor:
+    return torch.ones((), dtype=torch.float64)
+
+
+def _norm(matching: str, whole_bank: Norm) -> Norm:
+    if matching not in get_args(Matching):
+        raise WarminitError(
+            f"matching={matching!r}; one of {', '.join(get_args(Matching))} is needed."
+        )
+    return whole_bank if matching == "global" else _filter_norms

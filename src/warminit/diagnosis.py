@@ -1,0 +1,379 @@
+"""model, images -> Diagnosis of the input layer's filters. Nothing is trained or changed."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from warminit.errors import WarminitError
+from warminit.images import as_model_input, check_images, standardization
+from warminit.layers import FoundLayer, find_layer
+from warminit.patches import center_patches, sample_patches
+from warminit.rules import check_seed
+
+DUPLICATE_COSINE = 0.99
+"""Two filters whose cosine is above this in size are near-duplicates."""
+
+_MOST_PATCHES = 50_000
+_MOST_VALUES = 20_000_000
+"""Values of the patch matrix and of the responses (160 MB each): wide layers get fewer patches."""
+
+_LARGEST = 1e60
+"""Sums of squares of products of two such values still fit into float64."""
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """How the filters of an input layer answer to images. Every number is finite, or None.
+
+    Responses are inner products of the filters with patches as the model is fed them, not centered,
+    at positions one pixel apart inside the image: the layer's dilation, groups and bias count, its
+    stride and padding do not. The bias matters to the three figures on outputs only.
+
+    Attributes:
+        layer: Dotted name of the layer.
+        found: How the layer was chosen.
+        out_channels: F, filters of the layer.
+        patch_values: D, values of the patch that a filter sees, all input channels together.
+        n_patches: Patches that the figures are computed on.
+        every_position: Whether these are all the patches of the images, and not a sample of them.
+        seed: Of the sample.
+        rank: Singular values of the (F, D) bank above max(F, D) * eps of float32 * the largest.
+        effective_rank: exp of the entropy of the singular values divided by their sum, 1 to
+            min(F, D) (Roy & Vetterli, EUSIPCO 2007). None where all filters are zero.
+        condition_number: Largest over smallest singular value; None where rank < min(F, D).
+        duplicate_pairs: Pairs (i, j), i < j, of filters with |cosine| > 0.99.
+        dead_filters: Filters that are zero, or that respond with zero to every patch.
+        constant_filters: Other filters whose response never varies.
+        response_variances: Population variance of each filter's response; 0 for the two above.
+        response_spread: Coefficient of variation (population standard deviation over mean) of the
+            variances that are above 0; None where fewer than two are.
+        energy_captured: Share, 0 to 1, of the patches' energy (sum of squares, each patch centered)
+            that lies in the span of the filters. None where every patch is flat.
+        relu_dead_channels: Channels whose output (response + bias) is above 0 nowhere in any image.
+        relu_dead_share: Their share of the channels, 0 to 1.
+        nonpositive_share: Share, 0 to 1, of outputs that a ReLU would set to 0.
+        white_distance: Root mean square of the correlations between the outputs of two channels,
+            ||correlation - I||_F / sqrt(n (n - 1)) over the n channels of variance above 0: 0 for
+            white outputs (up to each channel's scale), 1 for copies of one channel. A sample of P
+            patches adds about 1 / sqrt(P); outputs of rank r < n cannot go below
+            sqrt((n - r) / (r (n - 1))) (Welch's bound). None where fewer than two channels vary.
+        notes: Why a figure is None, and what else a reader should know.
+    """
+
+    layer: str
+    found: str
+    out_channels: int
+    patch_values: int
+    n_patches: int
+    every_position: bool
+    seed: int
+    rank: int
+    effective_rank: float | None
+    condition_number: float | None
+    duplicate_pairs: tuple[tuple[int, int], ...]
+    dead_filters: tuple[int, ...]
+    constant_filters: tuple[int, ...]
+    response_variances: tuple[float, ...]
+    response_spread: float | None
+    energy_captured: float | None
+    relu_dead_channels: tuple[int, ...]
+    relu_dead_share: float
+    nonpositive_share: float
+    white_distance: float | None
+    notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """Return the figures as a small table of plain text."""
+        lines = _table(self._rows())
+        return "\n".join(["diagnosis", *lines, *(f"note: {note}" for note in self.notes)])
+
+    def compare(self, other: "Diagnosis", names: tuple[str, str] = ("first", "second")) -> str:
+        """Return two diagnoses as one table of plain text, side by side.
+
+        Args:
+            other: Of another model, or of the same one after another initialization.
+            names: What the two columns are called.
+
+        Returns:
+            One line a figure; below it the notes of both, each with its column's name.
+        """
+        both = zip(self._rows(), other._rows(), strict=True)
+        rows = [("", *names), *((name, ours, theirs[1]) for (name, ours, _), theirs in both)]
+        notes = [
+            f"note on {name}: {note}"
+            for name, diagnosis in zip(names, (self, other), strict=True)
+            for note in diagnosis.notes
+        ]
+        if any(getattr(self, key) != getattr(other, key) for key in ("n_patches", "patch_values")):
+            notes.append("note: the two were not measured on the same patches")
+        return "\n".join([*_table(rows), *notes])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all fields by name, as values that JSON takes: tuples become lists."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        values = {key: list(v) if isinstance(v, tuple) else v for key, v in values.items()}
+        return {**values, "duplicate_pairs": [list(pair) for pair in self.duplicate_pairs]}
+
+    def _rows(self) -> list[tuple[str, str, str]]:
+        count = self.out_channels
+        mean = math.fsum(self.response_variances) / count
+        dead = len(self.relu_dead_channels)
+        how = "every position" if self.every_position else f"sampled, seed {self.seed}"
+        return [
+            ("layer", self.layer, self.found),
+            ("filters", f"{count} x {self.patch_values}", "filters x values of a patch"),
+            ("patches", str(self.n_patches), how),
+            ("rank", f"{self.rank} of {min(count, self.patch_values)}", ""),
+            ("effective rank", _plain(self.effective_rank), "of the bank's singular values"),
+            ("condition number", _plain(self.condition_number), "1 is orthogonal"),
+            ("near-duplicates", f"{len(self.duplicate_pairs)} pairs", "|cosine| > 0.99"),
+            ("dead filters", f"{len(self.dead_filters)} of {count}", "zero, or no response"),
+            ("constant filters", f"{len(self.constant_filters)} of {count}", "never vary"),
+            ("response variance", _plain(mean), "mean over filters"),
+            ("response spread", _plain(self.response_spread), "deviation / mean; 0 is even"),
+            ("energy captured", _plain(self.energy_captured), "of centered patches, by the span"),
+            ("ReLU-dead channels", f"{dead} of {count}", "never above 0"),
+            ("outputs <= 0", _plain(self.nonpositive_share), "share"),
+            ("distance from white", _plain(self.white_distance), "RMS correlation; 0 is white"),
+        ]
+
+
+def diagnose(
+    model: nn.Module,
+    images: Tensor,
+    *,
+    layer: str | nn.Module | None = None,
+    mean: Sequence[float] | float | Tensor | None = None,
+    std: Sequence[float] | float | Tensor | None = None,
+    seed: int = 0,
+) -> Diagnosis:
+    """Look at the filters of a model's input layer, before any training.
+
+    Only reads: the model runs no forward pass, and the global random state is not touched. All is
+    computed in float64 on the CPU, so every device gives the same figures.
+
+    Args:
+        model: Any module with an `nn.Conv2d`.
+        images: (N, C, H, W), one training batch as the model is fed; uint8 is divided by 255 and,
+            with `mean` and `std`, standardized.
+        layer: Dotted name of the layer, or the module; the first convolution by default.
+        mean: Per-channel mean for uint8 images; of no effect on others.
+        std: Per-channel standard deviation for uint8 images.
+        seed: Of the sample of about 50,000 patches, spread evenly over the images. Images that hold
+            no more are not sampled: every patch counts once.
+
+    Returns:
+        The figures, each finite or None; the notes say why where it is None.
+
+    Raises:
+        WarminitError: For any input that cannot be used.
+
+    Example:
+        >>> import torch
+        >>> conv = torch.nn.Conv2d(1, 9, 3, bias=False)
+        >>> _ = conv.weight.data.copy_(torch.eye(9).view(9, 1, 3, 3))
+        >>> images = torch.rand(4, 1, 12, 12, generator=torch.Generator().manual_seed(0))
+        >>> found = diagnose(conv, images)
+        >>> round(found.effective_rank, 3), round(found.condition_number, 3), found.dead_filters
+        (9.0, 1.0, ())
+    """
+    check_seed(seed)
+    target = find_layer(model, layer)
+    conv = target.module
+    checked = check_images(images, channels=conv.in_channels)
+    batch = as_model_input(checked, standardization(mean, std, conv.in_channels))
+    _check_size("images", float(batch.abs().max()))
+    bank, bias = _bank(target)
+    patches, every_position = _patches(batch, conv, seed)
+    notes: list[str] = []
+
+    _, singular, directions = torch.linalg.svd(bank, full_matrices=False)
+    precision = min(torch.finfo(kind).eps for kind in (conv.weight.dtype, torch.float32))
+    rank = int((singular > max(bank.shape) * precision * singular[0]).sum())
+    if rank < len(singular):
+        notes.append(f"no condition number: the bank has rank {rank} of {len(singular)}")
+    if rank == bank.shape[1]:
+        notes.append("the filters span all patches, so that energy captured cannot be below 1")
+    energy = _energy_captured(patches, directions[:rank])
+    if energy is None:
+        notes.append("no energy captured: every patch is flat")
+    duplicates, opposite = _near_duplicates(bank)
+    if opposite:
+        notes.append(f"{opposite} of the near-duplicates are opposite, which a ReLU tells apart")
+
+    responses = patches @ bank.T
+    # Rounding leaves a response where in truth there is none, of the order of 1e-16.
+    nothing = 1e-12 * bank.norm(dim=1) * patches.norm(dim=1).max()
+    deviations = responses.std(0, correction=0)
+    variances = torch.where(deviations > nothing, deviations.square(), 0.0)
+    varying = variances > 0
+    dead = responses.abs().amax(0) <= nothing
+    if int(varying.sum()) < 2:
+        notes.append("no response spread and no distance from white: they need two live filters")
+    never = ~((responses + bias) > 0).any(0)
+    if not every_position:
+        _drop_positive_(never, batch, conv, bank, bias)
+    return Diagnosis(
+        layer=target.name,
+        found=target.found,
+        out_channels=conv.out_channels,
+        patch_values=bank.shape[1],
+        n_patches=len(patches),
+        every_position=every_position,
+        seed=seed,
+        rank=rank,
+        effective_rank=effective_rank(singular),
+        condition_number=float(singular[0] / singular[-1]) if rank == len(singular) else None,
+        duplicate_pairs=duplicates,
+        dead_filters=_where(dead),
+        constant_filters=_where(~dead & ~varying),
+        response_variances=tuple(variances.tolist()),
+        response_spread=_spread(variances[varying]),
+        energy_captured=energy,
+        relu_dead_channels=_where(never),
+        relu_dead_share=float(never.double().mean()),
+        nonpositive_share=float((responses + bias <= 0).double().mean()),
+        white_distance=_white_distance(responses[:, varying] / deviations[varying]),
+        notes=tuple(notes),
+    )
+
+
+def effective_rank(singular_values: Tensor) -> float | None:
+    """Return exp of the entropy of singular values divided by their sum (Roy & Vetterli 2007).
+
+    Args:
+        singular_values: (n,), at least 0.
+
+    Returns:
+        1 to n: n where all are equal, 1 where only one is above 0, None where none is.
+
+    Example:
+        >>> effective_rank(torch.tensor([2.0, 0.0, 0.0]))
+        1.0
+    """
+    if not bool((singular_values > 0).any()):
+        return None
+    shares = singular_values.double() / singular_values.double().sum()
+    return float(torch.special.entr(shares).sum().exp())
+
+
+def _bank(layer: FoundLayer) -> tuple[Tensor, Tensor]:
+    """Return filters (F, C * prod(K)) over all input channels, and biases (F,), both float64."""
+    conv = layer.module
+    weight = conv.weight.detach().cpu().double()
+    bias = torch.zeros_like(weight[:, 0, 0, 0]) if conv.bias is None else conv.bias.detach().cpu()
+    for name, values in (("weight", weight), ("bias", bias)):
+        bad = int((~torch.isfinite(values)).sum())
+        if bad:
+            raise WarminitError(
+                f"{layer.name}.{name} has {bad} NaN or infinite values out of {values.numel()}; "
+                "every value must be finite. Initialize the model first."
+            )
+        _check_size(f"{layer.name}.{name}", float(values.abs().max()))
+    # A grouped filter sees the channels of its group; on all others it is zero.
+    per_group = weight.shape[1]
+    bank = weight.new_zeros(len(weight), conv.in_channels, *conv.kernel_size)
+    for group, rows in enumerate(torch.arange(len(weight)).chunk(conv.groups)):
+        bank[rows, group * per_group : (group + 1) * per_group] = weight[rows]
+    return bank.flatten(1), bias.double()
+
+
+def _patches(batch: Tensor, conv: nn.Conv2d, seed: int) -> tuple[Tensor, bool]:
+    """Return patches (P, C * prod(K)), float64 on the CPU, and whether they are all there are."""
+    extent = tuple(
+        dilation * (kernel - 1) + 1
+        for dilation, kernel in zip(conv.dilation, conv.kernel_size, strict=True)
+    )
+    height, width = (size - reach + 1 for size, reach in zip(batch.shape[2:], extent, strict=True))
+    if height < 1 or width < 1:
+        raise WarminitError(
+            f"images of {batch.shape[2]} x {batch.shape[3]} are smaller than the {extent[0]} x "
+            f"{extent[1]} that one filter covers; a filter must fit into an image without padding. "
+            "Pass the images in the size that the model is fed."
+        )
+    widest = max(batch.shape[1] * math.prod(extent), conv.out_channels)
+    most = max(1, min(_MOST_PATCHES, _MOST_VALUES // widest))
+    if len(batch) * height * width <= most:
+        rows = F.unfold(batch.cpu().double(), conv.kernel_size, dilation=conv.dilation)
+        return rows.transpose(1, 2).flatten(0, 1), True
+    generator = torch.Generator().manual_seed(seed)
+    if len(batch) > most:
+        batch = batch[torch.randperm(len(batch), generator=generator)[:most].to(batch.device)]
+    drawn = sample_patches(batch, most // len(batch), extent, generator).cpu().double()
+    seen = drawn.view(len(drawn), -1, *extent)[:, :, :: conv.dilation[0], :: conv.dilation[1]]
+    return seen.flatten(1), False
+
+
+def _near_duplicates(bank: Tensor) -> tuple[tuple[tuple[int, int], ...], int]:
+    """Return the pairs with |cosine| > 0.99, and how many of them point opposite ways."""
+    norms = bank.norm(dim=1, keepdim=True)
+    # A zero filter has no direction: it stays zero, and its cosines with it.
+    unit = bank / torch.where(norms > 0, norms, 1.0)
+    cosines = (unit @ unit.T).triu(diagonal=1)
+    pairs = (cosines.abs() > DUPLICATE_COSINE).nonzero().tolist()
+    return tuple((i, j) for i, j in pairs), int((cosines < -DUPLICATE_COSINE).sum())
+
+
+def _energy_captured(patches: Tensor, basis: Tensor) -> float | None:
+    """Return the share of the centered patches' sum of squares inside an orthonormal basis."""
+    centered = center_patches(patches)
+    total = float(centered.square().sum())
+    if total <= 1e-24 * float(patches.square().sum()):
+        return None
+    return min(1.0, float((centered @ basis.T).square().sum()) / total)
+
+
+def _drop_positive_(
+    never: Tensor, batch: Tensor, conv: nn.Conv2d, bank: Tensor, bias: Tensor
+) -> None:
+    """Clear each channel that is above 0 at some position: a sample may have missed it."""
+    filters = bank.view(len(bank), -1, *conv.kernel_size)
+    positions = len(bank) * batch.shape[2] * batch.shape[3]
+    for chunk in batch.split(max(1, _MOST_VALUES // positions)):
+        left = never.nonzero().flatten()
+        if not len(left):
+            return
+        outputs = F.conv2d(chunk.cpu().double(), filters[left], bias[left], dilation=conv.dilation)
+        never[left] = ~(outputs > 0).amax((0, 2, 3))
+
+
+def _spread(variances: Tensor) -> float | None:
+    if len(variances) < 2:
+        return None
+    return float(variances.std(correction=0) / variances.mean())
+
+
+def _white_distance(outputs: Tensor) -> float | None:
+    """Return the root mean square correlation of outputs (P, n) of unit variance."""
+    count = outputs.shape[1]
+    if count < 2:
+        return None
+    centered = outputs - outputs.mean(0)
+    off_diagonal = (centered.T @ centered / len(outputs)).fill_diagonal_(0.0)
+    return min(1.0, float(off_diagonal.norm()) / math.sqrt(count * (count - 1)))
+
+
+def _check_size(name: str, largest: float) -> None:
+    if largest > _LARGEST:
+        raise WarminitError(
+            f"{name} has values up to {largest:.3g}; their squares do not fit into float64, values "
+            f"up to {_LARGEST:g} are needed. Check the normalization and the source."
+        )
+
+
+def _where(mask: Tensor) -> tuple[int, ...]:
+    return tuple(mask.nonzero().flatten().tolist())
+
+
+def _plain(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
+
+
+def _table(rows: Sequence[tuple[str, str, str]]) -> list[str]:
+    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+    return [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c}".rstrip() for a, b, c in rows]
