@@ -2,7 +2,9 @@
 
 import difflib
 import importlib
+import inspect
 from collections.abc import Callable
+from importlib.metadata import entry_points
 from typing import Any
 
 from torch import Tensor, nn
@@ -23,6 +25,9 @@ from warminit.whitening import whiten_
 
 Arm = Callable[..., InitReport]
 """(model, images, *, seed, **parameters) -> InitReport."""
+
+ENTRY_POINTS = "warminit.initializers"
+"""Entry-point group by which an installed package adds arms."""
 
 ARMS: dict[str, Arm] = {
     "torch-default": torch_default,
@@ -69,25 +74,40 @@ def init_(
 
 
 def get_arm(name: str) -> Arm:
-    """Return an arm by its name, or import `module:function`.
+    """Return an arm by its name: of `ARMS`, of an installed package, or `module:function`.
+
+    A package offers arms of its own by the entry-point group `warminit.initializers`.
 
     Raises:
         WarminitError: If there is none; the text names the nearest.
     """
     if name in ARMS:
         return ARMS[name]
-    if ":" in name:
-        return _import_arm(name)
-    near = difflib.get_close_matches(name, ARMS, n=1)
+    installed = {point.name: point.value for point in entry_points(group=ENTRY_POINTS)}
+    if name in installed or ":" in name:
+        return _import_arm(name, installed.get(name, name))
+    near = difflib.get_close_matches(name, [*ARMS, *installed], n=1)
     hint = f"Did you mean {near[0]!r}? " if near else ""
     raise WarminitError(
-        f"arm={name!r} is unknown. {hint}There are: {', '.join(ARMS)}; your own is named "
+        f"arm={name!r} is unknown. {hint}There are: {', '.join(arm_names())}; your own is named "
         "module:function."
     )
 
 
-def _import_arm(name: str) -> Arm:
-    module_name, _, function_name = name.partition(":")
+def arm_names() -> tuple[str, ...]:
+    """Return the names of all arms: those of `ARMS`, then those of installed packages."""
+    installed = sorted(point.name for point in entry_points(group=ENTRY_POINTS))
+    return (*ARMS, *(name for name in installed if name not in ARMS))
+
+
+def describe_arm(name: str) -> str:
+    """Return the first line of an arm's docstring: what it does, and whose algorithm it is."""
+    lines = (inspect.getdoc(get_arm(name)) or "").splitlines()
+    return lines[0] if lines else ""
+
+
+def _import_arm(name: str, target: str) -> Arm:
+    module_name, _, function_name = target.partition(":")
     try:
         arm = getattr(importlib.import_module(module_name), function_name)
     except (ImportError, AttributeError, ValueError) as error:
