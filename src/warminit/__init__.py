@@ -2,16 +2,22 @@
 
 The library is two pipelines. The core, in the order of the data's way:
 
-    images.py       images as given -> checked float images, raw pixels
-    rules.py        images, layer shape -> Hyperparameters
-    patches.py      images -> patches, one mean removed per patch
-    clustering.py   patches -> centroids
-    filters.py      centroids or directions -> filters
-    layers.py       model -> the layer to condition; filters -> its weight, in place
-    conditioning.py model, images, a way to make filters -> model conditioned in place
-    prewarm.py      the same with centroids: Pre-Warm
-    whitening.py    the same with whitening directions
-    paper.py        Listing 1 as published, bit for bit
+    images.py        images as given -> checked images, raw pixels
+    rules.py         images, layer shape -> Hyperparameters
+    resolve.py       the same with what the caller gives
+    patches.py       images -> patches, one mean removed per patch
+    batch.py         one batch or many, one rank or many -> patches as the model is fed
+    clustering.py    patches -> centroids
+    filters.py       centroids or directions -> filters
+    layers.py        model -> the layer to condition
+    weights.py       filters -> its effective weight, in place, read back
+    deep.py          model conditioned so far -> the activations that its next layer sees
+    distributed.py   one rank's patches or error -> every rank's
+    conditioning.py  model, images, a way to make filters -> model conditioned in place
+    prewarm.py       the same with centroids: Pre-Warm
+    whitening.py     the same with whitening directions
+    paper.py         Listing 1 as published, bit for bit
+    diagnosis.py     model, images -> Diagnosis of the input layer's filters
 
 Beside it stand the `initializers` (any arm by name) and the `lab` (a study -> runs -> statistics).
 """

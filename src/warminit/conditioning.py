@@ -3,29 +3,38 @@
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import Any, TypedDict, Unpack
 
+import torch
 from torch import Tensor, nn
 
+from warminit.batch import Batch, Images, read_images, within_memory
+from warminit.deep import activations, chosen_layers
+from warminit.distributed import agreed, agreed_tensor, all_or_none, world_size
 from warminit.errors import WarminitError, WarminitWarning
-from warminit.filters import NAMED_SCALES, Scale
+from warminit.filters import Scale
 from warminit.images import as_model_input, check_images, standardization
 from warminit.init_report import InitReport
-from warminit.layers import find_layer, looks_trained, write_filters_
-from warminit.rules import (
-    Hyperparameters,
-    as_kernel_size,
-    check_count,
-    check_seed,
-    count_positions,
-    derive_rules,
+from warminit.layers import FoundLayer, find_layer
+from warminit.resolve import resolve_rules
+from warminit.rules import Hyperparameters, as_kernel_size
+from warminit.weights import (
+    check_weight,
+    freeze_rows_,
+    is_sharded,
+    looks_trained,
+    restored_on_error,
+    write_rows_,
 )
+
+DEEP_PATCHES = 8
+"""Patches an image for layers beyond the first: the pixel rules do not apply to activations."""
 
 Statistics = Sequence[float] | float | Tensor | None
 
-MakeFilters = Callable[[Tensor, Hyperparameters, tuple[int, ...], int], Tensor]
-"""(images as the model is fed, hyperparameters, kernel_size, seed) -> filters (n, C, *K)."""
+MakeFilters = Callable[[Batch, Hyperparameters, tuple[int, ...], int], Tensor]
+"""(images of one group, hyperparameters, kernel_size, seed) -> filters (n, C / groups, *K)."""
 
 
 class RuleOptions(TypedDict, total=False):
@@ -40,69 +49,87 @@ class RuleOptions(TypedDict, total=False):
     raw_images: Tensor | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """Filters of one layer, and what they were made with; nothing is written yet."""
+
+    rows: Tensor
+    filters: Tensor
+    hyper: Hyperparameters
+    notes: tuple[str, ...]
+
+
 def condition_(
     model: nn.Module,
-    images: Tensor,
+    images: Images,
     make_filters: MakeFilters,
     *,
     arm: str,
     seed: int,
     layer: str | nn.Module | None = None,
+    layers: int | Sequence[str] | None = None,
+    batches: int | None = None,
+    trainable: bool = True,
     parameters: Mapping[str, Any] | None = None,
     **options: Unpack[RuleOptions],
 ) -> InitReport:
     """Find the layer, derive what is not given, make filters and write them.
 
-    Every arm that writes filters into the input layer goes this way, so they share its guarantees:
-    all checks come before the one write, and nothing but the set filters changes.
+    Every arm that writes filters goes this way, so they share its guarantees: all checks come
+    before the write, what is written is read back, and nothing but the set filters changes. Under
+    an initialized process group every rank must call; all of them end with the same filters.
 
     Args:
-        model: Any module with an `nn.Conv2d`.
-        images: (N, C, H, W), one training batch as the model is fed.
+        model: Any module with a convolution.
+        images: (N, C, *size), one training batch as the model is fed, or batches of them.
         make_filters: Draws only from generators of its own, seeded by its last argument.
         arm: Name for the report.
         seed: Passed to `make_filters`.
         layer: Dotted name of the layer, or the module.
+        layers: The first n convolutions in the order in which they run, or names of them: each is
+            conditioned on the activations that the model, conditioned so far, gives it.
+        batches: How many batches to read where `images` is a loader.
+        trainable: False sets the gradient of the set filters to zero.
         parameters: What the report lists besides the hyperparameters.
         **options: In place of the derived rules.
 
     Returns:
-        The report; `filters_set` is min(n_clusters, out_channels).
+        The report.
 
     Raises:
         WarminitError: For any input that cannot be used; the model is then bit-identical to before.
     """
     started = time.perf_counter()
-    target = find_layer(model, layer)
-    conv = target.module
-    check_images(images, channels=conv.in_channels // conv.groups)
-    filters, hyper = filters_from_images(
-        images, conv.out_channels, conv.kernel_size, make_filters, seed=seed, **options
-    )
-    notes = []
-    if looks_trained(conv.weight):
-        notes.append(
-            f"{target.name} looks trained: its weights fit no fresh initialization. This is meant "
-            "for models that start from scratch."
-        )
-        warnings.warn(notes[-1], WarminitWarning, stacklevel=3)
-    filters_set = write_filters_(target, filters)
-    if filters_set < len(filters):
-        notes.append(f"the first {filters_set} of {len(filters)} filters fit into the layer")
+    with all_or_none():
+        tensor, note = read_images(images, batches)
+        targets = _targets(model, tensor, layer, layers)
+    notes = [note] if note else []
+    made: list[_Made] = []
+    with restored_on_error([target.module for target in targets]):
+        for number, target in enumerate(targets):
+            fed, given = tensor, options
+            if number:
+                with all_or_none():
+                    fed = activations(model, target, _as_fed(tensor, options))
+                given = _for_activations(options)
+            made.append(_make(target, fed, make_filters, seed, given))
+            if (trained := _trained_note(target)) is not None:
+                notes.append(trained)
+                warnings.warn(trained, WarminitWarning, stacklevel=3)
+            with all_or_none():
+                notes += made[-1].notes
+                notes += write_rows_(target.name, target.module, made[-1].rows, made[-1].filters)
+    if not trainable:
+        for target, each in zip(targets, made, strict=True):
+            freeze_rows_(target.module, each.rows)
     return InitReport(
         arm=arm,
-        layer=target.name,
-        found=target.found,
-        filters_set=filters_set,
-        out_channels=conv.out_channels,
-        parameters={
-            "n_clusters": hyper.n_clusters,
-            "n_patches": hyper.n_patches,
-            "patch_size": hyper.patch_size,
-            "scale": hyper.scale,
-            **(parameters or {}),
-        },
-        provenance=hyper.provenance,
+        layer=", ".join(target.name for target in targets),
+        found=targets[0].found,
+        filters_set=sum(len(each.rows) for each in made),
+        out_channels=sum(target.module.out_channels for target in targets),
+        parameters={**_reported(targets[0], made[0].hyper), **(parameters or {})},
+        provenance=made[0].hyper.provenance,
         seed=seed,
         seconds=time.perf_counter() - started,
         notes=tuple(notes),
@@ -110,83 +137,119 @@ def condition_(
 
 
 def filters_from_images(
-    images: Tensor,
+    images: Images,
     out_channels: int,
     kernel_size: int | tuple[int, ...],
     make_filters: MakeFilters,
     *,
     seed: int,
     **options: Unpack[RuleOptions],
-) -> tuple[Tensor, Hyperparameters]:
-    """Check the images, derive what is not given, and make the filters.
+) -> Tensor:
+    """Check the images, derive what is not given, and make the filters of an ungrouped layer.
 
     Returns:
-        Filters (n, C, *K) and the hyperparameters that they were made with.
+        Filters (n, C, *K).
     """
+    tensor, _ = read_images(images)
     kernel = as_kernel_size(kernel_size)
-    batch = check_images(images, spatial_dims=len(kernel))
-    hyper = _resolve(batch, out_channels, kernel, seed=seed, **options)
-    statistics = standardization(options.get("mean"), options.get("std"), batch.shape[1])
-    return make_filters(as_model_input(batch, statistics), hyper, kernel, seed), hyper
+    checked = check_images(tensor, spatial_dims=len(kernel))
+    hyper = resolve_rules(checked, out_channels, kernel, seed=seed, **options)
+    statistics = standardization(options.get("mean"), options.get("std"), checked.shape[1])
+    batch, hyper, _ = within_memory(Batch(checked, statistics), hyper)
+    return make_filters(batch, hyper, kernel, seed)
 
 
-def _resolve(
-    batch: Tensor,
-    out_channels: int,
-    kernel_size: tuple[int, ...],
-    *,
+def _targets(
+    model: nn.Module,
+    images: Tensor,
+    layer: str | nn.Module | None,
+    layers: int | Sequence[str] | None,
+) -> list[FoundLayer]:
+    # The layer decides what images must be, so only what finding it needs is checked before.
+    usable = isinstance(images, Tensor) and images.ndim >= 3 and 0 not in images.shape
+    first = find_layer(model, layer, images if usable else None)
+    check_images(images, spatial_dims=first.spatial_dims, channels=first.module.in_channels)
+    return [first] if layers is None else chosen_layers(model, first, layers, images)
+
+
+def _make(
+    target: FoundLayer,
+    images: Tensor,
+    make_filters: MakeFilters,
     seed: int,
-    n_clusters: int | None = None,
-    n_patches: int | None = None,
-    scale: Scale | None = None,
-    patch_size: int | tuple[int, ...] | None = None,
-    mean: Statistics = None,
-    std: Statistics = None,
-    raw_images: Tensor | None = None,
-) -> Hyperparameters:
-    """Derive what is not given, and check what is."""
-    check_seed(seed)
-    hyper = derive_rules(
-        batch,
-        out_channels,
-        kernel_size,
-        mean=mean,
-        std=std,
-        raw_images=raw_images,
-        n_patches=n_patches,
-        seed=seed,
-    )
-    provenance = dict(hyper.provenance)
-    if n_clusters is not None:
-        hyper = replace(hyper, n_clusters=check_count("n_clusters", n_clusters))
-        provenance["n_clusters"] = "given"
-    if scale is not None:
-        if isinstance(scale, str):
-            usable = scale in NAMED_SCALES
-        else:
-            usable = type(scale) in {int, float} and 0 < scale < float("inf")
-        if not usable:
-            raise WarminitError(
-                f"scale={scale!r}; a finite number above 0 is needed, or one of "
-                f"{', '.join(NAMED_SCALES)}. The paper uses 0.20 for one channel and 0.25 for "
-                "more; leave it out to have it derived."
-            )
-        hyper = replace(hyper, scale=scale)
-        provenance["scale"] = "given"
-    if patch_size is not None:
-        sizes = as_kernel_size(patch_size, len(kernel_size), "patch_size")
-        if any(patch < kernel for patch, kernel in zip(sizes, kernel_size, strict=True)):
-            raise WarminitError(
-                f"patch_size={patch_size!r} is smaller than the kernel {kernel_size}; patches must "
-                "cover the kernel. Leave it out to use the kernel's size."
-            )
-        count_positions(batch, sizes)
-        hyper = replace(hyper, patch_size=sizes)
-        provenance["patch_size"] = "given"
-    total = hyper.n_patches * len(batch)
-    if total < hyper.n_clusters:
-        raise WarminitError(
-            f"n_patches={hyper.n_patches} x {len(batch)} images gives {total} patches, fewer than "
-            f"n_clusters={hyper.n_clusters}. Pass more images, or a larger n_patches."
+    options: RuleOptions,
+) -> _Made:
+    """Make the filters of one layer, each group its own, from the patches of all ranks."""
+    conv = target.module
+    groups = conv.groups
+    with all_or_none():
+        checked = check_images(images, spatial_dims=target.spatial_dims, channels=conv.in_channels)
+        hyper = resolve_rules(
+            checked,
+            conv.out_channels,
+            conv.kernel_size,
+            groups=groups,
+            dilation=conv.dilation,
+            seed=seed,
+            **options,
         )
-    return replace(hyper, provenance=provenance)
+        statistics = standardization(options.get("mean"), options.get("std"), conv.in_channels)
+        batch = Batch(checked, statistics, tuple(conv.dilation))
+        batch, hyper, note = within_memory(batch, hyper, world_size())
+    hyper = agreed(hyper)
+    per_group = conv.out_channels // groups
+    rows, filters = [], []
+    for index in range(groups):
+        group = make_filters(batch.group(index, groups), hyper, conv.kernel_size, seed)
+        rows.append(index * per_group + torch.arange(min(len(group), per_group)))
+        filters.append(group[:per_group])
+    made = agreed_tensor(torch.cat(filters).float().to(batch.device))
+    if not bool(torch.isfinite(made).all()):
+        raise WarminitError(
+            f"the filters for {target.name} are not finite, since the images reach "
+            f"{float(images.abs().max()):.3g}. Standardize the images first."
+        )
+    notes = [] if note is None else [note]
+    if len(group) > per_group:
+        notes.append(f"the first {per_group} of {len(group)} filters fit into the layer")
+    return _Made(torch.cat(rows), made, hyper, tuple(notes))
+
+
+def _as_fed(images: Tensor, options: RuleOptions) -> Tensor:
+    channels = images.shape[1]
+    statistics = standardization(options.get("mean"), options.get("std"), channels)
+    return as_model_input(images, statistics)
+
+
+def _for_activations(options: RuleOptions) -> RuleOptions:
+    """Return the options that hold for a layer whose images are activations."""
+    kept: RuleOptions = {}
+    if "scale" in options:
+        kept["scale"] = options["scale"]
+    kept["n_patches"] = options.get("n_patches") or DEEP_PATCHES
+    return kept
+
+
+def _trained_note(target: FoundLayer) -> str | None:
+    weight = check_weight(target.name, target.module)
+    # Where ranks hold parts of a weight, one part alone is not a fair sample of it.
+    if is_sharded(weight) or not looks_trained(weight):
+        return None
+    return (
+        f"{target.name} looks trained: its weights fit no fresh initialization. This is meant for "
+        "models that start from scratch."
+    )
+
+
+def _reported(target: FoundLayer, hyper: Hyperparameters) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "n_clusters": hyper.n_clusters,
+        "n_patches": hyper.n_patches,
+        "patch_size": hyper.patch_size,
+        "scale": hyper.scale,
+    }
+    if target.module.groups > 1:
+        shown["groups"] = target.module.groups
+    if any(step != 1 for step in target.module.dilation):
+        shown["dilation"] = tuple(target.module.dilation)
+    return shown

@@ -8,12 +8,15 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
+from warminit.batch import Images, read_images
 from warminit.errors import WarminitError
 from warminit.images import as_model_input, check_images, standardization
-from warminit.layers import FoundLayer, find_layer
+from warminit.layers import CONVOLUTIONS, FoundLayer, find_layer
 from warminit.patches import center_patches, sample_patches
 from warminit.rules import check_seed
+from warminit.weights import effective_weight
 
 DUPLICATE_COSINE = 0.99
 """Two filters whose cosine is above this in size are near-duplicates."""
@@ -89,7 +92,7 @@ class Diagnosis:
 
     def __str__(self) -> str:
         """Return the figures as a small table of plain text."""
-        lines = _table(self._rows())
+        lines = _table(_rows(self))
         return "\n".join(["diagnosis", *lines, *(f"note: {note}" for note in self.notes)])
 
     def compare(self, other: "Diagnosis", names: tuple[str, str] = ("first", "second")) -> str:
@@ -102,7 +105,7 @@ class Diagnosis:
         Returns:
             One line a figure; below it the notes of both, each with its column's name.
         """
-        both = zip(self._rows(), other._rows(), strict=True)
+        both = zip(_rows(self), _rows(other), strict=True)
         rows = [("", *names), *((name, ours, theirs[1]) for (name, ours, _), theirs in both)]
         notes = [
             f"note on {name}: {note}"
@@ -119,33 +122,10 @@ class Diagnosis:
         values = {key: list(v) if isinstance(v, tuple) else v for key, v in values.items()}
         return {**values, "duplicate_pairs": [list(pair) for pair in self.duplicate_pairs]}
 
-    def _rows(self) -> list[tuple[str, str, str]]:
-        count = self.out_channels
-        mean = math.fsum(self.response_variances) / count
-        dead = len(self.relu_dead_channels)
-        how = "every position" if self.every_position else f"sampled, seed {self.seed}"
-        return [
-            ("layer", self.layer, self.found),
-            ("filters", f"{count} x {self.patch_values}", "filters x values of a patch"),
-            ("patches", str(self.n_patches), how),
-            ("rank", f"{self.rank} of {min(count, self.patch_values)}", ""),
-            ("effective rank", _plain(self.effective_rank), "of the bank's singular values"),
-            ("condition number", _plain(self.condition_number), "1 is orthogonal"),
-            ("near-duplicates", f"{len(self.duplicate_pairs)} pairs", "|cosine| > 0.99"),
-            ("dead filters", f"{len(self.dead_filters)} of {count}", "zero, or no response"),
-            ("constant filters", f"{len(self.constant_filters)} of {count}", "never vary"),
-            ("response variance", _plain(mean), "mean over filters"),
-            ("response spread", _plain(self.response_spread), "deviation / mean; 0 is even"),
-            ("energy captured", _plain(self.energy_captured), "of centered patches, by the span"),
-            ("ReLU-dead channels", f"{dead} of {count}", "never above 0"),
-            ("outputs <= 0", _plain(self.nonpositive_share), "share"),
-            ("distance from white", _plain(self.white_distance), "RMS correlation; 0 is white"),
-        ]
-
 
 def diagnose(
     model: nn.Module,
-    images: Tensor,
+    images: Images,
     *,
     layer: str | nn.Module | None = None,
     mean: Sequence[float] | float | Tensor | None = None,
@@ -154,14 +134,15 @@ def diagnose(
 ) -> Diagnosis:
     """Look at the filters of a model's input layer, before any training.
 
-    Only reads: the model runs no forward pass, and the global random state is not touched. All is
-    computed in float64 on the CPU, so every device gives the same figures.
+    Only reads: model and global random states stay as they are. The filters are those that the
+    layer computes with, after parametrizations. All is computed in float64 on the CPU, so every
+    device gives the same figures.
 
     Args:
-        model: Any module with an `nn.Conv2d`.
-        images: (N, C, H, W), one training batch as the model is fed; uint8 is divided by 255 and,
-            with `mean` and `std`, standardized.
-        layer: Dotted name of the layer, or the module; the first convolution by default.
+        model: Any module with a convolution of 1, 2 or 3 dimensions.
+        images: (N, C, *size), one training batch as the model is fed, or batches of them; uint8 is
+            divided by 255 and, with `mean` and `std`, standardized.
+        layer: Dotted name of the layer, or the module; found as by `find_layer` by default.
         mean: Per-channel mean for uint8 images; of no effect on others.
         std: Per-channel standard deviation for uint8 images.
         seed: Of the sample of about 50,000 patches, spread evenly over the images. Images that hold
@@ -183,25 +164,27 @@ def diagnose(
         (9.0, 1.0, ())
     """
     check_seed(seed)
-    target = find_layer(model, layer)
+    tensor, note = read_images(images)
+    # The layer decides what images must be, so only what finding it needs is checked before.
+    usable = tensor.ndim >= 3 and 0 not in tensor.shape
+    target = find_layer(model, layer, tensor if usable else None)
     conv = target.module
-    checked = check_images(images, channels=conv.in_channels)
-    batch = as_model_input(checked, standardization(mean, std, conv.in_channels))
-    _check_size("images", float(batch.abs().max()))
-    bank, bias = _bank(target)
-    patches, every_position = _patches(batch, conv, seed)
+    batch = check_images(tensor, spatial_dims=target.spatial_dims, channels=conv.in_channels)
+    statistics = standardization(mean, std, conv.in_channels)
+    weight, bank, bias = _bank(target)
+    patches, every_position = _patches(batch, statistics, conv, seed)
     notes: list[str] = []
 
     _, singular, directions = torch.linalg.svd(bank, full_matrices=False)
-    precision = min(torch.finfo(kind).eps for kind in (conv.weight.dtype, torch.float32))
+    precision = min(torch.finfo(kind).eps for kind in (weight.dtype, torch.float32))
     rank = int((singular > max(bank.shape) * precision * singular[0]).sum())
     if rank < len(singular):
         notes.append(f"no condition number: the bank has rank {rank} of {len(singular)}")
-    if rank == bank.shape[1]:
-        notes.append("the filters span all patches, so that energy captured cannot be below 1")
     energy = _energy_captured(patches, directions[:rank])
     if energy is None:
         notes.append("no energy captured: every patch is flat")
+    elif rank == bank.shape[1]:
+        notes.append("the filters span all patches, so that energy captured cannot be below 1")
     duplicates, opposite = _near_duplicates(bank)
     if opposite:
         notes.append(f"{opposite} of the near-duplicates are opposite, which a ReLU tells apart")
@@ -217,7 +200,7 @@ def diagnose(
         notes.append("no response spread and no distance from white: they need two live filters")
     never = ~((responses + bias) > 0).any(0)
     if not every_position:
-        _drop_positive_(never, batch, conv, bank, bias)
+        _drop_positive_(never, batch, statistics, conv, bank, bias)
     return Diagnosis(
         layer=target.name,
         found=target.found,
@@ -262,51 +245,71 @@ def effective_rank(singular_values: Tensor) -> float | None:
     return float(torch.special.entr(shares).sum().exp())
 
 
-def _bank(layer: FoundLayer) -> tuple[Tensor, Tensor]:
-    """Return filters (F, C * prod(K)) over all input channels, and biases (F,), both float64."""
+def _bank(layer: FoundLayer) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the weight, filters (F, C * prod(K)) over all input channels, and biases (F,)."""
     conv = layer.module
-    weight = conv.weight.detach().cpu().double()
-    bias = torch.zeros_like(weight[:, 0, 0, 0]) if conv.bias is None else conv.bias.detach().cpu()
-    for name, values in (("weight", weight), ("bias", bias)):
-        bad = int((~torch.isfinite(values)).sum())
-        if bad:
-            raise WarminitError(
-                f"{layer.name}.{name} has {bad} NaN or infinite values out of {values.numel()}; "
-                "every value must be finite. Initialize the model first."
-            )
-        _check_size(f"{layer.name}.{name}", float(values.abs().max()))
+    plain = type(conv) in CONVOLUTIONS and not is_parametrized(conv)
+    weight = conv.weight.detach() if plain else effective_weight(conv)
+    if weight is None:
+        raise WarminitError(
+            f"{layer.name} is a {type(conv).__name__} in whose forward no convolution was seen; "
+            "one is needed to know its filters. Name another layer with layer=."
+        )
+    filters = weight.cpu().double()
+    bias = filters.new_zeros(len(filters))
+    if conv.bias is not None:
+        bias = conv.bias.detach().cpu().double()
+    _check_values(f"{layer.name}.weight", filters)
+    _check_values(f"{layer.name}.bias", bias)
     # A grouped filter sees the channels of its group; on all others it is zero.
-    per_group = weight.shape[1]
-    bank = weight.new_zeros(len(weight), conv.in_channels, *conv.kernel_size)
-    for group, rows in enumerate(torch.arange(len(weight)).chunk(conv.groups)):
-        bank[rows, group * per_group : (group + 1) * per_group] = weight[rows]
-    return bank.flatten(1), bias.double()
+    width = filters.shape[1]
+    bank = filters.new_zeros(len(filters), conv.in_channels, *conv.kernel_size)
+    for group, (rows, own) in enumerate(
+        zip(bank.chunk(conv.groups), filters.chunk(conv.groups), strict=True)
+    ):
+        rows[:, group * width : (group + 1) * width] = own
+    return weight, bank.flatten(1), bias
 
 
-def _patches(batch: Tensor, conv: nn.Conv2d, seed: int) -> tuple[Tensor, bool]:
+def _patches(
+    images: Tensor, statistics: tuple[Tensor, Tensor] | None, conv: Any, seed: int
+) -> tuple[Tensor, bool]:
     """Return patches (P, C * prod(K)), float64 on the CPU, and whether they are all there are."""
-    extent = tuple(
+    channels, size = images.shape[1], images.shape[2:]
+    extents = [
         dilation * (kernel - 1) + 1
         for dilation, kernel in zip(conv.dilation, conv.kernel_size, strict=True)
-    )
-    height, width = (size - reach + 1 for size, reach in zip(batch.shape[2:], extent, strict=True))
-    if height < 1 or width < 1:
+    ]
+    places = [side - extent + 1 for side, extent in zip(size, extents, strict=True)]
+    if min(places) < 1:
         raise WarminitError(
-            f"images of {batch.shape[2]} x {batch.shape[3]} are smaller than the {extent[0]} x "
-            f"{extent[1]} that one filter covers; a filter must fit into an image without padding. "
-            "Pass the images in the size that the model is fed."
+            f"images of {_times(size)} are smaller than the {_times(extents)} that one filter "
+            "covers; a filter must fit into an image without padding. Pass the images in the size "
+            "that the model is fed."
         )
-    widest = max(batch.shape[1] * math.prod(extent), conv.out_channels)
-    most = max(1, min(_MOST_PATCHES, _MOST_VALUES // widest))
-    if len(batch) * height * width <= most:
-        rows = F.unfold(batch.cpu().double(), conv.kernel_size, dilation=conv.dilation)
-        return rows.transpose(1, 2).flatten(0, 1), True
-    generator = torch.Generator().manual_seed(seed)
-    if len(batch) > most:
-        batch = batch[torch.randperm(len(batch), generator=generator)[:most].to(batch.device)]
-    drawn = sample_patches(batch, most // len(batch), extent, generator).cpu().double()
-    seen = drawn.view(len(drawn), -1, *extent)[:, :, :: conv.dilation[0], :: conv.dilation[1]]
-    return seen.flatten(1), False
+    most = _MOST_VALUES // max(channels * math.prod(conv.kernel_size), conv.out_channels)
+    most = max(1, min(_MOST_PATCHES, most))
+    every_position = len(images) * math.prod(places) <= most
+    if every_position:
+        windows = images.cpu()
+        for axis, (extent, dilation) in enumerate(zip(extents, conv.dilation, strict=True)):
+            windows = windows.unfold(axis + 2, extent, 1)[..., ::dilation]
+        taken = windows.movedim(1, 1 + len(size)).reshape(len(images) * math.prod(places), -1)
+    else:
+        generator = torch.Generator().manual_seed(seed)
+        if len(images) > most:
+            kept = torch.randperm(len(images), generator=generator)[:most]
+            images = images[kept.to(images.device)]
+        taken = sample_patches(
+            images, most // len(images), conv.kernel_size, generator, dilation=conv.dilation
+        )
+    patches = _as_fed(taken.view(len(taken), channels, -1), statistics).flatten(1)
+    _check_values("images, as sampled,", patches)
+    return patches, every_position
+
+
+def _as_fed(images: Tensor, statistics: tuple[Tensor, Tensor] | None) -> Tensor:
+    return as_model_input(images, statistics).cpu().double()
 
 
 def _near_duplicates(bank: Tensor) -> tuple[tuple[tuple[int, int], ...], int]:
@@ -329,23 +332,31 @@ def _energy_captured(patches: Tensor, basis: Tensor) -> float | None:
 
 
 def _drop_positive_(
-    never: Tensor, batch: Tensor, conv: nn.Conv2d, bank: Tensor, bias: Tensor
+    never: Tensor,
+    images: Tensor,
+    statistics: tuple[Tensor, Tensor] | None,
+    conv: Any,
+    bank: Tensor,
+    bias: Tensor,
 ) -> None:
     """Clear each channel that is above 0 at some position: a sample may have missed it."""
     filters = bank.view(len(bank), -1, *conv.kernel_size)
-    positions = len(bank) * batch.shape[2] * batch.shape[3]
-    for chunk in batch.split(max(1, _MOST_VALUES // positions)):
+    convolve = (F.conv1d, F.conv2d, F.conv3d)[len(conv.kernel_size) - 1]
+    values = len(bank) * math.prod(images.shape[2:])
+    for chunk in images.split(max(1, _MOST_VALUES // values)):
         left = never.nonzero().flatten()
         if not len(left):
             return
-        outputs = F.conv2d(chunk.cpu().double(), filters[left], bias[left], dilation=conv.dilation)
-        never[left] = ~(outputs > 0).amax((0, 2, 3))
+        fed = _as_fed(chunk, statistics)
+        outputs = convolve(fed, filters[left], bias[left], dilation=conv.dilation)
+        never[left] = ~(outputs > 0).transpose(0, 1).flatten(1).any(1)
 
 
 def _spread(variances: Tensor) -> float | None:
     if len(variances) < 2:
         return None
-    return float(variances.std(correction=0) / variances.mean())
+    shares = variances / variances.max()  # their squares may not fit where the variances do
+    return float(shares.std(correction=0) / shares.mean())
 
 
 def _white_distance(outputs: Tensor) -> float | None:
@@ -358,16 +369,47 @@ def _white_distance(outputs: Tensor) -> float | None:
     return min(1.0, float(off_diagonal.norm()) / math.sqrt(count * (count - 1)))
 
 
-def _check_size(name: str, largest: float) -> None:
-    if largest > _LARGEST:
+def _check_values(name: str, values: Tensor) -> None:
+    bad = int((~(values.isfinite() & (values.abs() <= _LARGEST))).sum())
+    if bad:
         raise WarminitError(
-            f"{name} has values up to {largest:.3g}; their squares do not fit into float64, values "
-            f"up to {_LARGEST:g} are needed. Check the normalization and the source."
+            f"{name} has {bad} values out of {values.numel()} that are NaN, infinite or above "
+            f"{_LARGEST:g}; smaller finite ones are needed. Check the normalization, or initialize "
+            "the model first."
         )
+
+
+def _times(sizes: Sequence[int]) -> str:
+    return " x ".join(str(size) for size in sizes)
 
 
 def _where(mask: Tensor) -> tuple[int, ...]:
     return tuple(mask.nonzero().flatten().tolist())
+
+
+def _rows(found: Diagnosis) -> list[tuple[str, str, str]]:
+    """Return label, value and remark for each line of the table."""
+    count, size = found.out_channels, found.patch_values
+    mean = math.fsum(found.response_variances) / count
+    dead = len(found.relu_dead_channels)
+    how = "every position" if found.every_position else f"sampled, seed {found.seed}"
+    return [
+        ("layer", found.layer, found.found),
+        ("filters", f"{count} x {size}", "filters x values of a patch"),
+        ("patches", str(found.n_patches), how),
+        ("rank", f"{found.rank} of {min(count, size)}", ""),
+        ("effective rank", _plain(found.effective_rank), "of the bank's singular values"),
+        ("condition number", _plain(found.condition_number), "1 is orthogonal"),
+        ("near-duplicates", f"{len(found.duplicate_pairs)} pairs", "|cosine| > 0.99"),
+        ("dead filters", f"{len(found.dead_filters)} of {count}", "zero, or no response"),
+        ("constant filters", f"{len(found.constant_filters)} of {count}", "never vary"),
+        ("response variance", _plain(mean), "mean over filters"),
+        ("response spread", _plain(found.response_spread), "deviation / mean; 0 is even"),
+        ("energy captured", _plain(found.energy_captured), "of centered patches, by the span"),
+        ("ReLU-dead channels", f"{dead} of {count}", "never above 0"),
+        ("outputs <= 0", _plain(found.nonpositive_share), "share"),
+        ("distance from white", _plain(found.white_distance), "RMS correlation; 0 is white"),
+    ]
 
 
 def _plain(value: float | None) -> str:

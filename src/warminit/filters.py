@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from warminit.errors import WarminitError
+from warminit.patches import second_moment
 
 Scale = float | Literal["parity", "match", "unit"]
 Scaling = Literal["global", "per-filter"]
@@ -78,11 +79,12 @@ def scale_bank(
     if scale in {"match", "unit"}:
         if patches is None:
             raise WarminitError(f"scale={scale!r} needs patches, and there are none to respond to.")
-        target = default_response(patches) if scale == "match" else 1.0
-        response = (patches.double() @ bank.T).std(0, correction=0)
-        # Rounding leaves a response where in truth there is none, of the order of 1e-16.
-        alive = response > 1e-12 * bank.norm(dim=1) * patches.double().norm(dim=1).max()
-        return bank * torch.where(alive, target / response, 1.0)[:, None]
+        moment, mean = second_moment(patches), patches.mean(0, dtype=torch.float64)
+        target = _default_response(moment) if scale == "match" else 1.0
+        variance = ((bank @ moment) * bank).sum(1) - (bank @ mean).square()
+        # Rounding leaves a variance where in truth there is none.
+        alive = variance > 1e-12 * bank.square().sum(1) * moment.trace()
+        return bank * torch.where(alive, target / variance.clamp(min=0).sqrt(), 1.0)[:, None]
     wanted = math.sqrt(2 / bank.shape[1]) if scale == "parity" else float(scale)
     if scaling == "per-filter":
         return bank / (bank.std(1, correction=0, keepdim=True) + 1e-8) * wanted
@@ -103,8 +105,7 @@ def default_response(patches: Tensor) -> float:
     Returns:
         sqrt(var(w) * trace(second moment)), at least 0.
     """
-    trace = float(patches.double().square().sum(1).mean())
-    return math.sqrt(trace / (3 * patches.shape[1]))
+    return _default_response(second_moment(patches))
 
 
 def shape_filters(
@@ -125,3 +126,7 @@ def shape_filters(
     for axis, (patch, kernel) in enumerate(zip(patch_size, kernel_size or patch_size, strict=True)):
         filters = filters.narrow(axis + 2, (patch - kernel) // 2, kernel)
     return filters
+
+
+def _default_response(moment: Tensor) -> float:
+    return math.sqrt(float(moment.trace()) / (3 * len(moment)))

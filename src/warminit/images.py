@@ -1,6 +1,8 @@
 """images as given -> checked images (N, C, *size), and the raw pixels behind them."""
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -66,16 +68,17 @@ def check_images(
             f"takes {channels}. Pass the batch that the model is fed, or another layer=."
         )
     images = images.detach()
-    if images.is_floating_point() and not bool(torch.isfinite(images).all()):
-        bad = int((~torch.isfinite(images)).sum())
+    # NaN and infinities show in the extremes, so that no copy of the images is needed to see them.
+    low, high = (float(value) for value in images.aminmax())
+    if not math.isfinite(low) or not math.isfinite(high):
+        bad = sum(int((~torch.isfinite(image)).sum()) for image in images)
         raise WarminitError(
             f"{name} has {bad} NaN or infinite values out of {images.numel()}; every value must be "
             "finite. Check the normalization (a standard deviation of 0?) and the source."
         )
-    low, high = images.aminmax()
-    if bool(low == high):
+    if low == high:
         raise WarminitError(
-            f"{name} is constant: every value is {float(low):g}; patches of at least two different "
+            f"{name} is constant: every value is {low:g}; patches of at least two different "
             "values are needed. Pass a batch of real training images."
         )
     return images
@@ -128,10 +131,14 @@ def standardization(
 
 
 def as_model_input(images: Tensor, statistics: tuple[Tensor, Tensor] | None) -> Tensor:
-    """Return checked images as the model is fed: floats as they are, uint8 pixels scaled.
+    """Return images or patches as the model is fed: floats as they are, uint8 pixels scaled.
+
+    Args:
+        images: (N, C, ...), any number of further dimensions.
+        statistics: (mean, std), each (C,), that uint8 pixels are standardized with.
 
     Returns:
-        Floating point (N, C, *size). uint8 pixels are divided by 255 and, where (mean, std) are
+        Floating point, the same shape. uint8 pixels are divided by 255 and, where (mean, std) are
         known, standardized with them: zero mean and unit deviation on their own data.
     """
     if images.dtype != torch.uint8:
@@ -143,21 +150,43 @@ def as_model_input(images: Tensor, statistics: tuple[Tensor, Tensor] | None) -> 
     return (pixels - mean) / std
 
 
+@dataclass(frozen=True, slots=True)
+class RawPixels:
+    """The pixels from 0 to 1 behind images, computed a piece at a time: images are never copied.
+
+    Attributes:
+        images: (N, C, *size): uint8, floats in [0, 1], or standardized floats.
+        statistics: (mean, std) that lead back from standardized images, or None.
+    """
+
+    images: Tensor
+    statistics: tuple[Tensor, Tensor] | None = None
+
+    def of(self, part: Tensor) -> Tensor:
+        """Return the pixels in [0, 1], float32 or wider, of images or patches (N, C, ...)."""
+        if part.dtype == torch.uint8:
+            return part.float() / 255
+        if self.statistics is None:
+            return part
+        mean, std = (_per_channel(value, part) for value in self.statistics)
+        return (part * std + mean).clamp(0, 1)
+
+
 def raw_pixels(
     images: Tensor,
     statistics: tuple[Tensor, Tensor] | None = None,
     raw_images: Tensor | None = None,
-) -> Tensor | None:
-    """Return the pixels in [0, 1] that the design rules are stated on (Section 3.2).
+) -> RawPixels | None:
+    """Find the pixels in [0, 1] that the design rules are stated on (Section 3.2).
 
     Args:
         images: Checked images (N, C, *size): uint8, raw or standardized.
         statistics: (mean, std) that the images were standardized with; None if they were not, or if
             it is not known.
-        raw_images: The pixels themselves, uint8 or in [0, 1], which are then returned.
+        raw_images: The pixels themselves, uint8 or in [0, 1], which are then used.
 
     Returns:
-        Pixels: uint8, or floats in [0, 1]; None where only standardized images are known.
+        The pixels; None where only standardized images are known.
 
     Raises:
         WarminitError: If `raw_images` are not in [0, 1], or `statistics` do not lead there.
@@ -172,22 +201,33 @@ def raw_pixels(
                 f"raw_images span {low:.4g} to {high:.4g}; raw pixels are needed: uint8, or floats "
                 "from 0 to 1. Divide by 255, or pass them before they are standardized."
             )
-        return pixels
+        return RawPixels(pixels)
     if images.dtype == torch.uint8:
-        return images
+        return RawPixels(images)
     if statistics is not None:
-        mean, std = (_per_channel(value, images) for value in statistics)
-        pixels = images * std + mean
-        low, high = (float(value) for value in pixels.aminmax())
+        channels = (images.select(1, channel).aminmax() for channel in range(images.shape[1]))
+        mean, std = (value.tolist() for value in statistics)
+        ends = [
+            (float(low) * s + m, float(high) * s + m)
+            for (low, high), m, s in zip(channels, mean, std, strict=True)
+        ]
+        low, high = (float(value) for value in images.aminmax())
+        if low >= 0 and high <= 1 and any(m != 0 or s != 1 for m, s in zip(mean, std, strict=True)):
+            raise WarminitError(
+                f"images span {low:.4g} to {high:.4g}, so they are raw pixels, and mean and std "
+                "say that they were standardized. Standardize them first, as the model is fed, or "
+                "leave mean and std out."
+            )
+        low, high = min(low for low, _ in ends), max(high for _, high in ends)
         if low < -_PIXEL_TOLERANCE or high > 1 + _PIXEL_TOLERANCE:
             raise WarminitError(
                 f"images * std + mean spans {low:.4g} to {high:.4g}; raw pixels from 0 to 1 are "
                 "needed. Pass the mean and std that standardized these images (of pixels in "
                 "[0, 1], not 0 to 255), or raw_images."
             )
-        return pixels.clamp(0, 1)
+        return RawPixels(images, statistics)
     low, high = (float(value) for value in images.aminmax())
-    return images if low >= 0 and high <= 1 else None
+    return RawPixels(images) if low >= 0 and high <= 1 else None
 
 
 def _per_channel(values: Tensor, images: Tensor) -> Tensor:

@@ -1,183 +1,248 @@
-"""model -> the layer to condition; filters (n, C, *K) -> its weight, in place."""
+"""model -> the layer to condition: named, or told from metadata, channels or the order of calls."""
 
-import math
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
-from torch.nn.utils.parametrize import is_parametrized
 
 from warminit.errors import WarminitError
+from warminit.weights import check_weight
 
-_KS_LIMIT = 2.23
-"""Kolmogorov-Smirnov limit of sqrt(n) * D: a true sample exceeds it once in 10,000 times."""
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+_PARAMETRIC = (*CONVOLUTIONS, *_TRANSPOSED, nn.Linear)
 
 
 @dataclass(frozen=True, slots=True)
 class FoundLayer:
-    """A layer that can be conditioned: its dotted name, itself, and how it was chosen."""
+    """A convolution that can be conditioned.
+
+    Attributes:
+        name: Dotted name, without the wrappers of compilation and data parallelism.
+        module: The convolution.
+        found: How it was chosen.
+    """
 
     name: str
-    module: nn.Conv2d
+    module: Any
     found: str
 
+    @property
+    def spatial_dims(self) -> int:
+        """1, 2 or 3."""
+        return len(self.module.kernel_size)
 
-def find_layer(model: nn.Module, layer: str | nn.Module | None = None) -> FoundLayer:
-    """Find the convolution to condition.
 
-    Args:
-        model: Any module.
-        layer: Its dotted name, or itself; None takes the first convolution of the model.
-
-    Returns:
-        A convolution whose weight can be read and written.
-
-    Raises:
-        WarminitError: If there is none, or if its weight cannot be written.
-    """
+def unwrap(model: nn.Module) -> nn.Module:
+    """Return the model inside `torch.compile`, DataParallel and DistributedDataParallel."""
     if not isinstance(model, nn.Module):
         raise WarminitError(
             f"model is a {type(model).__name__}; a torch.nn.Module is needed. Pass the model "
             "itself."
         )
+    while True:
+        inner = getattr(model, "_orig_mod", None)
+        if inner is None and isinstance(
+            model, nn.DataParallel | nn.parallel.DistributedDataParallel
+        ):
+            inner = model.module
+        if not isinstance(inner, nn.Module):
+            return model
+        model = inner
+
+
+def find_layer(
+    model: nn.Module, layer: str | nn.Module | None = None, images: Tensor | None = None
+) -> FoundLayer:
+    """Find the convolution to condition.
+
+    Without `layer`: what timm's metadata name (`pretrained_cfg["first_conv"]`); else the only
+    convolution that takes as many channels as the images have; else, of several, the one that runs
+    first when one image goes through in eval mode, after which every mode, buffer and random state
+    is as it was.
+
+    Args:
+        model: Any module, wrapped or not.
+        layer: Dotted name, or the module.
+        images: (N, C, *size), as the model is fed; None takes the first convolution.
+
+    Returns:
+        A convolution whose weight has values that can be written.
+
+    Raises:
+        WarminitError: If there is none; the text names the candidates.
+    """
+    model = unwrap(model)
     named = dict(model.named_modules())
-    convolutions = {name: m for name, m in named.items() if isinstance(m, nn.Conv2d)}
-    choices = ", ".join(convolutions) or "none"
-    if layer is None:
-        if not convolutions:
-            raise WarminitError(
-                f"{type(model).__name__} has no nn.Conv2d among its {len(named)} modules. Pass a "
-                "model whose first layer is a convolution, or name one with layer=."
-            )
-        name, found = next(iter(convolutions)), "the model's first convolution"
-    elif isinstance(layer, str):
-        name, found = layer, "given by name"
-    elif not isinstance(layer, nn.Module):
+    found = _named(named, layer, model) if layer is not None else _chosen(model, named, images)
+    name, module, how = found
+    if not isinstance(module, CONVOLUTIONS) or isinstance(module, _TRANSPOSED):
         raise WarminitError(
-            f"layer={layer!r} is a {type(layer).__name__}; a dotted name or a module is needed. "
-            f"The model's convolutions are: {choices}."
+            f"layer {name!r} is a {type(module).__name__}; a Conv1d, Conv2d or Conv3d is needed. "
+            f"{_candidates(named)}"
         )
-    else:
-        names = [candidate for candidate, module in named.items() if module is layer]
-        if not names:
-            raise WarminitError(
-                f"layer={type(layer).__name__}(...) is not a module of this "
-                f"{type(model).__name__}. Its convolutions are: {choices}."
-            )
-        name, found = names[0], "given as a module"
-    if name not in convolutions:
-        got = type(named[name]).__name__ if name in named else "missing"
-        raise WarminitError(
-            f"layer={name!r} is {got}; an nn.Conv2d is needed. The model's convolutions are: "
-            f"{choices}."
-        )
-    result = FoundLayer(name or "(the model itself)", convolutions[name], found)
+    result = FoundLayer(name or "(the model itself)", module, how)
     check_weight(result.name, result.module)
     return result
 
 
-def check_weight(name: str, module: nn.Module) -> nn.Parameter:
-    """Return a layer's weight if it exists and can be written in place, or raise."""
-    weight: Any = module.weight
-    if is_lazy(weight):
-        raise WarminitError(
-            f"{name} is lazy: its weight has no shape yet, and one with values is needed. "
-            "Run one batch through the model first."
-        )
-    if weight.is_meta:
-        raise WarminitError(
-            f"{name} is on the meta device: its weight, shape {tuple(weight.shape)}, has no "
-            "values. Move the model first with model.to_empty(device=...) and initialize it."
-        )
-    if is_parametrized(module, "weight"):
-        raise WarminitError(
-            f"{name} has a parametrized weight, shape {tuple(weight.shape)}, which is "
-            "computed and cannot be written; a plain one is needed. Condition the model before the "
-            "parametrization is registered, or remove it first."
-        )
-    if not isinstance(weight, nn.Parameter):
-        raise WarminitError(
-            f"{name}.weight is a {type(weight).__name__} that a hook computes, and cannot be "
-            "written; an nn.Parameter is needed. Condition the model before the hook is added."
-        )
-    if not weight.is_floating_point():
-        raise WarminitError(
-            f"{name} has a weight of {weight.dtype}; floating point is needed. Condition the "
-            "model before it is quantized."
-        )
-    return weight
-
-
-def write_filters_(layer: FoundLayer, filters: Tensor) -> int:
-    """Write filters into the first places of a layer's weight.
-
-    The Parameter object, dtype, device, memory format and `requires_grad` stay; filters beyond
-    those that are written keep their bits.
-
-    Args:
-        layer: From `find_layer`.
-        filters: (n, C, *K); more than the layer has are left out.
-
-    Returns:
-        The number of filters written: min(n, out_channels).
-    """
-    weight = layer.module.weight
-    count = min(len(filters), len(weight))
-    with torch.no_grad():
-        weight[:count].copy_(filters[:count])
-    return count
-
-
-def looks_trained(weight: Tensor) -> bool:
-    """Tell whether a weight is unlike a fresh draw of every usual initializer.
-
-    The values are held by a Kolmogorov-Smirnov test against the uniform, normal and truncated
-    normal distributions of torch's default, He, Glorot and LeCun, and against the fixed deviations
-    0.01 and 0.02. One fresh layer in 10,000 is called trained by chance; a short training moves the
-    values off all of these.
-    """
-    values = weight.detach().float().flatten().cpu().double().sort().values
-    fan_in, fan_out = weight[0].numel(), weight[:, 0].numel()
-    variances = [1 / fan_in, 1 / fan_out, 2 / fan_in, 2 / fan_out, 2 / (fan_in + fan_out)]
-    deviations = [math.sqrt(v) for v in (1 / (3 * fan_in), *variances)] + [0.01, 0.02]
-    return all(
-        _ks_distance(values, deviation, kind) > _KS_LIMIT / math.sqrt(values.numel())
-        for deviation in deviations
-        for kind in ("uniform", "normal", "truncated")
-    )
-
-
-def _ks_distance(values: Tensor, deviation: float, kind: str) -> float:
-    """Largest distance between the sorted values' distribution and a zero-mean one."""
-    if kind == "uniform":
-        bound = deviation * math.sqrt(3)
-        expected = ((values / bound + 1) / 2).clamp(0, 1)
-    elif kind == "normal":
-        expected = torch.special.ndtr(values / deviation)
-    else:
-        # Truncated at two deviations of the normal behind it, which shrinks its own to 0.8796.
-        z = (values / deviation * 0.879626).clamp(-2, 2)
-        edge = torch.special.ndtr(torch.tensor(-2.0, dtype=torch.float64))
-        expected = (torch.special.ndtr(z) - edge) / (1 - 2 * edge)
-    n = values.numel()
-    steps = torch.arange(1, n + 1, dtype=torch.float64) / n
-    return float(torch.maximum(steps - expected, expected - steps + 1 / n).max())
-
-
-def freeze_filters_(layer: FoundLayer, count: int) -> None:
-    """Keep a layer's first filters as they are, by a hook that sets their gradient to zero."""
-
-    def without_first(gradient: Tensor) -> Tensor:
-        gradient = gradient.clone()
-        gradient[:count] = 0
-        return gradient
-
-    layer.module.weight.register_hook(without_first)
-
-
 def affine_layers(model: nn.Module) -> dict[str, nn.Module]:
     """Return every convolution and linear layer of a model by its dotted name, in its own order."""
-    kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
-    return {name: module for name, module in model.named_modules() if isinstance(module, kinds)}
+    kinds = (*CONVOLUTIONS, nn.Linear)
+    return {
+        name: module for name, module in unwrap(model).named_modules() if isinstance(module, kinds)
+    }
+
+
+def execution_order(model: nn.Module, images: Tensor) -> list[str]:
+    """Return the names of layers with weights in the order in which one image reaches them.
+
+    Args:
+        model: Any module.
+        images: (N, C, *size); the first image is used.
+
+    Returns:
+        Dotted names of convolutions (transposed ones too) and linear layers, each once.
+
+    Raises:
+        WarminitError: If the model cannot be run on the image.
+    """
+    names: dict[nn.Module, str] = {
+        module: name for name, module in model.named_modules() if isinstance(module, _PARAMETRIC)
+    }
+    order: list[str] = []
+
+    def note(module: nn.Module, _inputs: Any) -> None:
+        if names[module] not in order:
+            order.append(names[module])
+
+    weight = next(iter(model.parameters()), torch.zeros(()))
+    image = images[:1].to(device=weight.device, dtype=weight.dtype)
+    with undisturbed(model):
+        handles = [module.register_forward_pre_hook(note) for module in names]
+        try:
+            model.eval()
+            with torch.no_grad():
+                model(image)
+        except Exception as error:
+            # Detectors stop after their stem where targets or sizes do not fit: what ran, ran.
+            if not order:
+                raise WarminitError(
+                    f"one image of shape {tuple(image.shape)} does not go through the model, so "
+                    f"the order of its layers is not known: {type(error).__name__}: {error}. Name "
+                    "the layer with layer=."
+                ) from error
+        finally:
+            for handle in handles:
+                handle.remove()
+    return order
+
+
+@contextmanager
+def undisturbed(model: nn.Module) -> Iterator[None]:
+    """Put modes, buffers and the global random states back as they were."""
+    modes = [(module, module.training) for module in model.modules()]
+    buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - it is what is kept
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
+    with torch.random.fork_rng(devices):
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)  # noqa: NPY002 - as above
+            for module, training in modes:
+                module.training = training
+            with torch.no_grad():
+                for buffer, value in buffers:
+                    buffer.copy_(value)
+
+
+def _named(
+    named: dict[str, nn.Module], layer: str | nn.Module, model: nn.Module
+) -> tuple[str, nn.Module, str]:
+    if isinstance(layer, str):
+        if layer not in named:
+            raise WarminitError(
+                f"layer={layer!r} is missing from this {type(model).__name__}; a dotted name of a "
+                f"convolution is needed. {_candidates(named)}"
+            )
+        return layer, named[layer], "given by name"
+    if not isinstance(layer, nn.Module):
+        raise WarminitError(
+            f"layer={layer!r} is a {type(layer).__name__}; a dotted name or a module is needed. "
+            f"{_candidates(named)}"
+        )
+    names = [name for name, module in named.items() if module is layer]
+    if not names:
+        raise WarminitError(
+            f"layer={type(layer).__name__}(...) is not a module of this {type(model).__name__}. "
+            f"{_candidates(named)}"
+        )
+    return names[0], layer, "given as a module"
+
+
+def _chosen(
+    model: nn.Module, named: dict[str, nn.Module], images: Tensor | None
+) -> tuple[str, nn.Module, str]:
+    convolutions = {name: m for name, m in named.items() if isinstance(m, CONVOLUTIONS)}
+    if not convolutions:
+        raise WarminitError(
+            f"{type(model).__name__} has no convolution among its {len(named)} modules; one is "
+            f"needed as its first layer. {_candidates(named)} Pass another model."
+        )
+    dims = {len(module.kernel_size) for module in convolutions.values()}
+    if images is None or images.ndim - 2 not in dims:
+        # Without usable images to go by; the caller checks them against this layer.
+        name = next(iter(convolutions))
+        return name, convolutions[name], "the model's first convolution"
+    # A lazy convolution does not know its channels yet: it is found, and refused as lazy.
+    fitting = {
+        name: module
+        for name, module in convolutions.items()
+        if is_lazy(module.weight)
+        or (module.in_channels == images.shape[1] and len(module.kernel_size) == images.ndim - 2)
+    }
+    told = _first_conv_of_metadata(model)
+    if told in fitting:
+        return told, fitting[told], "timm's metadata"
+    if len(fitting) == 1:
+        name, module = next(iter(fitting.items()))
+        return name, module, f"the only convolution that takes {images.shape[1]} channels"
+    if not fitting:
+        raise WarminitError(
+            f"images has {images.shape[1]} channels, shape {tuple(images.shape)}, and no "
+            f"convolution takes them. {_candidates(named)} Pass the batch that the model is fed."
+        )
+    first = execution_order(model, images)[0]
+    if first not in fitting:
+        raise WarminitError(
+            f"the first layer that runs is {first!r}, a {type(named[first]).__name__}; a "
+            f"convolution is needed. {_candidates(named)}"
+        )
+    return first, fitting[first], "the first convolution that runs"
+
+
+def _first_conv_of_metadata(model: nn.Module) -> str | None:
+    config: Any = getattr(model, "pretrained_cfg", None)
+    value = config.get("first_conv") if isinstance(config, dict) else None
+    names = value if isinstance(value, list | tuple) else [value]
+    return next((name for name in names if isinstance(name, str)), None)
+
+
+def _candidates(named: dict[str, nn.Module]) -> str:
+    rows = []
+    for name, module in named.items():
+        if isinstance(module, _PARAMETRIC):
+            kind = type(module).__name__
+            width: Any = getattr(module, "in_channels", None)
+            rows.append(f"{name} ({kind}, {width} channels)" if width else f"{name} ({kind})")
+    shown = ", ".join(rows[:6]) or "none"
+    more = f" and {len(rows) - 6} more" if len(rows) > 6 else ""
+    return f"Layers with weights: {shown}{more}."

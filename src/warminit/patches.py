@@ -12,6 +12,9 @@ from torch import Tensor
 from warminit.errors import WarminitError
 
 Centering = Literal["patch", "channel", "none"]
+_INDEX_VALUES = 1_000_000
+_PIECE_VALUES = 2_000_000
+
 ArrayT = TypeVar("ArrayT", Tensor, NDArray[Any])
 
 
@@ -23,32 +26,62 @@ class HasState(Protocol):
 
 
 def sample_patches(
-    images: Tensor, n_patches: int, kernel_size: tuple[int, ...], generator: torch.Generator
+    images: Tensor,
+    n_patches: int,
+    kernel_size: tuple[int, ...],
+    generator: torch.Generator,
+    *,
+    dilation: tuple[int, ...] = (),
 ) -> Tensor:
     """Take patches at uniformly random positions, the same number from every image (Section 4.2).
 
     Args:
-        images: (N, C, *size), any number of spatial dimensions, any device.
+        images: (N, C, *size), any number of spatial dimensions, any device and dtype.
         n_patches: Patches an image.
-        kernel_size: K, one number a spatial dimension, none larger than the image's.
+        kernel_size: K, one number a spatial dimension.
         generator: On the CPU, so that every device sees the same positions.
+        dilation: Distance between neighboring values of a patch, 1 everywhere by default; the
+            dilated patch must fit the image.
 
     Returns:
         (N * n_patches, C * prod(K)) in the order C, *K: each row stands in its image, unchanged.
     """
     count, channels, *size = images.shape
-    strides = [math.prod(size[axis + 1 :]) for axis in range(len(size))]
     start = torch.zeros(count, n_patches, dtype=torch.int64)
     offsets = torch.zeros(1, dtype=torch.int64)
-    for extent, kernel, stride in zip(size, kernel_size, strides, strict=True):
-        start += stride * torch.randint(
-            extent - kernel + 1, (count, n_patches), generator=generator
-        )
-        offsets = (offsets[:, None] + stride * torch.arange(kernel)).flatten()
-    index = (start[:, :, None] + offsets).flatten(1).to(images.device)
-    values = images.flatten(2).gather(2, index[:, None, :].expand(-1, channels, -1))
-    values = values.view(count, channels, n_patches, -1)
-    return values.transpose(1, 2).reshape(count * n_patches, -1)
+    steps = dilation or (1,) * len(size)
+    for axis, (extent, kernel, step) in enumerate(zip(size, kernel_size, steps, strict=True)):
+        stride = math.prod(size[axis + 1 :])
+        places = extent - step * (kernel - 1)
+        start += stride * torch.randint(places, (count, n_patches), generator=generator)
+        offsets = (offsets[:, None] + stride * step * torch.arange(kernel)).flatten()
+    values = channels * len(offsets)
+    patches = images.new_empty(count, n_patches, values)
+    # A piece of the images a time: the index of all patches would be larger than they are.
+    for at in torch.arange(count).split(max(1, _INDEX_VALUES // (n_patches * len(offsets)))):
+        part = images[at[0] : at[-1] + 1].flatten(2)
+        index = (start[at, :, None] + offsets).flatten(1).to(images.device)
+        taken = part.gather(2, index[:, None, :].expand(-1, channels, -1))
+        taken = taken.view(len(at), channels, n_patches, -1).transpose(1, 2)
+        patches[at[0] : at[-1] + 1] = taken.reshape(len(at), n_patches, values)
+    return patches.view(count * n_patches, values)
+
+
+def second_moment(patches: Tensor) -> Tensor:
+    """Return the mean outer product of the patches, summed in float64 a piece at a time.
+
+    Args:
+        patches: (P, D).
+
+    Returns:
+        (D, D) float64, symmetric and positive semi-definite up to rounding.
+    """
+    size = patches.shape[1]
+    moment = torch.zeros(size, size, dtype=torch.float64, device=patches.device)
+    for part in patches.split(max(1, _PIECE_VALUES // size)):
+        wide = part.double()
+        moment.addmm_(wide.T, wide)
+    return moment / len(patches)
 
 
 def center_patches(

@@ -1,23 +1,19 @@
 """model, images -> model conditioned in place, InitReport. Pre-Warm on any first convolution."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
+from warminit.batch import Batch, Images
 from warminit.clustering import kmeans, minibatch_kmeans
 from warminit.conditioning import Statistics, condition_, filters_from_images
 from warminit.errors import WarminitError
 from warminit.filters import Scale, Scaling, scale_bank, shape_filters, weight_centroids
 from warminit.init_report import InitReport
-from warminit.patches import (
-    Centering,
-    center_patches,
-    listing_generator,
-    listing_patches,
-    sample_patches,
-)
+from warminit.patches import Centering, center_patches
 from warminit.rules import Hyperparameters
 
 Engine = Literal["fast", "paper"]
@@ -25,7 +21,7 @@ Engine = Literal["fast", "paper"]
 
 def prewarm_(
     model: nn.Module,
-    images: Tensor,
+    images: Images,
     *,
     n_clusters: int | None = None,
     n_patches: int | None = None,
@@ -35,6 +31,8 @@ def prewarm_(
     std: Statistics = None,
     raw_images: Tensor | None = None,
     layer: str | nn.Module | None = None,
+    layers: int | Sequence[str] | None = None,
+    batches: int | None = None,
     engine: Engine = "fast",
     seed: int = 0,
 ) -> InitReport:
@@ -45,9 +43,9 @@ def prewarm_(
     given is derived from the layer and the images by `derive_rules`.
 
     Args:
-        model: Any module with an `nn.Conv2d`; call before or after the optimizer is made.
-        images: (N, C, H, W), one training batch as the model is fed; uint8 is divided by 255 and,
-            with `mean` and `std`, standardized.
+        model: Any module with a convolution; call before or after the optimizer is made.
+        images: (N, C, *size), one training batch as the model is fed, or an iterable of batches;
+            uint8 is divided by 255 and, with `mean` and `std`, standardized.
         n_clusters: Filters to set; derived as floor(F / 2).
         n_patches: Patches an image; derived by Otsu's density or the patch norm.
         scale: Standard deviation of the set filters; derived as 0.20 or 0.25, capped by parity. Or
@@ -57,7 +55,9 @@ def prewarm_(
         mean: Per-channel mean that `images` were standardized with; lets the rules see raw pixels.
         std: Per-channel standard deviation that `images` were standardized with.
         raw_images: Raw pixels for the rules, in place of `mean` and `std`.
-        layer: Dotted name of the layer, or the module; the first convolution by default.
+        layer: Dotted name of the layer, or the module; found by `find_layer` by default.
+        layers: Condition the first n convolutions, or those that are named, one after another.
+        batches: How many batches to read where `images` is a loader, 8 by default.
         engine: "fast" clusters in torch on the images' device; "paper" gives the bits of
             `conditioned_init` with the same seed and hyperparameters.
         seed: Of the call's own generator, 0 to 2**32 - 1.
@@ -83,6 +83,8 @@ def prewarm_(
         arm="prewarm",
         seed=seed,
         layer=layer,
+        layers=layers,
+        batches=batches,
         parameters={"engine": engine},
         n_clusters=n_clusters,
         n_patches=n_patches,
@@ -138,7 +140,7 @@ def prewarm_filters(
         >>> prewarm_filters(images, n_patches=20).shape
         torch.Size([16, 1, 3, 3])
     """
-    filters, _ = filters_from_images(
+    return filters_from_images(
         images,
         out_channels,
         kernel_size,
@@ -152,11 +154,10 @@ def prewarm_filters(
         std=std,
         raw_images=raw_images,
     )
-    return filters
 
 
 def kmeans_filters(
-    batch: Tensor,
+    batch: Batch,
     hyper: Hyperparameters,
     kernel_size: tuple[int, ...],
     seed: int,
@@ -169,7 +170,7 @@ def kmeans_filters(
     """Take patches, cluster them and turn the centroids into filters (Section 4.2).
 
     Args:
-        batch: (N, C, *size), floating point, as the model is fed.
+        batch: Images, as the model is fed.
         hyper: Resolved hyperparameters.
         kernel_size: K of the layer.
         seed: Of the positions and of k-means.
@@ -181,19 +182,16 @@ def kmeans_filters(
     Returns:
         (n_clusters, C, *K) float32 on the batch's device.
     """
-    channels = batch.shape[1]
     if engine == "paper":
-        # In the images' own dtype, as the listing does; NumPy has no bfloat16.
-        pixels = (batch.float() if batch.dtype == torch.bfloat16 else batch).cpu().numpy()
-        listed = listing_patches(pixels, hyper.n_patches, hyper.patch_size, listing_generator(seed))
-        centered = center_patches(listed, centering, channels)
+        patches = batch.listed_patches(hyper, seed)
+        centered = center_patches(patches.numpy(), centering, batch.channels)
         centroids = torch.from_numpy(minibatch_kmeans(centered, hyper.n_clusters, seed))
-        patches = torch.from_numpy(listed)
     elif engine == "fast":
-        generator = torch.Generator().manual_seed(seed)
-        patches = sample_patches(batch, hyper.n_patches, hyper.patch_size, generator).float()
+        patches = batch.patches(hyper, torch.Generator().manual_seed(seed))
         centroids = kmeans(
-            center_patches(patches, centering, channels), hyper.n_clusters, generator
+            center_patches(patches, centering, batch.channels),
+            hyper.n_clusters,
+            torch.Generator().manual_seed(seed),
         )
     else:
         raise WarminitError(f"engine={engine!r}; one of {', '.join(get_args(Engine))} is needed.")

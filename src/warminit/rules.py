@@ -2,16 +2,18 @@
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from warminit.errors import WarminitError, WarminitWarning
 from warminit.filters import Scale
-from warminit.images import check_images, raw_pixels, standardization
+from warminit.images import RawPixels, check_images, raw_pixels, standardization
 from warminit.patches import center_patches, sample_patches
 
 PATCH_NORM_CONSTANT = 6.65
@@ -22,6 +24,7 @@ BIMODAL_SEPARABILITY = 0.8
 
 _OTSU_BINS = 256
 _NORM_SAMPLE = 50_000
+_PIECE_VALUES = 4_000_000
 _FITTED_PATCH_VALUES = 27
 
 
@@ -67,6 +70,7 @@ def derive_rules(
     out_channels: int = 32,
     kernel_size: int | tuple[int, ...] = 3,
     *,
+    dilation: tuple[int, ...] = (),
     mean: Sequence[float] | float | Tensor | None = None,
     std: Sequence[float] | float | Tensor | None = None,
     raw_images: Tensor | None = None,
@@ -84,6 +88,7 @@ def derive_rules(
         images: (N, C, H, W): uint8, or floats, raw from 0 to 1 or standardized.
         out_channels: F, filters of the layer.
         kernel_size: K of the layer.
+        dilation: Of the layer, 1 everywhere by default.
         mean: Per-channel mean that the images were standardized with.
         std: Per-channel standard deviation that the images were standardized with.
         raw_images: The pixels of the same data before standardization.
@@ -110,19 +115,21 @@ def derive_rules(
     kernel = as_kernel_size(kernel_size)
     checked = check_images(images, spatial_dims=len(kernel))
     channels = checked.shape[1]
-    if not isinstance(out_channels, int) or out_channels < 2:
+    if not isinstance(out_channels, int | np.integer) or out_channels < 2:
         raise WarminitError(
             f"out_channels={out_channels!r}; at least 2 filters are needed, since half of them are "
             "conditioned. Choose a wider layer."
         )
-    positions = count_positions(checked, kernel)
+    positions = count_positions(checked, kernel, dilation)
     scale, why_scale = _scale(channels, kernel)
     if n_patches is not None:
         measured: dict[str, float] = {}
         count, why_count = check_count("n_patches", n_patches), "given"
     else:
         pixels = raw_pixels(checked, standardization(mean, std, channels), raw_images)
-        rule, why_count, measured = _pixel_rule(checked, pixels, out_channels, kernel, seed)
+        rule, why_count, measured = _pixel_rule(
+            checked, pixels, out_channels, kernel, dilation, seed
+        )
         count = min(max(1, rule), positions)
         if count != rule:
             why_count += f"; {rule} held between 1 and the {positions} positions of an image"
@@ -141,11 +148,11 @@ def derive_rules(
     )
 
 
-def otsu(pixels: Tensor, low: float = 0.0, high: float = 1.0) -> OtsuResult:
+def otsu(pixels: RawPixels, low: float = 0.0, high: float = 1.0) -> OtsuResult:
     """Find Otsu's threshold over 256 bins of [low, high] (Equation 4).
 
     Args:
-        pixels: Any shape; floats in [low, high], or uint8, which stand for their 255ths.
+        pixels: Values in [low, high]; images are read one piece after another.
         low: Lower edge of the first bin.
         high: Upper edge of the last bin.
 
@@ -153,14 +160,13 @@ def otsu(pixels: Tensor, low: float = 0.0, high: float = 1.0) -> OtsuResult:
         The center of the bin that maximizes the between-class variance, the share of pixels above
         it, and between-class over total variance, which lies in [0, 1].
     """
-    if pixels.dtype == torch.uint8:
-        weights = torch.bincount(pixels.flatten(), minlength=256).cpu().double().numpy()
-        values = np.arange(256) / 255
-    else:
-        values, weights = pixels.detach().flatten().cpu().double().numpy(), None
-    counts, edges = np.histogram(values, bins=_OTSU_BINS, range=(low, high), weights=weights)
+    edges = np.histogram_bin_edges([], bins=_OTSU_BINS, range=(low, high))
     centers = (edges[:-1] + edges[1:]) / 2
-    share = counts / counts.sum()
+    counts = sum(
+        np.histogram(values, bins=_OTSU_BINS, range=(low, high), weights=weights)[0]
+        for values, weights in _pieces(pixels)
+    )
+    share = counts / np.sum(counts)
     below, mass = np.cumsum(share), np.cumsum(share * centers)
     above, total = 1 - below, mass[-1]
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -168,45 +174,83 @@ def otsu(pixels: Tensor, low: float = 0.0, high: float = 1.0) -> OtsuResult:
     best = int(between[:-1].argmax())
     variance = float((share * (centers - total) ** 2).sum())
     threshold = float(centers[best])
+    foreground = sum(
+        np.count_nonzero(values > threshold)
+        if weights is None
+        else float(weights[values > threshold].sum())
+        for values, weights in _pieces(pixels)
+    )
     return OtsuResult(
         threshold=threshold,
-        density=float(np.average(values > threshold, weights=weights)),
+        density=foreground / pixels.images.numel(),
         separability=min(1.0, float(between[best]) / variance) if variance > 0 else 0.0,
     )
 
 
-def mean_patch_norm(pixels: Tensor, kernel_size: tuple[int, ...], seed: int = 0) -> float:
+def _pieces(pixels: RawPixels) -> Iterator[tuple[NDArray[Any], NDArray[Any] | None]]:
+    """Yield pixel values with their counts: all 256 at once for uint8, else some images a time."""
+    if pixels.images.dtype == torch.uint8:
+        counts = torch.bincount(pixels.images.flatten(), minlength=256)
+        yield np.arange(256) / 255, counts.cpu().double().numpy()
+        return
+    at_once = max(1, _PIECE_VALUES // pixels.images[0].numel())
+    for part in pixels.images.split(at_once):
+        yield pixels.of(part).flatten().cpu().double().numpy(), None
+
+
+def mean_patch_norm(
+    pixels: RawPixels,
+    kernel_size: tuple[int, ...],
+    seed: int = 0,
+    *,
+    dilation: tuple[int, ...] = (),
+) -> float:
     """Estimate the mean L2 norm of mean-centered patches of raw pixels (Section 4.4).
 
     Args:
-        pixels: (N, C, *size) in [0, 1], or uint8, which stand for their 255ths.
+        pixels: Of images (N, C, *size).
         kernel_size: K of the patches.
-        seed: Of the sample of about 50,000 patches, spread evenly over the images.
+        seed: Of the sample of about 50,000 patches (fewer of more than 256 values), spread evenly
+            over the images.
+        dilation: Of the patches.
 
     Returns:
         The sample's mean, in units of the full pixel range; 0 only for flat patches.
     """
     generator = torch.Generator().manual_seed(seed)
-    if len(pixels) > _NORM_SAMPLE:
-        pixels = pixels[torch.randperm(len(pixels), generator=generator)[:_NORM_SAMPLE]]
-    each = math.ceil(_NORM_SAMPLE / len(pixels))
-    patches = sample_patches(pixels, each, kernel_size, generator).float()
-    if pixels.dtype == torch.uint8:
-        patches = patches / 255
-    return float(center_patches(patches).norm(dim=1).double().mean())
+    images = pixels.images
+    channels = images.shape[1]
+    values = channels * math.prod(kernel_size)
+    sample = min(_NORM_SAMPLE, max(1, _NORM_SAMPLE * 256 // values))
+    if len(images) > sample:
+        chosen = torch.randperm(len(images), generator=generator)[:sample]
+        images = images[chosen.to(images.device)]
+    each = math.ceil(sample / len(images))
+    patches = sample_patches(images, each, kernel_size, generator, dilation=dilation)
+    raw = pixels.of(patches.view(len(patches), channels, -1)).flatten(1).float()
+    return float(center_patches(raw).norm(dim=1).double().mean())
 
 
 def as_kernel_size(
-    kernel_size: int | tuple[int, ...], dims: int = 2, name: str = "kernel_size"
+    kernel_size: int | tuple[int, ...], dims: int | None = None, name: str = "kernel_size"
 ) -> tuple[int, ...]:
-    """Return a kernel size as a tuple; one number serves `dims` dimensions."""
-    sizes = kernel_size if isinstance(kernel_size, tuple | list) else (kernel_size,) * dims
-    if len(sizes) != dims or not all(type(size) is int and size >= 1 for size in sizes):
+    """Return a kernel size as a tuple; one number serves `dims` dimensions, 2 by default."""
+    sizes: tuple[Any, ...] = (
+        tuple(kernel_size)
+        if isinstance(kernel_size, tuple | list)
+        else (kernel_size,) * (dims or 2)
+    )
+    dims = dims or len(sizes)
+    if len(sizes) != dims or not 1 <= dims <= 3 or not all(map(_is_size, sizes)):
         raise WarminitError(
             f"{name}={kernel_size!r}; whole numbers of at least 1 are needed, one or one for each "
             f"of {dims} spatial dimensions. Pass the layer's kernel_size."
         )
-    return tuple(sizes)
+    return tuple(int(size) for size in sizes)
+
+
+def _is_size(value: object) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and int(value) >= 1
 
 
 def check_count(name: str, value: int) -> int:
@@ -221,22 +265,26 @@ def check_count(name: str, value: int) -> int:
 
 def check_seed(seed: int) -> None:
     """Raise unless a seed is one that torch, NumPy and scikit-learn all take."""
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**32:
         raise WarminitError(
             f"seed={seed!r}; a whole number from 0 to 2**32 - 1 is needed, since NumPy and "
             "scikit-learn take no other. Choose another seed."
         )
 
 
-def count_positions(images: Tensor, patch_size: tuple[int, ...]) -> int:
-    """Count the positions of a patch in an image: at least 1, or an error."""
+def count_positions(
+    images: Tensor, patch_size: tuple[int, ...], dilation: tuple[int, ...] = ()
+) -> int:
+    """Count the positions of a (dilated) patch in an image: at least 1, or an error."""
     size = tuple(images.shape[2:])
-    if any(kernel > extent for kernel, extent in zip(patch_size, size, strict=True)):
+    steps = dilation or (1,) * len(size)
+    covered = [step * (k - 1) + 1 for k, step in zip(patch_size, steps, strict=True)]
+    if any(cover > extent for cover, extent in zip(covered, size, strict=True)):
         raise WarminitError(
-            f"patches of {_times(patch_size)} do not fit images of {_times(size)}; a patch must "
+            f"patches of {_times(covered)} do not fit images of {_times(size)}; a patch must "
             "not be larger than the image. Use larger images or a smaller patch_size."
         )
-    return math.prod(extent - kernel + 1 for kernel, extent in zip(patch_size, size, strict=True))
+    return math.prod(extent - cover + 1 for cover, extent in zip(covered, size, strict=True))
 
 
 def _scale(channels: int, kernel: tuple[int, ...]) -> tuple[float, str]:
@@ -250,9 +298,10 @@ def _scale(channels: int, kernel: tuple[int, ...]) -> tuple[float, str]:
 
 def _pixel_rule(
     images: Tensor,
-    pixels: Tensor | None,
+    pixels: RawPixels | None,
     out_channels: int,
     kernel: tuple[int, ...],
+    dilation: tuple[int, ...],
     seed: int,
 ) -> tuple[int, str, dict[str, float]]:
     """Apply Equation 5 to bimodal one-channel images, Equation 6 to all others."""
@@ -260,8 +309,9 @@ def _pixel_rule(
     measured: dict[str, float] = {}
     why_norm = f"there are {channels} channels"
     if channels == 1:
+        # An affine map of one channel changes neither the density nor the separability.
         low, high = (0.0, 1.0) if pixels is not None else (float(v) for v in images.aminmax())
-        split = otsu(images if pixels is None else pixels, low, high)
+        split = otsu(pixels or RawPixels(images), low, high)
         measured = {
             "otsu_threshold": split.threshold,
             "foreground_density": split.density,
@@ -284,7 +334,7 @@ def _pixel_rule(
     if channels == 1:
         text = f"{why_norm}; the patch-norm rule is used in place of Otsu's."
         warnings.warn(text[0].upper() + text[1:], WarminitWarning, stacklevel=3)
-    norm = mean_patch_norm(pixels, kernel, seed)
+    norm = mean_patch_norm(pixels, kernel, seed, dilation=dilation)
     why = f"floor((F / 4) * {PATCH_NORM_CONSTANT} * mean patch norm {norm:.3f}), since {why_norm}"
     values = channels * math.prod(kernel)
     if values != _FITTED_PATCH_VALUES:

@@ -1,16 +1,17 @@
 """model, images -> model conditioned in place with whitening directions in the centroids' place."""
 
+from collections.abc import Sequence
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
+from warminit.batch import Batch, Images
 from warminit.conditioning import Statistics, condition_
 from warminit.errors import WarminitError
 from warminit.filters import Scale, Scaling, scale_bank, shape_filters
 from warminit.init_report import InitReport
-from warminit.layers import find_layer, freeze_filters_
-from warminit.patches import center_patches, sample_patches
+from warminit.patches import center_patches, second_moment
 from warminit.rules import Hyperparameters
 
 RELATIVE_EPS = 0.0466
@@ -21,7 +22,7 @@ _RANK_TOLERANCE = 1e-9
 
 def whiten_(
     model: nn.Module,
-    images: Tensor,
+    images: Images,
     *,
     n_filters: int | None = None,
     n_patches: int | None = None,
@@ -33,6 +34,8 @@ def whiten_(
     std: Statistics = None,
     raw_images: Tensor | None = None,
     layer: str | nn.Module | None = None,
+    layers: int | Sequence[str] | None = None,
+    batches: int | None = None,
     seed: int = 0,
 ) -> InitReport:
     """Write whitening directions of one batch's patches into a model's first convolution.
@@ -43,9 +46,9 @@ def whiten_(
     whitening as a first layer is from Page (2019) and Jordan (2024).
 
     Args:
-        model: Any module with an `nn.Conv2d`; call before or after the optimizer is made.
-        images: (N, C, H, W), one training batch as the model is fed; uint8 is divided by 255 and,
-            with `mean` and `std`, standardized.
+        model: Any module with a convolution; call before or after the optimizer is made.
+        images: (N, C, *size), one training batch as the model is fed, or an iterable of batches;
+            uint8 is divided by 255 and, with `mean` and `std`, standardized.
         n_filters: Filters to set; derived as floor(F / 2). At most 2 (C K^2 - 1) are set, see
             `whitening_directions`.
         n_patches: Patches an image; derived as for `prewarm_`.
@@ -57,7 +60,9 @@ def whiten_(
         mean: Per-channel mean that `images` were standardized with; lets the rules see raw pixels.
         std: Per-channel standard deviation that `images` were standardized with.
         raw_images: Raw pixels for the rules, in place of `mean` and `std`.
-        layer: Dotted name of the layer, or the module; the first convolution by default.
+        layer: Dotted name of the layer, or the module; found by `find_layer` by default.
+        layers: Condition the first n convolutions, or those that are named, one after another.
+        batches: How many batches to read where `images` is a loader, 8 by default.
         seed: Of the patches' positions, 0 to 2**32 - 1.
 
     Returns:
@@ -77,14 +82,17 @@ def whiten_(
         raise WarminitError(
             f"eps={eps!r}; a finite number of at least 0 is needed. The default is {RELATIVE_EPS}."
         )
-    report = condition_(
+    return condition_(
         model,
         images,
         partial(whitening_filters, eps=eps, scaling=scaling),
         arm="whitening",
         seed=seed,
         layer=layer,
-        parameters={"eps": eps},
+        layers=layers,
+        batches=batches,
+        parameters={"eps": eps} | ({} if trainable else {"trainable": False}),
+        trainable=trainable,
         n_clusters=n_filters,
         n_patches=n_patches,
         scale=scale,
@@ -92,13 +100,10 @@ def whiten_(
         std=std,
         raw_images=raw_images,
     )
-    if not trainable:
-        freeze_filters_(find_layer(model, layer), report.filters_set)
-    return report
 
 
 def whitening_filters(
-    batch: Tensor,
+    batch: Batch,
     hyper: Hyperparameters,
     kernel_size: tuple[int, ...],
     seed: int,
@@ -109,7 +114,7 @@ def whitening_filters(
     """Take patches, find their whitening directions and scale them to filters.
 
     Args:
-        batch: (N, C, *size), floating point, as the model is fed.
+        batch: Images, as the model is fed.
         hyper: Resolved hyperparameters; n_clusters is the number of filters asked for.
         kernel_size: K of the layer.
         seed: Of the positions.
@@ -119,8 +124,7 @@ def whitening_filters(
     Returns:
         (n, C, *K) float32 on the batch's device, n at most n_clusters.
     """
-    generator = torch.Generator().manual_seed(seed)
-    patches = sample_patches(batch, hyper.n_patches, hyper.patch_size, generator).float()
+    patches = batch.patches(hyper, torch.Generator().manual_seed(seed))
     directions = whitening_directions(center_patches(patches), hyper.n_clusters, eps=eps)
     bank = scale_bank(directions, hyper.scale, patches=patches, scaling=scaling)
     return shape_filters(bank, hyper.patch_size, kernel_size)
@@ -145,8 +149,7 @@ def whitening_directions(patches: Tensor, n_filters: int, *, eps: float = RELATI
     Raises:
         WarminitError: If the patches have no variance.
     """
-    patches = patches.double()
-    moment = patches.T @ patches / len(patches)
+    moment = second_moment(patches)
     values, vectors = torch.linalg.eigh(moment)
     values, vectors = values.flip(0)[:-1], vectors.flip(1)[:, :-1]
     rank = int((values > _RANK_TOLERANCE * values[:1]).sum()) if len(values) else 0

@@ -7,12 +7,16 @@ from collections.abc import Callable
 from importlib.metadata import entry_points
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
+from warminit.batch import Images
 from warminit.errors import WarminitError
 from warminit.init_report import InitReport
 from warminit.initializers.ablations import prewarm
+from warminit.initializers.coates_ng import coates_ng
 from warminit.initializers.controls import norm_matched_random, random_patches, shuffled_prewarm
+from warminit.initializers.krahenbuhl import krahenbuhl
+from warminit.initializers.lsuv import lsuv
 from warminit.initializers.published import (
     glorot,
     he_normal,
@@ -40,13 +44,16 @@ ARMS: dict[str, Arm] = {
     "shuffled-prewarm": shuffled_prewarm,
     "random-patches": random_patches,
     "whitening": whiten_,
+    "coates-ng": coates_ng,
+    "krahenbuhl": krahenbuhl,
+    "lsuv": lsuv,
     "dct": dct,
     "gabor": gabor,
 }
 
 
 def init_(
-    model: nn.Module, images: Tensor, arm: str = "prewarm", *, seed: int = 0, **parameters: Any
+    model: nn.Module, images: Images, arm: str = "prewarm", *, seed: int = 0, **parameters: Any
 ) -> InitReport:
     """Initialize a model by any arm, in place.
 

@@ -3,8 +3,9 @@
 from functools import partial
 from typing import Unpack
 
-from torch import Tensor, nn
+from torch import nn
 
+from warminit.batch import Images
 from warminit.conditioning import RuleOptions, condition_
 from warminit.errors import WarminitError
 from warminit.filters import Scaling
@@ -16,7 +17,7 @@ from warminit.prewarm import Engine, kmeans_filters
 
 def prewarm(
     model: nn.Module,
-    images: Tensor,
+    images: Images,
     *,
     seed: int,
     layer: str | nn.Module | None = None,

@@ -1,21 +1,22 @@
 """model, images -> input layer with Pre-Warm's count and norm, and other content."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Literal, Unpack, get_args
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from warminit.batch import Batch, Images
 from warminit.conditioning import MakeFilters, RuleOptions, condition_
 from warminit.errors import WarminitError
 from warminit.init_report import InitReport
-from warminit.patches import sample_patches
 from warminit.prewarm import Engine, kmeans_filters
 from warminit.rules import Hyperparameters
 
 Matching = Literal["global", "per-filter"]
-Content = Callable[[Tensor, Tensor, torch.Generator], Tensor]
+Content = Callable[[Tensor, Batch, torch.Generator], Tensor]
 """(Pre-Warm's filters, batch, generator) -> filters of the same shape and of any norm."""
 Norm = Callable[[Tensor], Tensor]
 """Filters -> what is matched: one number for the bank, or one for each filter."""
@@ -23,7 +24,7 @@ Norm = Callable[[Tensor], Tensor]
 
 def norm_matched_random(
     model: nn.Module,
-    images: Tensor,
+    images: Images,
     *,
     seed: int,
     layer: str | nn.Module | None = None,
@@ -62,7 +63,7 @@ def norm_matched_random(
 
 def shuffled_prewarm(
     model: nn.Module,
-    images: Tensor,
+    images: Images,
     *,
     seed: int,
     layer: str | nn.Module | None = None,
@@ -98,7 +99,7 @@ def shuffled_prewarm(
 
 def random_patches(
     model: nn.Module,
-    images: Tensor,
+    images: Images,
     *,
     seed: int,
     layer: str | nn.Module | None = None,
@@ -138,7 +139,7 @@ def _matched(content: Content, engine: Engine, norm: Norm) -> MakeFilters:
     """Make Pre-Warm's filters, put other content in their place and give it their norm."""
 
     def make(
-        batch: Tensor, hyper: Hyperparameters, kernel_size: tuple[int, ...], seed: int
+        batch: Batch, hyper: Hyperparameters, kernel_size: tuple[int, ...], seed: int
     ) -> Tensor:
         wanted = kmeans_filters(batch, hyper, kernel_size, seed, engine=engine).cpu().double()
         generator = torch.Generator().manual_seed(seed)
@@ -148,20 +149,23 @@ def _matched(content: Content, engine: Engine, norm: Norm) -> MakeFilters:
     return make
 
 
-def _gaussian(wanted: Tensor, batch: Tensor, generator: torch.Generator) -> Tensor:
+def _gaussian(wanted: Tensor, batch: Batch, generator: torch.Generator) -> Tensor:
     return torch.randn(wanted.shape, generator=generator, dtype=torch.float64)
 
 
-def _shuffled(wanted: Tensor, batch: Tensor, generator: torch.Generator) -> Tensor:
+def _shuffled(wanted: Tensor, batch: Batch, generator: torch.Generator) -> Tensor:
     rows = wanted.flatten(1)
     orders = [torch.randperm(rows.shape[1], generator=generator) for _ in rows]
     return rows.gather(1, torch.stack(orders)).view_as(wanted)
 
 
-def _raw_patches(wanted: Tensor, batch: Tensor, generator: torch.Generator) -> Tensor:
-    chosen = torch.randint(len(batch), (len(wanted),), generator=generator)
-    images = batch[chosen.to(batch.device)]
-    patches = sample_patches(images, 1, tuple(wanted.shape[2:]), generator)
+def _raw_patches(wanted: Tensor, batch: Batch, generator: torch.Generator) -> Tensor:
+    one_each = Hyperparameters(
+        n_clusters=len(wanted), n_patches=1, patch_size=tuple(wanted.shape[2:]), scale=1.0
+    )
+    chosen = torch.randint(len(batch.images), (len(wanted),), generator=generator)
+    images = batch.images[chosen.to(batch.device)]
+    patches = replace(batch, images=images).patches(one_each, generator)[: len(wanted)]
     return patches.cpu().view_as(wanted)
 
 

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from warminit.errors import WarminitError
 from warminit.init_report import InitReport
-from warminit.layers import affine_layers, check_weight, find_layer
+from warminit.layers import affine_layers, find_layer
 from warminit.rules import check_seed
+from warminit.weights import check_weight
 
 Scope = Literal["first", "all"]
 

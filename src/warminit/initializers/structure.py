@@ -9,17 +9,17 @@ from typing import Unpack
 import torch
 from torch import Tensor, nn
 
+from warminit.batch import Batch, Images
 from warminit.conditioning import RuleOptions, condition_
 from warminit.errors import WarminitError
 from warminit.filters import scale_bank, shape_filters
 from warminit.init_report import InitReport
-from warminit.patches import sample_patches
 from warminit.rules import Hyperparameters
 
 
 def dct(
     model: nn.Module,
-    images: Tensor,
+    images: Images,
     *,
     seed: int,
     layer: str | nn.Module | None = None,
@@ -57,7 +57,7 @@ def dct(
 
 def gabor(
     model: nn.Module,
-    images: Tensor,
+    images: Images,
     *,
     seed: int,
     layer: str | nn.Module | None = None,
@@ -164,16 +164,15 @@ def gabor_bank(n: int, shape: tuple[int, ...]) -> Tensor:
 
 
 def _fixed_bank(
-    batch: Tensor,
+    batch: Batch,
     hyper: Hyperparameters,
     kernel_size: tuple[int, ...],
     seed: int,
     *,
     bank: Callable[[int, tuple[int, ...]], Tensor],
 ) -> Tensor:
-    directions = bank(hyper.n_clusters, (batch.shape[1], *hyper.patch_size)).to(batch.device)
-    generator = torch.Generator().manual_seed(seed)
-    patches = sample_patches(batch, hyper.n_patches, hyper.patch_size, generator).float()
+    directions = bank(hyper.n_clusters, (batch.channels, *hyper.patch_size)).to(batch.device)
+    patches = batch.patches(hyper, torch.Generator().manual_seed(seed))
     return shape_filters(
         scale_bank(directions, hyper.scale, patches=patches), hyper.patch_size, kernel_size
     )

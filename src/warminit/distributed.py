@@ -1,0 +1,83 @@
+"""a patch sample on every rank -> the same sample of all ranks; an error on one -> on all."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from warminit.errors import WarminitError
+
+ValueT = TypeVar("ValueT")
+
+
+def world_size() -> int:
+    """Return the number of ranks: 1 where no process group is initialized."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def pooled(patches: Tensor) -> Tensor:
+    """Return the patches of all ranks, in the order of the ranks.
+
+    Args:
+        patches: (P, D) on each rank, P may differ.
+
+    Returns:
+        (sum of P, D) on every rank, the same bits; alone, `patches` itself.
+    """
+    if world_size() == 1:
+        return patches
+    count = torch.tensor([len(patches)], device=patches.device)
+    counts = [torch.zeros_like(count) for _ in range(world_size())]
+    dist.all_gather(counts, count)
+    most = max(int(each) for each in counts)
+    padded = patches.new_zeros(most, patches.shape[1])
+    padded[: len(patches)] = patches
+    gathered = [torch.empty_like(padded) for _ in counts]
+    dist.all_gather(gathered, padded)
+    return torch.cat([part[: int(each)] for part, each in zip(gathered, counts, strict=True)])
+
+
+def agreed(value: ValueT) -> ValueT:
+    """Return rank 0's value on every rank."""
+    if world_size() == 1:
+        return value
+    box: list[Any] = [value]
+    dist.broadcast_object_list(box, src=0)
+    result: ValueT = box[0]
+    return result
+
+
+def agreed_tensor(value: Tensor) -> Tensor:
+    """Return rank 0's tensor on every rank, so that not one bit differs."""
+    if world_size() > 1:
+        value = value.contiguous()
+        dist.broadcast(value, src=0)
+    return value
+
+
+@contextmanager
+def all_or_none() -> Iterator[None]:
+    """Raise on every rank where what is inside raises on one, in place of leaving others waiting.
+
+    Nothing inside may communicate. The rank that failed raises its own error; the others one that
+    names the rank and its text.
+    """
+    failure: Exception | None = None
+    try:
+        yield
+    except Exception as error:
+        if world_size() == 1:
+            raise
+        failure = error
+    if world_size() == 1:
+        return
+    texts: list[str | None] = [None] * world_size()
+    dist.all_gather_object(texts, None if failure is None else str(failure))
+    if failure is not None:
+        raise failure
+    for rank, text in enumerate(texts):
+        if text is not None:
+            raise WarminitError(f"rank {rank} failed, so no rank is conditioned. There: {text}")

@@ -1,0 +1,271 @@
+"""filters -> a layer's effective weight, in place. What is written is read back."""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+from torch.nn.utils import parametrize
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from warminit.errors import WarminitError
+
+_KS_LIMIT = 2.23
+"""Kolmogorov-Smirnov limit of sqrt(n) * D: a true sample exceeds it once in 10,000 times."""
+
+_SAME_DIRECTION = 0.999
+"""Cosine between a filter and what the layer makes of it, from which only the scale is lost."""
+
+
+def check_weight(name: str, module: nn.Module) -> Tensor:
+    """Return a layer's weight if it has values that can be written in place, or raise.
+
+    Raises:
+        WarminitError: For lazy, meta and quantized weights, and for those that a hook computes.
+    """
+    weight: Any = getattr(module, "weight", None)
+    if not isinstance(weight, Tensor):
+        raise WarminitError(
+            f"{name} is a {type(module).__name__} whose weight is a {type(weight).__name__}; a "
+            "floating point tensor is needed. Condition the model before it is quantized."
+        )
+    if is_lazy(weight):
+        raise WarminitError(
+            f"{name} is lazy: its weight has no shape yet, and one with values is needed. "
+            "Run one batch through the model first."
+        )
+    if weight.is_meta:
+        raise WarminitError(
+            f"{name} is on the meta device: its weight, shape {tuple(weight.shape)}, has no "
+            "values. Move the model first with model.to_empty(device=...) and initialize it."
+        )
+    if not weight.is_floating_point():
+        raise WarminitError(
+            f"{name} has a weight of {weight.dtype}; floating point is needed. Condition the "
+            "model before it is quantized."
+        )
+    if not isinstance(weight, nn.Parameter) and not parametrize.is_parametrized(module, "weight"):
+        raise WarminitError(
+            f"{name}.weight is a {type(weight).__name__} that a hook computes, and cannot be "
+            "written; an nn.Parameter, or a weight of torch.nn.utils.parametrizations, is needed. "
+            "Condition the model before the hook is added."
+        )
+    return weight
+
+
+def write_rows_(name: str, module: nn.Module, rows: Tensor, filters: Tensor) -> tuple[str, ...]:
+    """Write filters into rows of a layer's weight, and read back what the layer makes of them.
+
+    The Parameter objects, dtype, device, memory format and `requires_grad` stay; all other rows
+    keep their bits.
+
+    Args:
+        name: Dotted name of the layer, for texts.
+        module: A convolution.
+        rows: (n,) indices of filters.
+        filters: (n, C / groups, *K), float32.
+
+    Returns:
+        Notes for the report: none, or that the layer discards the filters' scale.
+
+    Raises:
+        WarminitError: If the layer's effective weight is not the filters that were written; the
+            layer is then bit-identical to before.
+    """
+    weight = check_weight(name, module)
+    rows = rows.to(weight.device)
+    filters = filters.to(weight.device)
+    with torch.no_grad(), restored_on_error([module]):
+        if is_sharded(weight):
+            _write_sharded_(weight, rows, filters)
+            return ()
+        before = effective_weight(module)
+        if parametrize.is_parametrized(module, "weight"):
+            _assign_parametrized_(module, rows, filters)
+        else:
+            weight[rows] = filters.to(weight.dtype)
+        return _read_back(name, module, rows, filters.to(weight.dtype), before)
+
+
+def freeze_rows_(module: nn.Module, rows: Tensor) -> None:
+    """Keep rows of a layer's weight as they are, by a hook that sets their gradient to zero."""
+
+    def without_rows(gradient: Tensor) -> Tensor:
+        gradient = gradient.clone()
+        gradient[rows.to(gradient.device)] = 0
+        return gradient
+
+    if parametrize.is_parametrized(module, "weight"):
+        raise WarminitError(
+            "trainable=False needs a plain weight, and this one is parametrized. Freeze the "
+            "parametrization's own parameters instead."
+        )
+    weight: Any = module.weight
+    weight.register_hook(without_rows)
+
+
+def effective_weight(module: nn.Module) -> Tensor | None:
+    """Return the weight that a convolution really computes with, or None where none is seen.
+
+    One image of zeros goes through the module alone, in eval mode, and the weight that reaches
+    torch's convolution is read. So parametrizations and layers that standardize their weight on the
+    fly are seen as they are.
+    """
+    conv: Any = module
+    # Twice what the kernel covers, so that every padding mode has enough to take from.
+    most = 0 if isinstance(conv.padding, str) else max(conv.padding)
+    size = [
+        2 * (dilation * (kernel - 1) + 1 + most)
+        for kernel, dilation in zip(conv.kernel_size, conv.dilation, strict=True)
+    ]
+    weight: Tensor = conv.weight
+    image = torch.zeros(1, conv.in_channels, *size, dtype=weight.dtype, device=weight.device)
+    seen = _SeenConvolution()
+    was_training = module.training
+    module.eval()
+    # The class's own forward: hooks of the user are not for this image.
+    try:
+        with torch.no_grad(), seen, torch.autocast(weight.device.type, enabled=False):
+            type(module).forward(module, image)
+    finally:
+        module.train(was_training)
+    return seen.weight
+
+
+def is_sharded(weight: Tensor) -> bool:
+    """Tell whether a weight is a DTensor, each rank holding a part."""
+    return hasattr(weight, "full_tensor") and hasattr(weight, "device_mesh")
+
+
+@contextmanager
+def restored_on_error(modules: Sequence[nn.Module]) -> Iterator[None]:
+    """Put every parameter and buffer of the layers back where what follows raises."""
+    tensors = [each for module in modules for each in (*module.parameters(), *module.buffers())]
+    before = [
+        (each, each.detach().clone(), each._version)  # noqa: SLF001 - torch has no public name for it
+        for each in tensors
+        if not each.is_meta and not is_lazy(each)
+    ]
+    try:
+        yield
+    except BaseException:
+        with torch.no_grad():
+            for tensor, value, version in before:
+                # What was not written keeps its version too: autograd may have saved it.
+                if tensor._version != version:  # noqa: SLF001 - as above
+                    tensor.copy_(value)
+        raise
+
+
+def looks_trained(weight: Tensor) -> bool:
+    """Tell whether a weight is unlike a fresh draw of every usual initializer.
+
+    The values are held by a Kolmogorov-Smirnov test against the uniform, normal and truncated
+    normal distributions of torch's default, He, Glorot and LeCun, and against the fixed deviations
+    0.01 and 0.02. One fresh layer in 10,000 is called trained by chance; a short training moves the
+    values off all of these.
+    """
+    values = weight.detach().float().flatten().cpu().double().sort().values
+    fan_in, fan_out = weight[0].numel(), weight[:, 0].numel()
+    variances = [1 / fan_in, 1 / fan_out, 2 / fan_in, 2 / fan_out, 2 / (fan_in + fan_out)]
+    deviations = [math.sqrt(v) for v in (1 / (3 * fan_in), *variances)] + [0.01, 0.02]
+    return all(
+        _ks_distance(values, deviation, kind) > _KS_LIMIT / math.sqrt(values.numel())
+        for deviation in deviations
+        for kind in ("uniform", "normal", "truncated")
+    )
+
+
+def _assign_parametrized_(module: nn.Module, rows: Tensor, filters: Tensor) -> None:
+    """Set rows of a computed weight through its right inverse; keep the other rows' originals."""
+    originals = [(each, each.detach().clone()) for each in module.parameters()]
+    conv: Any = module
+    weight = conv.weight.detach().clone()
+    weight[rows] = filters.to(weight.dtype)
+    try:
+        conv.weight = weight
+    except (NotImplementedError, RuntimeError, ValueError, TypeError) as error:
+        raise WarminitError(
+            f"the parametrization of this {type(module).__name__} takes no weight: {error}. "
+            "Condition the model before the parametrization is registered."
+        ) from error
+    others = torch.ones(len(weight), dtype=torch.bool, device=weight.device)
+    others[rows] = False
+    for tensor, before in originals:
+        if len(tensor.shape) and len(tensor) == len(weight):
+            tensor[others] = before[others]
+
+
+def _read_back(
+    name: str, module: nn.Module, rows: Tensor, filters: Tensor, before: Tensor | None
+) -> tuple[str, ...]:
+    """Compare what the layer computes with now to the filters, and its other rows to before."""
+    effective = effective_weight(module)
+    kind = type(module).__name__
+    if effective is None or before is None:
+        raise WarminitError(
+            f"{name} is a {kind} in whose forward no convolution was seen, so the filters' effect "
+            "cannot be verified. Name another layer with layer=."
+        )
+    made, meant = effective[rows].double().flatten(1), filters.double().flatten(1)
+    tolerance = 8 * torch.finfo(filters.dtype).eps * float(meant.abs().max())
+    others = torch.ones(len(effective), dtype=torch.bool, device=effective.device)
+    others[rows] = False
+    moved = (effective[others] - before[others]).abs()
+    worst = float((made - meant).abs().max())
+    if worst <= tolerance and not bool((moved > tolerance).any()):
+        return ()
+    centered_made, centered_meant = (each - each.mean(1, keepdim=True) for each in (made, meant))
+    cosines = torch.cosine_similarity(centered_made, centered_meant, dim=1)
+    if bool((cosines >= _SAME_DIRECTION).all()) and not bool((moved > tolerance).any()):
+        note = "standardizes its weight: the filters keep their shape and lose their scale and mean"
+        return (f"{name} ({kind}) {note}",)
+    raise WarminitError(
+        f"{name} ({kind}) changes its weight: what it computes with differs from the filters by up "
+        f"to {worst:.3g}, cosine down to "
+        f"{float(cosines.min()):.3f}, or other filters moved with them. "
+        "Nothing was written. Condition the model before that parametrization is registered."
+    )
+
+
+def _write_sharded_(weight: Any, rows: Tensor, filters: Tensor) -> None:
+    """Write into a DTensor: every rank writes the part of the rows that it holds."""
+    from torch.distributed.tensor import distribute_tensor
+
+    full = weight.full_tensor()
+    full[rows] = filters.to(full.dtype)
+    local = distribute_tensor(full, weight.device_mesh, weight.placements).to_local()
+    weight.to_local().copy_(local)
+
+
+class _SeenConvolution(TorchDispatchMode):
+    """Remembers the weight of the first convolution that runs under it."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call] # torch gives it no types
+        self.weight: Tensor | None = None
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if self.weight is None and func is torch.ops.aten.convolution.default:
+            self.weight = args[1].detach().clone()
+        return func(*args, **(kwargs or {}))
+
+
+def _ks_distance(values: Tensor, deviation: float, kind: str) -> float:
+    """Largest distance between the sorted values' distribution and a zero-mean one."""
+    if kind == "uniform":
+        bound = deviation * math.sqrt(3)
+        expected = ((values / bound + 1) / 2).clamp(0, 1)
+    elif kind == "normal":
+        expected = torch.special.ndtr(values / deviation)
+    else:
+        # Truncated at two deviations of the normal behind it, which shrinks its own to 0.8796.
+        z = (values / deviation * 0.879626).clamp(-2, 2)
+        edge = torch.special.ndtr(torch.tensor(-2.0, dtype=torch.float64))
+        expected = (torch.special.ndtr(z) - edge) / (1 - 2 * edge)
+    n = values.numel()
+    steps = torch.arange(1, n + 1, dtype=torch.float64) / n
+    return float(torch.maximum(steps - expected, expected - steps + 1 / n).max())
