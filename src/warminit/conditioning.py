@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from warminit.batch import Batch, Images, read_images, within_memory
+from warminit.checks import as_kernel_size
 from warminit.deep import activations, chosen_layers
 from warminit.distributed import agreed, agreed_tensor, all_or_none, world_size
 from warminit.errors import WarminitError, WarminitWarning
@@ -18,7 +19,7 @@ from warminit.images import as_model_input, check_images, standardization
 from warminit.init_report import InitReport
 from warminit.layers import FoundLayer, find_layer
 from warminit.resolve import resolve_rules
-from warminit.rules import Hyperparameters, as_kernel_size
+from warminit.rules import Hyperparameters
 from warminit.weights import (
     check_weight,
     freeze_rows_,

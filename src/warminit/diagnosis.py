@@ -173,7 +173,7 @@ def diagnose(
     statistics = standardization(mean, std, conv.in_channels)
     weight, bank, bias = _bank(target)
     patches, every_position = _patches(batch, statistics, conv, seed)
-    notes: list[str] = []
+    notes = [note] if note else []
 
     _, singular, directions = torch.linalg.svd(bank, full_matrices=False)
     precision = min(torch.finfo(kind).eps for kind in (weight.dtype, torch.float32))

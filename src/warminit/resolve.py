@@ -7,15 +7,10 @@ from dataclasses import replace
 
 from torch import Tensor
 
+from warminit.checks import as_kernel_size, check_count, count_positions
 from warminit.errors import WarminitError
 from warminit.filters import NAMED_SCALES, Scale
-from warminit.rules import (
-    Hyperparameters,
-    as_kernel_size,
-    check_count,
-    count_positions,
-    derive_rules,
-)
+from warminit.rules import Hyperparameters, derive_rules
 
 
 def resolve_rules(

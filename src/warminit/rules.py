@@ -2,19 +2,17 @@
 
 import math
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from warminit.checks import as_kernel_size, check_count, check_seed, count_positions
 from warminit.errors import WarminitError, WarminitWarning
 from warminit.filters import Scale
 from warminit.images import RawPixels, check_images, raw_pixels, standardization
-from warminit.patches import center_patches, sample_patches
+from warminit.pixels import mean_patch_norm, otsu
 
 PATCH_NORM_CONSTANT = 6.65
 """c of Equation 6, fitted by its author to two data sets with 27-value patches."""
@@ -22,9 +20,6 @@ PATCH_NORM_CONSTANT = 6.65
 BIMODAL_SEPARABILITY = 0.8
 """Otsu's separability from which a histogram counts as bimodal: a uniform one has 0.75."""
 
-_OTSU_BINS = 256
-_NORM_SAMPLE = 50_000
-_PIECE_VALUES = 4_000_000
 _FITTED_PATCH_VALUES = 27
 
 
@@ -54,15 +49,6 @@ class Hyperparameters:
     separability: float | None = None
     patch_norm: float | None = None
     provenance: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class OtsuResult:
-    """Otsu's threshold of a pixel histogram, the share above it, and how well it separates."""
-
-    threshold: float
-    density: float
-    separability: float
 
 
 def derive_rules(
@@ -148,145 +134,6 @@ def derive_rules(
     )
 
 
-def otsu(pixels: RawPixels, low: float = 0.0, high: float = 1.0) -> OtsuResult:
-    """Find Otsu's threshold over 256 bins of [low, high] (Equation 4).
-
-    Args:
-        pixels: Values in [low, high]; images are read one piece after another.
-        low: Lower edge of the first bin.
-        high: Upper edge of the last bin.
-
-    Returns:
-        The center of the bin that maximizes the between-class variance, the share of pixels above
-        it, and between-class over total variance, which lies in [0, 1].
-    """
-    edges = np.histogram_bin_edges([], bins=_OTSU_BINS, range=(low, high))
-    centers = (edges[:-1] + edges[1:]) / 2
-    counts = sum(
-        np.histogram(values, bins=_OTSU_BINS, range=(low, high), weights=weights)[0]
-        for values, weights in _pieces(pixels)
-    )
-    share = counts / np.sum(counts)
-    below, mass = np.cumsum(share), np.cumsum(share * centers)
-    above, total = 1 - below, mass[-1]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        between = np.nan_to_num((total * below - mass) ** 2 / (below * above), posinf=0.0)
-    best = int(between[:-1].argmax())
-    variance = float((share * (centers - total) ** 2).sum())
-    threshold = float(centers[best])
-    foreground = sum(
-        np.count_nonzero(values > threshold)
-        if weights is None
-        else float(weights[values > threshold].sum())
-        for values, weights in _pieces(pixels)
-    )
-    return OtsuResult(
-        threshold=threshold,
-        density=foreground / pixels.images.numel(),
-        separability=min(1.0, float(between[best]) / variance) if variance > 0 else 0.0,
-    )
-
-
-def _pieces(pixels: RawPixels) -> Iterator[tuple[NDArray[Any], NDArray[Any] | None]]:
-    """Yield pixel values with their counts: all 256 at once for uint8, else some images a time."""
-    if pixels.images.dtype == torch.uint8:
-        counts = torch.bincount(pixels.images.flatten(), minlength=256)
-        yield np.arange(256) / 255, counts.cpu().double().numpy()
-        return
-    at_once = max(1, _PIECE_VALUES // pixels.images[0].numel())
-    for part in pixels.images.split(at_once):
-        yield pixels.of(part).flatten().cpu().double().numpy(), None
-
-
-def mean_patch_norm(
-    pixels: RawPixels,
-    kernel_size: tuple[int, ...],
-    seed: int = 0,
-    *,
-    dilation: tuple[int, ...] = (),
-) -> float:
-    """Estimate the mean L2 norm of mean-centered patches of raw pixels (Section 4.4).
-
-    Args:
-        pixels: Of images (N, C, *size).
-        kernel_size: K of the patches.
-        seed: Of the sample of about 50,000 patches (fewer of more than 256 values), spread evenly
-            over the images.
-        dilation: Of the patches.
-
-    Returns:
-        The sample's mean, in units of the full pixel range; 0 only for flat patches.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    images = pixels.images
-    channels = images.shape[1]
-    values = channels * math.prod(kernel_size)
-    sample = min(_NORM_SAMPLE, max(1, _NORM_SAMPLE * 256 // values))
-    if len(images) > sample:
-        chosen = torch.randperm(len(images), generator=generator)[:sample]
-        images = images[chosen.to(images.device)]
-    each = math.ceil(sample / len(images))
-    patches = sample_patches(images, each, kernel_size, generator, dilation=dilation)
-    raw = pixels.of(patches.view(len(patches), channels, -1)).flatten(1).float()
-    return float(center_patches(raw).norm(dim=1).double().mean())
-
-
-def as_kernel_size(
-    kernel_size: int | tuple[int, ...], dims: int | None = None, name: str = "kernel_size"
-) -> tuple[int, ...]:
-    """Return a kernel size as a tuple; one number serves `dims` dimensions, 2 by default."""
-    sizes: tuple[Any, ...] = (
-        tuple(kernel_size)
-        if isinstance(kernel_size, tuple | list)
-        else (kernel_size,) * (dims or 2)
-    )
-    dims = dims or len(sizes)
-    if len(sizes) != dims or not 1 <= dims <= 3 or not all(map(_is_size, sizes)):
-        raise WarminitError(
-            f"{name}={kernel_size!r}; whole numbers of at least 1 are needed, one or one for each "
-            f"of {dims} spatial dimensions. Pass the layer's kernel_size."
-        )
-    return tuple(int(size) for size in sizes)
-
-
-def _is_size(value: object) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool) and int(value) >= 1
-
-
-def check_count(name: str, value: int) -> int:
-    """Check that a count is a whole number of at least 1, and return it."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise WarminitError(
-            f"{name}={value!r}; a whole number of at least 1 is needed. Leave it out to have it "
-            "derived."
-        )
-    return int(value)
-
-
-def check_seed(seed: int) -> None:
-    """Raise unless a seed is one that torch, NumPy and scikit-learn all take."""
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**32:
-        raise WarminitError(
-            f"seed={seed!r}; a whole number from 0 to 2**32 - 1 is needed, since NumPy and "
-            "scikit-learn take no other. Choose another seed."
-        )
-
-
-def count_positions(
-    images: Tensor, patch_size: tuple[int, ...], dilation: tuple[int, ...] = ()
-) -> int:
-    """Count the positions of a (dilated) patch in an image: at least 1, or an error."""
-    size = tuple(images.shape[2:])
-    steps = dilation or (1,) * len(size)
-    covered = [step * (k - 1) + 1 for k, step in zip(patch_size, steps, strict=True)]
-    if any(cover > extent for cover, extent in zip(covered, size, strict=True)):
-        raise WarminitError(
-            f"patches of {_times(covered)} do not fit images of {_times(size)}; a patch must "
-            "not be larger than the image. Use larger images or a smaller patch_size."
-        )
-    return math.prod(extent - cover + 1 for cover, extent in zip(covered, size, strict=True))
-
-
 def _scale(channels: int, kernel: tuple[int, ...]) -> tuple[float, str]:
     wanted, why = (0.20, "one channel") if channels == 1 else (0.25, "two or more channels")
     fan_in = channels * math.prod(kernel)
@@ -344,7 +191,3 @@ def _pixel_rule(
         )
     rule = math.floor(out_channels / 4 * PATCH_NORM_CONSTANT * norm)
     return rule, why, {**measured, "patch_norm": norm}
-
-
-def _times(sizes: Sequence[int]) -> str:
-    return " x ".join(str(size) for size in sizes)

@@ -8,10 +8,10 @@ from typing import Literal, Protocol, get_args
 import torch
 from torch import Tensor, nn
 
+from warminit.checks import check_seed
 from warminit.errors import WarminitError
 from warminit.init_report import InitReport
 from warminit.layers import affine_layers, find_layer
-from warminit.rules import check_seed
 from warminit.weights import check_weight
 
 Scope = Literal["first", "all"]

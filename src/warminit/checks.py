@@ -1,0 +1,70 @@
+"""a count, a seed, a kernel size as given -> checked, or one clear error."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from warminit.errors import WarminitError
+
+
+def as_kernel_size(
+    kernel_size: int | tuple[int, ...], dims: int | None = None, name: str = "kernel_size"
+) -> tuple[int, ...]:
+    """Return a kernel size as a tuple; one number serves `dims` dimensions, 2 by default."""
+    sizes: tuple[Any, ...] = (
+        tuple(kernel_size)
+        if isinstance(kernel_size, tuple | list)
+        else (kernel_size,) * (dims or 2)
+    )
+    dims = dims or len(sizes)
+    if len(sizes) != dims or not 1 <= dims <= 3 or not all(map(_is_size, sizes)):
+        raise WarminitError(
+            f"{name}={kernel_size!r}; whole numbers of at least 1 are needed, one or one for each "
+            f"of {dims} spatial dimensions. Pass the layer's kernel_size."
+        )
+    return tuple(int(size) for size in sizes)
+
+
+def _is_size(value: object) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and int(value) >= 1
+
+
+def check_count(name: str, value: int) -> int:
+    """Check that a count is a whole number of at least 1, and return it."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise WarminitError(
+            f"{name}={value!r}; a whole number of at least 1 is needed. Leave it out to have it "
+            "derived."
+        )
+    return int(value)
+
+
+def check_seed(seed: int) -> None:
+    """Raise unless a seed is one that torch, NumPy and scikit-learn all take."""
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**32:
+        raise WarminitError(
+            f"seed={seed!r}; a whole number from 0 to 2**32 - 1 is needed, since NumPy and "
+            "scikit-learn take no other. Choose another seed."
+        )
+
+
+def count_positions(
+    images: Tensor, patch_size: tuple[int, ...], dilation: tuple[int, ...] = ()
+) -> int:
+    """Count the positions of a (dilated) patch in an image: at least 1, or an error."""
+    size = tuple(images.shape[2:])
+    steps = dilation or (1,) * len(size)
+    covered = [step * (k - 1) + 1 for k, step in zip(patch_size, steps, strict=True)]
+    if any(cover > extent for cover, extent in zip(covered, size, strict=True)):
+        raise WarminitError(
+            f"patches of {_times(covered)} do not fit images of {_times(size)}; a patch must "
+            "not be larger than the image. Use larger images or a smaller patch_size."
+        )
+    return math.prod(extent - cover + 1 for cover, extent in zip(covered, size, strict=True))
+
+
+def _times(sizes: Sequence[int]) -> str:
+    return " x ".join(str(size) for size in sizes)
