@@ -26,6 +26,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from warminit.diagnosis import diagnose
+    from warminit.diagnosis_report import Diagnosis
     from warminit.errors import WarminitError, WarminitWarning
     from warminit.init_report import InitReport
     from warminit.initializers import init_
@@ -38,12 +40,14 @@ __version__ = "0.1.0"
 
 # Names load on first use, so that `import warminit` costs nothing beyond this file.
 _HOME = {
+    "Diagnosis": "warminit.diagnosis_report",
     "Hyperparameters": "warminit.rules",
     "InitReport": "warminit.init_report",
     "WarminitError": "warminit.errors",
     "WarminitWarning": "warminit.errors",
     "conditioned_init": "warminit.paper",
     "derive_rules": "warminit.rules",
+    "diagnose": "warminit.diagnosis",
     "init_": "warminit.initializers",
     "prewarm_": "warminit.prewarm",
     "prewarm_filters": "warminit.prewarm",
@@ -51,12 +55,14 @@ _HOME = {
 }
 
 __all__ = [
+    "Diagnosis",
     "Hyperparameters",
     "InitReport",
     "WarminitError",
     "WarminitWarning",
     "conditioned_init",
     "derive_rules",
+    "diagnose",
     "init_",
     "prewarm_",
     "prewarm_filters",

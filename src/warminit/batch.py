@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from warminit.distributed import pooled
 from warminit.errors import WarminitError
@@ -21,8 +22,15 @@ from warminit.rules import Hyperparameters
 MEMORY_BOUND = 256 * 2**20
 """Bytes above the input that sampling and clustering may take, 256 MiB."""
 
+_IMAGE_BYTES = MEMORY_BOUND // 4
+_PATCH_BYTES = MEMORY_BOUND // 2
+_BYTES_BESIDE_A_PATCH = 128
+"""Its position, label, distances and cumulated mass, as clustering keeps them."""
+
 DEFAULT_BATCHES = 8
 """Batches that are read where images come from a loader."""
+
+_PIECE = 10_000
 
 Images = Tensor | Iterable[Any]
 """A tensor (N, C, *size), or batches of them: tensors, (images, ...) or mappings."""
@@ -71,8 +79,10 @@ class Batch:
             self.images, hyper.n_patches, hyper.patch_size, generator, dilation=self.dilation
         )
         if self.images.dtype == torch.uint8:
-            by_channel = sampled.view(len(sampled), self.channels, -1)
-            sampled = as_model_input(by_channel, self.statistics).flatten(1)
+            pixels, sampled = sampled, torch.empty_like(sampled, dtype=torch.float32)
+            for part, target in zip(pixels.split(_PIECE), sampled.split(_PIECE), strict=True):
+                by_channel = part.view(len(part), self.channels, -1)
+                target.copy_(as_model_input(by_channel, self.statistics).flatten(1))
         return pooled(sampled if sampled.dtype == torch.float64 else sampled.float())
 
     def listed_patches(self, hyper: Hyperparameters, seed: int) -> Tensor:
@@ -98,22 +108,22 @@ def within_memory(
 ) -> tuple[Batch, Hyperparameters, str | None]:
     """Take fewer patches where they would exceed the memory bound.
 
-    A patch is held twice, as sampled and centered, in float32; a quarter of the bound is left for
-    the pieces that clustering works on.
+    A patch is held twice, as sampled and centered, in at least float32; half of the bound is left
+    for the images that `read_images` keeps and for the pieces that clustering works on.
 
     Returns:
         The batch, of fewer images only where one patch an image is still too much; the
         hyperparameters with n_patches reduced; and a note for the report, None where all fit.
     """
     values = batch.channels * math.prod(hyper.patch_size)
-    most = max(hyper.n_clusters, MEMORY_BOUND * 3 // 4 // (8 * values) // world_size)
+    each = 2 * max(4, batch.images.element_size()) * values + _BYTES_BESIDE_A_PATCH
+    most = max(hyper.n_clusters, _PATCH_BYTES // each // world_size)
     asked = hyper.n_patches * len(batch.images)
     if asked <= most:
         return batch, hyper, None
-    images = batch.images
-    if len(images) > most:
-        images = images[torch.linspace(0, len(images) - 1, most).long().to(images.device)]
-    n_patches = max(1, most // len(images))
+    # Every so many images, as a view: a selection would copy them.
+    images = batch.images[:: -(-len(batch.images) // most)]
+    n_patches = most // len(images)
     note = (
         f"{n_patches * len(images):,} patches of {values} values were sampled in place of "
         f"{asked:,}, to stay within {MEMORY_BOUND // 2**20} MiB"
@@ -127,7 +137,7 @@ def read_images(images: Images, batches: int | None = None) -> tuple[Tensor, str
     The random states that reading advances are put back: torch's, NumPy's and Python's global
     generators and those of the loader and its samplers. So training sees the same order with and
     without the call. Of each batch as many images are kept, evenly spread, as keep all of them
-    within half of the memory bound.
+    within a quarter of the memory bound.
 
     Args:
         images: A tensor, or an iterable of batches. An iterator that cannot start again is
@@ -165,7 +175,8 @@ def read_images(images: Images, batches: int | None = None) -> tuple[Tensor, str
                 )
             seen += len(batch)
             size = max(1, batch[0].numel() * batch.element_size()) if len(batch) else 1
-            most = max(1, MEMORY_BOUND // 2 // wanted // size)
+            # Joined at the end, they are held twice for a moment.
+            most = max(1, _IMAGE_BYTES // wanted // size)
             if len(batch) > most:
                 batch = batch[torch.linspace(0, len(batch) - 1, most).long().to(batch.device)]
             kept.append(batch)
@@ -212,13 +223,17 @@ def _random_states_kept(loader: Any) -> Iterator[None]:
     states = [(generator, generator.get_state()) for generator in found.values()]
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - it is what is kept
     torch_state = torch.get_rng_state()
-    # Persistent workers that start here would take a draw from the training that follows.
-    fresh = getattr(loader, "_iterator", True) is None
+    # Persistent workers of the training would be left in the middle of an epoch, with their own
+    # random states advanced; and those that start here would take a draw from it.
+    persistent = isinstance(loader, DataLoader) and loader.persistent_workers
+    kept = loader._iterator if persistent else None  # noqa: SLF001 - torch offers no public way
+    if persistent:
+        loader._iterator = None  # noqa: SLF001 - as above
     try:
         yield
     finally:
-        if fresh:
-            setattr(loader, "_iterator", None)  # noqa: B010 - torch offers no public way
+        if persistent:
+            loader._iterator = kept  # noqa: SLF001 - as above
         torch.set_rng_state(torch_state)
         random.setstate(python)
         np.random.set_state(numpy)  # noqa: NPY002 - as above

@@ -9,6 +9,9 @@ from torch import Tensor
 
 from warminit.errors import WarminitError
 
+_PIECE_VALUES = 2_000_000
+"""What is computed for every value of every patch is computed for so many values a time."""
+
 
 def kmeans(
     patches: Tensor,
@@ -38,7 +41,7 @@ def kmeans(
         WarminitError: If there are fewer distinct patches than clusters.
     """
     patches = patches if patches.dtype == torch.float64 else patches.float()
-    squared = patches.square().sum(1)
+    squared = _squared_distances(patches, torch.zeros_like(patches[0]))
     threshold = tol * float(patches.var(dim=0, correction=0).mean())
     best, best_inertia = None, math.inf
     for _ in range(n_init):
@@ -79,7 +82,7 @@ def _plus_plus(
     draws = draws.to(patches.device)
     first = (draws[0, 0] * len(patches)).long()
     chosen = [patches[first]]
-    closest = (patches - chosen[0]).square().sum(1)
+    closest = _squared_distances(patches, chosen[0])
     for step in range(1, n_clusters):
         mass = closest.double().cumsum(0)
         if not bool(mass[-1] > 0):
@@ -94,7 +97,8 @@ def _plus_plus(
         winner = distances.sum(0).argmin()
         chosen.append(candidates[winner])
         # The chosen point itself must leave the race: rounding may leave it a trace of mass.
-        closest = torch.where((patches == chosen[-1]).all(1), 0, distances[:, winner])
+        same = [(part == chosen[-1]).all(1) for part in patches.split(_rows(patches))]
+        closest = torch.where(torch.cat(same), 0, distances[:, winner])
     return torch.stack(chosen)
 
 
@@ -108,17 +112,36 @@ def _distances(patches: Tensor, squared: Tensor, centroids: Tensor) -> Tensor:
 
 
 def _assign(patches: Tensor, squared: Tensor, centroids: Tensor) -> tuple[Tensor, Tensor]:
-    distances, labels = _distances(patches, squared, centroids).min(1)
-    return labels, distances
+    rows = _rows(patches, len(centroids))
+    nearest = [
+        _distances(part, part_squared, centroids).min(1)
+        for part, part_squared in zip(patches.split(rows), squared.split(rows), strict=True)
+    ]
+    labels, distances = ([part[which] for part in nearest] for which in (1, 0))
+    return torch.cat(labels), torch.cat(distances)
 
 
 def _means(patches: Tensor, labels: Tensor, distances: Tensor, n_clusters: int) -> Tensor:
     """Mean of each cluster; an empty one takes the patch that its own centroid serves worst."""
-    members = torch.nn.functional.one_hot(labels, n_clusters).to(patches.dtype)
-    counts = members.sum(0)
-    means = (members.T @ patches) / counts.clamp(min=1)[:, None]
+    counts, sums = patches.new_zeros(n_clusters), patches.new_zeros(n_clusters, patches.shape[1])
+    rows = _rows(patches, n_clusters)
+    for part, part_labels in zip(patches.split(rows), labels.split(rows), strict=True):
+        members = torch.nn.functional.one_hot(part_labels, n_clusters).to(patches.dtype)
+        counts += members.sum(0)
+        sums += members.T @ part
+    means = sums / counts.clamp(min=1)[:, None]
     empty = counts == 0
     if bool(empty.any()):
         worst = distances.topk(int(empty.sum())).indices
         means[empty] = patches[worst]
     return means
+
+
+def _squared_distances(patches: Tensor, point: Tensor) -> Tensor:
+    """Squared Euclidean distances (P,) to one point, exact to rounding."""
+    parts = patches.split(_rows(patches))
+    return torch.cat([(part - point).square().sum(1) for part in parts])
+
+
+def _rows(patches: Tensor, n_clusters: int = 1) -> int:
+    return max(1, _PIECE_VALUES // max(n_clusters, patches.shape[1]))

@@ -21,6 +21,7 @@ from warminit.layers import FoundLayer, find_layer
 from warminit.resolve import resolve_rules
 from warminit.rules import Hyperparameters
 from warminit.weights import (
+    check_freezable,
     check_weight,
     freeze_rows_,
     is_sharded,
@@ -103,17 +104,22 @@ def condition_(
     started = time.perf_counter()
     with all_or_none():
         tensor, note = read_images(images, batches)
-        targets = _targets(model, tensor, layer, layers)
+    _check_ranks_agree(tensor)
+    with all_or_none():
+        first, targets = _targets(model, tensor, layer, layers)
+        if not trainable:
+            for target in targets:
+                check_freezable(target.module)
     notes = [note] if note else []
     made: list[_Made] = []
     with restored_on_error([target.module for target in targets]):
-        for number, target in enumerate(targets):
-            fed, given = tensor, options
-            if number:
+        for target in targets:
+            fed, given, name = tensor, options, "images"
+            if target is not first:
                 with all_or_none():
                     fed = activations(model, target, _as_fed(tensor, options))
-                given = _for_activations(options)
-            made.append(_make(target, fed, make_filters, seed, given))
+                given, name = _for_activations(options), f"what {target.name} is fed"
+            made.append(_make(target, fed, make_filters, seed, given, name))
             if (trained := _trained_note(target)) is not None:
                 notes.append(trained)
                 warnings.warn(trained, WarminitWarning, stacklevel=3)
@@ -165,12 +171,34 @@ def _targets(
     images: Tensor,
     layer: str | nn.Module | None,
     layers: int | Sequence[str] | None,
-) -> list[FoundLayer]:
+) -> tuple[FoundLayer, list[FoundLayer]]:
+    """Return the layer that takes the images, and those to condition."""
     # The layer decides what images must be, so only what finding it needs is checked before.
     usable = isinstance(images, Tensor) and images.ndim >= 3 and 0 not in images.shape
     first = find_layer(model, layer, images if usable else None)
     check_images(images, spatial_dims=first.spatial_dims, channels=first.module.in_channels)
-    return [first] if layers is None else chosen_layers(model, first, layers, images)
+    return first, [first] if layers is None else chosen_layers(model, first, layers, images)
+
+
+def _check_ranks_agree(images: Tensor) -> None:
+    """Raise on every rank where one has images that another could not have.
+
+    What follows may run the model, whose parts may then wait for each other: from here on, every
+    rank must take the same way.
+    """
+    if world_size() == 1:
+        return
+    with all_or_none():
+        check_images(images, spatial_dims=min(max(images.ndim - 2, 1), 3))
+    mine = (images.ndim, images.shape[1])
+    agreed_on = agreed(mine)
+    with all_or_none():
+        if mine != agreed_on:
+            raise WarminitError(
+                f"images has {mine[1]} channels in {mine[0]} dimensions here, and {agreed_on[1]} "
+                f"in {agreed_on[0]} on rank 0; they must agree. Give every rank a shard of the "
+                "same data."
+            )
 
 
 def _make(
@@ -179,12 +207,15 @@ def _make(
     make_filters: MakeFilters,
     seed: int,
     options: RuleOptions,
+    name: str,
 ) -> _Made:
     """Make the filters of one layer, each group its own, from the patches of all ranks."""
     conv = target.module
     groups = conv.groups
     with all_or_none():
-        checked = check_images(images, spatial_dims=target.spatial_dims, channels=conv.in_channels)
+        checked = check_images(
+            images, spatial_dims=target.spatial_dims, channels=conv.in_channels, name=name
+        )
         hyper = resolve_rules(
             checked,
             conv.out_channels,
@@ -196,8 +227,7 @@ def _make(
         )
         statistics = standardization(options.get("mean"), options.get("std"), conv.in_channels)
         batch = Batch(checked, statistics, tuple(conv.dilation))
-        batch, hyper, note = within_memory(batch, hyper, world_size())
-    hyper = agreed(hyper)
+    batch, hyper, note = within_memory(batch, agreed(hyper), world_size())
     per_group = conv.out_channels // groups
     rows, filters = [], []
     for index in range(groups):

@@ -8,7 +8,14 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from warminit.errors import WarminitError
-from warminit.layers import CONVOLUTIONS, FoundLayer, execution_order, undisturbed, unwrap
+from warminit.layers import (
+    CONVOLUTIONS,
+    FoundLayer,
+    execution_order,
+    fully_sharded,
+    undisturbed,
+    unwrap,
+)
 from warminit.weights import check_weight
 
 
@@ -85,10 +92,14 @@ def activations(model: nn.Module, target: FoundLayer, images: Tensor) -> Tensor:
     """
     inner = unwrap(model)
     fed: list[Tensor] = []
+    # FSDP2 expects a pass that has begun to end.
+    whole_pass = bool(fully_sharded(inner))
 
     def take(_module: nn.Module, inputs: Any) -> None:
-        fed.append(inputs[0].detach())
-        raise _Reached
+        if not fed:
+            fed.append(inputs[0].detach())
+        if not whole_pass:
+            raise _Reached
 
     weight: Any = target.module.weight
     with undisturbed(inner):
@@ -101,9 +112,11 @@ def activations(model: nn.Module, target: FoundLayer, images: Tensor) -> Tensor:
             with torch.no_grad():
                 inner(images.to(device=weight.device, dtype=next(inner.parameters()).dtype))
         except _Reached:
-            return fed[0]
+            pass
         finally:
             handle.remove()
+    if fed:
+        return fed[0]
     raise WarminitError(
         f"{target.name} is not reached when the images go through the model. Leave it out of "
         "layers."

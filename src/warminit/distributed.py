@@ -29,15 +29,20 @@ def pooled(patches: Tensor) -> Tensor:
     """
     if world_size() == 1:
         return patches
-    count = torch.tensor([len(patches)], device=patches.device)
-    counts = [torch.zeros_like(count) for _ in range(world_size())]
-    dist.all_gather(counts, count)
-    most = max(int(each) for each in counts)
-    padded = patches.new_zeros(most, patches.shape[1])
-    padded[: len(patches)] = patches
-    gathered = [torch.empty_like(padded) for _ in counts]
-    dist.all_gather(gathered, padded)
-    return torch.cat([part[: int(each)] for part, each in zip(gathered, counts, strict=True)])
+    sent = patches.to(_device_of_ranks(patches.device)).contiguous()
+    count = torch.tensor([len(sent)], device=sent.device)
+    each_count = [torch.zeros_like(count) for _ in range(world_size())]
+    dist.all_gather(each_count, count)
+    counts = [int(each) for each in each_count]
+    if len(sent) < max(counts):
+        sent = torch.cat([sent, sent.new_zeros(max(counts) - len(sent), sent.shape[1])])
+    gathered = sent.new_empty(len(counts), *sent.shape)
+    dist.all_gather(list(gathered), sent)
+    if len(set(counts)) == 1:
+        result = gathered.flatten(0, 1)
+    else:
+        result = torch.cat([part[:each] for part, each in zip(gathered, counts, strict=True)])
+    return result.to(patches.device)
 
 
 def agreed(value: ValueT) -> ValueT:
@@ -52,10 +57,11 @@ def agreed(value: ValueT) -> ValueT:
 
 def agreed_tensor(value: Tensor) -> Tensor:
     """Return rank 0's tensor on every rank, so that not one bit differs."""
-    if world_size() > 1:
-        value = value.contiguous()
-        dist.broadcast(value, src=0)
-    return value
+    if world_size() == 1:
+        return value
+    sent = value.to(_device_of_ranks(value.device)).contiguous()
+    dist.broadcast(sent, src=0)
+    return sent.to(value.device)
 
 
 @contextmanager
@@ -81,3 +87,11 @@ def all_or_none() -> Iterator[None]:
     for rank, text in enumerate(texts):
         if text is not None:
             raise WarminitError(f"rank {rank} failed, so no rank is conditioned. There: {text}")
+
+
+def _device_of_ranks(device: torch.device) -> torch.device:
+    """Return where tensors must be to be sent: images may lie elsewhere than the model."""
+    backend = dist.get_backend()
+    if backend == dist.Backend.NCCL:
+        return torch.device("cuda", torch.cuda.current_device())
+    return torch.device("cpu") if backend == dist.Backend.GLOO else device

@@ -1,6 +1,7 @@
 """model -> the layer to condition: named, or told from metadata, channels or the order of calls."""
 
 import random
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -82,6 +83,7 @@ def find_layer(
     named = dict(model.named_modules())
     found = _named(named, layer, model) if layer is not None else _chosen(model, named, images)
     name, module, how = found
+    _refuse_quantized({name: module})
     if not isinstance(module, CONVOLUTIONS) or isinstance(module, _TRANSPOSED):
         raise WarminitError(
             f"layer {name!r} is a {type(module).__name__}; a Conv1d, Conv2d or Conv3d is needed. "
@@ -117,6 +119,12 @@ def execution_order(model: nn.Module, images: Tensor) -> list[str]:
         module: name for name, module in model.named_modules() if isinstance(module, _PARAMETRIC)
     }
     order: list[str] = []
+    if lazy := [name for name, value in model.named_parameters() if is_lazy(value)]:
+        raise WarminitError(
+            f"{lazy[0]} is lazy: one image through the model would give it its shape, and the order "
+            "of the layers is not known without. Run one batch through the model first, or name "
+            "the layer with layer=."
+        )
 
     def note(module: nn.Module, _inputs: Any) -> None:
         if names[module] not in order:
@@ -146,12 +154,15 @@ def execution_order(model: nn.Module, images: Tensor) -> list[str]:
 
 @contextmanager
 def undisturbed(model: nn.Module) -> Iterator[None]:
-    """Put modes, buffers and the global random states back as they were."""
+    """Run the model without compiling it; put modes, buffers and random states back as they were.
+
+    So are the weights that FSDP2 gathers for a pass: each rank holds its own part again.
+    """
     modes = [(module, module.training) for module in model.modules()]
-    buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
+    buffers = [(each, each.detach().clone(), each._version) for each in model.buffers()]  # noqa: SLF001 - torch has no public name for it
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - it is what is kept
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
-    with torch.random.fork_rng(devices):
+    with torch.random.fork_rng(devices), torch.compiler.set_stance("force_eager"):
         try:
             yield
         finally:
@@ -160,8 +171,29 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
             for module, training in modes:
                 module.training = training
             with torch.no_grad():
-                for buffer, value in buffers:
-                    buffer.copy_(value)
+                for buffer, value, version in buffers:
+                    # What was not written keeps its version too: autograd may have saved it.
+                    if buffer._version != version:  # noqa: SLF001 - as above
+                        buffer.copy_(value)
+            for module in fully_sharded(model):
+                module.reshard()
+
+
+def fully_sharded(model: nn.Module) -> list[Any]:
+    """Return the modules whose weights FSDP2 gathers before they run and shards again after."""
+    return [module for module in model.modules() if isinstance(module, _fsdp_module())]
+
+
+def _fsdp_module() -> type:
+    # Importing it costs; a model can only hold one where somebody has imported it already.
+    home: Any = sys.modules.get("torch.distributed.fsdp")
+    return getattr(home, "FSDPModule", type(None))
+
+
+def _refuse_quantized(named: dict[str, nn.Module]) -> None:
+    for name, module in named.items():
+        if "quantized" in type(module).__module__.split("."):
+            check_weight(name, module)
 
 
 def _named(
@@ -193,6 +225,7 @@ def _chosen(
 ) -> tuple[str, nn.Module, str]:
     convolutions = {name: m for name, m in named.items() if isinstance(m, CONVOLUTIONS)}
     if not convolutions:
+        _refuse_quantized(named)
         raise WarminitError(
             f"{type(model).__name__} has no convolution among its {len(named)} modules; one is "
             f"needed as its first layer. {_candidates(named)} Pass another model."
@@ -220,7 +253,12 @@ def _chosen(
             f"images has {images.shape[1]} channels, shape {tuple(images.shape)}, and no "
             f"convolution takes them. {_candidates(named)} Pass the batch that the model is fed."
         )
-    first = execution_order(model, images)[0]
+    first = next(iter(execution_order(model, images)), None)
+    if first is None:
+        raise WarminitError(
+            f"none of the layers of this {type(model).__name__} is called when one image goes "
+            f"through, so which one is first is not known. {_candidates(named)} Name it with layer=."
+        )
     if first not in fitting:
         raise WarminitError(
             f"the first layer that runs is {first!r}, a {type(named[first]).__name__}; a "

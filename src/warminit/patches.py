@@ -47,24 +47,24 @@ def sample_patches(
         (N * n_patches, C * prod(K)) in the order C, *K: each row stands in its image, unchanged.
     """
     count, channels, *size = images.shape
-    start = torch.zeros(count, n_patches, dtype=torch.int64)
-    offsets = torch.zeros(1, dtype=torch.int64)
+    strides = images.stride()
+    start = (strides[0] * torch.arange(count))[:, None].repeat(1, n_patches)
+    offsets = strides[1] * torch.arange(channels)
     steps = dilation or (1,) * len(size)
     for axis, (extent, kernel, step) in enumerate(zip(size, kernel_size, steps, strict=True)):
-        stride = math.prod(size[axis + 1 :])
         places = extent - step * (kernel - 1)
-        start += stride * torch.randint(places, (count, n_patches), generator=generator)
-        offsets = (offsets[:, None] + stride * step * torch.arange(kernel)).flatten()
-    values = channels * len(offsets)
-    patches = images.new_empty(count, n_patches, values)
-    # A piece of the images a time: the index of all patches would be larger than they are.
-    for at in torch.arange(count).split(max(1, _INDEX_VALUES // (n_patches * len(offsets)))):
-        part = images[at[0] : at[-1] + 1].flatten(2)
-        index = (start[at, :, None] + offsets).flatten(1).to(images.device)
-        taken = part.gather(2, index[:, None, :].expand(-1, channels, -1))
-        taken = taken.view(len(at), channels, n_patches, -1).transpose(1, 2)
-        patches[at[0] : at[-1] + 1] = taken.reshape(len(at), n_patches, values)
-    return patches.view(count * n_patches, values)
+        drawn = torch.randint(places, (count, n_patches), generator=generator)
+        start += strides[axis + 2] * drawn
+        offsets = (offsets[:, None] + strides[axis + 2] * step * torch.arange(kernel)).flatten()
+    # Read through the images' own strides: no layout (channels_last, a group's channels) is copied.
+    reach = 1 + sum((n - 1) * stride for n, stride in zip(images.shape, strides, strict=True))
+    flat = images.as_strided((reach,), (1,))
+    patches = images.new_empty(count * n_patches, len(offsets))
+    # A piece a time: the index of all patches would be larger than they are.
+    piece = max(1, _INDEX_VALUES // len(offsets))
+    for part, target in zip(start.flatten().split(piece), patches.split(piece), strict=True):
+        target.copy_(flat[(part[:, None] + offsets).to(images.device)])
+    return patches
 
 
 def second_moment(patches: Tensor) -> Tensor:

@@ -26,7 +26,9 @@ def check_weight(name: str, module: nn.Module) -> Tensor:
     Raises:
         WarminitError: For lazy, meta and quantized weights, and for those that a hook computes.
     """
-    weight: Any = getattr(module, "weight", None)
+    # In eval mode: reading a spectral-normed weight in training would advance its buffers.
+    with in_eval_mode(module):
+        weight: Any = getattr(module, "weight", None)
     if not isinstance(weight, Tensor):
         raise WarminitError(
             f"{name} is a {type(module).__name__} whose weight is a {type(weight).__name__}; a "
@@ -78,8 +80,18 @@ def write_rows_(name: str, module: nn.Module, rows: Tensor, filters: Tensor) -> 
     weight = check_weight(name, module)
     rows = rows.to(weight.device)
     filters = filters.to(weight.device)
+    if not bool(torch.isfinite(filters.to(weight.dtype)).all()):
+        raise WarminitError(
+            f"the filters reach {float(filters.abs().max()):.3g}, beyond what {name}'s "
+            f"{weight.dtype} holds, {torch.finfo(weight.dtype).max:.3g}. Choose a smaller scale."
+        )
     with torch.no_grad(), restored_on_error([module]):
         if is_sharded(weight):
+            if parametrize.is_parametrized(module, "weight"):
+                raise WarminitError(
+                    f"{name} is both parametrized and sharded; the weight of one of the two alone "
+                    "can be written. Condition the model before it is sharded."
+                )
             _write_sharded_(weight, rows, filters)
             return ()
         before = effective_weight(module)
@@ -90,20 +102,26 @@ def write_rows_(name: str, module: nn.Module, rows: Tensor, filters: Tensor) -> 
         return _read_back(name, module, rows, filters.to(weight.dtype), before)
 
 
+def check_freezable(module: nn.Module) -> None:
+    """Raise unless rows of a layer's weight can be kept as they are by a hook on it."""
+    if parametrize.is_parametrized(module, "weight"):
+        raise WarminitError(
+            "trainable=False needs a plain weight, and this one is parametrized. Freeze the "
+            "parametrization's own parameters instead."
+        )
+
+
 def freeze_rows_(module: nn.Module, rows: Tensor) -> None:
     """Keep rows of a layer's weight as they are, by a hook that sets their gradient to zero."""
+    weight: Any = module.weight
+    if not weight.requires_grad:
+        return
 
     def without_rows(gradient: Tensor) -> Tensor:
         gradient = gradient.clone()
         gradient[rows.to(gradient.device)] = 0
         return gradient
 
-    if parametrize.is_parametrized(module, "weight"):
-        raise WarminitError(
-            "trainable=False needs a plain weight, and this one is parametrized. Freeze the "
-            "parametrization's own parameters instead."
-        )
-    weight: Any = module.weight
     weight.register_hook(without_rows)
 
 
@@ -121,23 +139,32 @@ def effective_weight(module: nn.Module) -> Tensor | None:
         2 * (dilation * (kernel - 1) + 1 + most)
         for kernel, dilation in zip(conv.kernel_size, conv.dilation, strict=True)
     ]
-    weight: Tensor = conv.weight
+    weight = next(module.parameters())
     image = torch.zeros(1, conv.in_channels, *size, dtype=weight.dtype, device=weight.device)
     seen = _SeenConvolution()
-    was_training = module.training
-    module.eval()
     # The class's own forward: hooks of the user are not for this image.
-    try:
-        with torch.no_grad(), seen, torch.autocast(weight.device.type, enabled=False):
+    with in_eval_mode(module), torch.no_grad(), seen:
+        with torch.autocast(image.device.type, enabled=False):
             type(module).forward(module, image)
-    finally:
-        module.train(was_training)
     return seen.weight
 
 
 def is_sharded(weight: Tensor) -> bool:
     """Tell whether a weight is a DTensor, each rank holding a part."""
     return hasattr(weight, "full_tensor") and hasattr(weight, "device_mesh")
+
+
+@contextmanager
+def in_eval_mode(module: nn.Module) -> Iterator[None]:
+    """Put a module into eval mode for a while; every part gets its own mode back."""
+    modes = [(each, each.training) for each in module.modules()]
+    for each, _ in modes:
+        each.training = False
+    try:
+        yield
+    finally:
+        for each, training in modes:
+            each.training = training
 
 
 @contextmanager
@@ -183,7 +210,8 @@ def _assign_parametrized_(module: nn.Module, rows: Tensor, filters: Tensor) -> N
     """Set rows of a computed weight through its right inverse; keep the other rows' originals."""
     originals = [(each, each.detach().clone()) for each in module.parameters()]
     conv: Any = module
-    weight = conv.weight.detach().clone()
+    with in_eval_mode(module):
+        weight = conv.weight.detach().clone()
     weight[rows] = filters.to(weight.dtype)
     try:
         conv.weight = weight

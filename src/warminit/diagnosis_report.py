@@ -1,0 +1,134 @@
+"""figures of an input layer -> Diagnosis: as values, as a table, and two side by side."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """How the filters of an input layer answer to images. Every number is finite, or None.
+
+    Responses are inner products of the filters with patches as the model is fed them, not centered,
+    at positions one pixel apart inside the image: the layer's dilation, groups and bias count, its
+    stride and padding do not. The bias matters to the three figures on outputs only.
+
+    Attributes:
+        layer: Dotted name of the layer.
+        found: How the layer was chosen.
+        out_channels: F, filters of the layer.
+        patch_values: D, values of the patch that a filter sees, all input channels together.
+        n_patches: Patches that the figures are computed on.
+        every_position: Whether these are all the patches of the images, and not a sample of them.
+        seed: Of the sample.
+        rank: Singular values of the (F, D) bank above max(F, D) * eps of float32 * the largest.
+        effective_rank: exp of the entropy of the singular values divided by their sum, 1 to
+            min(F, D) (Roy & Vetterli, EUSIPCO 2007). None where all filters are zero.
+        condition_number: Largest over smallest singular value; None where rank < min(F, D).
+        duplicate_pairs: Pairs (i, j), i < j, of filters with |cosine| > 0.99.
+        dead_filters: Filters that are zero, or that respond with zero to every patch.
+        constant_filters: Other filters whose response never varies.
+        response_variances: Population variance of each filter's response; 0 for the two above.
+        response_spread: Coefficient of variation (population standard deviation over mean) of the
+            variances that are above 0; None where fewer than two are.
+        energy_captured: Share, 0 to 1, of the patches' energy (sum of squares, each patch centered)
+            that lies in the span of the filters. None where every patch is flat.
+        relu_dead_channels: Channels whose output (response + bias) is above 0 nowhere in any image.
+        relu_dead_share: Their share of the channels, 0 to 1.
+        nonpositive_share: Share, 0 to 1, of outputs that a ReLU would set to 0.
+        white_distance: Root mean square of the correlations between the outputs of two channels,
+            ||correlation - I||_F / sqrt(n (n - 1)) over the n channels of variance above 0: 0 for
+            white outputs (up to each channel's scale), 1 for copies of one channel. A sample of P
+            patches adds about 1 / sqrt(P); outputs of rank r < n cannot go below
+            sqrt((n - r) / (r (n - 1))) (Welch's bound). None where fewer than two channels vary.
+        notes: Why a figure is None, and what else a reader should know.
+    """
+
+    layer: str
+    found: str
+    out_channels: int
+    patch_values: int
+    n_patches: int
+    every_position: bool
+    seed: int
+    rank: int
+    effective_rank: float | None
+    condition_number: float | None
+    duplicate_pairs: tuple[tuple[int, int], ...]
+    dead_filters: tuple[int, ...]
+    constant_filters: tuple[int, ...]
+    response_variances: tuple[float, ...]
+    response_spread: float | None
+    energy_captured: float | None
+    relu_dead_channels: tuple[int, ...]
+    relu_dead_share: float
+    nonpositive_share: float
+    white_distance: float | None
+    notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """Return the figures as a small table of plain text."""
+        lines = _table(_rows(self))
+        return "\n".join(["diagnosis", *lines, *(f"note: {note}" for note in self.notes)])
+
+    def compare(self, other: "Diagnosis", names: tuple[str, str] = ("first", "second")) -> str:
+        """Return two diagnoses as one table of plain text, side by side.
+
+        Args:
+            other: Of another model, or of the same one after another initialization.
+            names: What the two columns are called.
+
+        Returns:
+            One line a figure; below it the notes of both, each with its column's name.
+        """
+        both = zip(_rows(self), _rows(other), strict=True)
+        rows = [("", *names), *((name, ours, theirs[1]) for (name, ours, _), theirs in both)]
+        notes = [
+            f"note on {name}: {note}"
+            for name, diagnosis in zip(names, (self, other), strict=True)
+            for note in diagnosis.notes
+        ]
+        if any(getattr(self, key) != getattr(other, key) for key in ("n_patches", "patch_values")):
+            notes.append("note: the two were not measured on the same patches")
+        return "\n".join([*_table(rows), *notes])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all fields by name, as values that JSON takes: tuples become lists."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        values = {key: list(v) if isinstance(v, tuple) else v for key, v in values.items()}
+        return {**values, "duplicate_pairs": [list(pair) for pair in self.duplicate_pairs]}
+
+
+def _rows(found: Diagnosis) -> list[tuple[str, str, str]]:
+    """Return label, value and remark for each line of the table."""
+    count, size = found.out_channels, found.patch_values
+    mean = math.fsum(found.response_variances) / count
+    dead = len(found.relu_dead_channels)
+    how = "every position" if found.every_position else f"sampled, seed {found.seed}"
+    return [
+        ("layer", found.layer, found.found),
+        ("filters", f"{count} x {size}", "filters x values of a patch"),
+        ("patches", str(found.n_patches), how),
+        ("rank", f"{found.rank} of {min(count, size)}", ""),
+        ("effective rank", _plain(found.effective_rank), "of the bank's singular values"),
+        ("condition number", _plain(found.condition_number), "1 is orthogonal"),
+        ("near-duplicates", f"{len(found.duplicate_pairs)} pairs", "|cosine| > 0.99"),
+        ("dead filters", f"{len(found.dead_filters)} of {count}", "zero, or no response"),
+        ("constant filters", f"{len(found.constant_filters)} of {count}", "never vary"),
+        ("response variance", _plain(mean), "mean over filters"),
+        ("response spread", _plain(found.response_spread), "deviation / mean; 0 is even"),
+        ("energy captured", _plain(found.energy_captured), "of centered patches, by the span"),
+        ("ReLU-dead channels", f"{dead} of {count}", "never above 0"),
+        ("outputs <= 0", _plain(found.nonpositive_share), "share"),
+        ("distance from white", _plain(found.white_distance), "RMS correlation; 0 is white"),
+    ]
+
+
+def _plain(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
+
+
+def _table(rows: Sequence[tuple[str, str, str]]) -> list[str]:
+    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+    return [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c}".rstrip() for a, b, c in rows]
