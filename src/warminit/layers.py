@@ -121,9 +121,9 @@ def execution_order(model: nn.Module, images: Tensor) -> list[str]:
     order: list[str] = []
     if lazy := [name for name, value in model.named_parameters() if is_lazy(value)]:
         raise WarminitError(
-            f"{lazy[0]} is lazy: one image through the model would give it its shape, and the order "
-            "of the layers is not known without. Run one batch through the model first, or name "
-            "the layer with layer=."
+            f"{lazy[0]} is lazy: an image through the model would give it its shape, and without "
+            "one the order of the layers is not known. Run one batch through the model first, or "
+            "name the layer with layer=."
         )
 
     def note(module: nn.Module, _inputs: Any) -> None:
@@ -256,8 +256,8 @@ def _chosen(
     first = next(iter(execution_order(model, images)), None)
     if first is None:
         raise WarminitError(
-            f"none of the layers of this {type(model).__name__} is called when one image goes "
-            f"through, so which one is first is not known. {_candidates(named)} Name it with layer=."
+            f"no layer of this {type(model).__name__} is called when one image goes through, so "
+            f"which is first is not known. {_candidates(named)} Name it with layer=."
         )
     if first not in fitting:
         raise WarminitError(

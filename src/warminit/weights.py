@@ -143,9 +143,9 @@ def effective_weight(module: nn.Module) -> Tensor | None:
     image = torch.zeros(1, conv.in_channels, *size, dtype=weight.dtype, device=weight.device)
     seen = _SeenConvolution()
     # The class's own forward: hooks of the user are not for this image.
-    with in_eval_mode(module), torch.no_grad(), seen:
-        with torch.autocast(image.device.type, enabled=False):
-            type(module).forward(module, image)
+    no_autocast = torch.autocast(image.device.type, enabled=False)
+    with in_eval_mode(module), torch.no_grad(), no_autocast, seen:
+        type(module).forward(module, image)
     return seen.weight
 
 

@@ -14,7 +14,7 @@ from warminit.init_report import InitReport
 from warminit.rules import Hyperparameters
 
 _ITERATIONS = 10
-"""The paper: "10 iterations is usually enough" for its damped updates."""
+"""Damped updates; a fixed number, so that the same seed gives the same bits."""
 
 
 def coates_ng(
@@ -29,7 +29,7 @@ def coates_ng(
 ) -> InitReport:
     """Set filters to a dictionary learned by spherical k-means on whitened patches.
 
-    Coates & Ng (2012), "Learning feature representations with k-means", Algorithm 1: each patch
+    Coates & Ng (2012), "Learning feature representations with k-means": each patch
     loses its mean and is divided by sqrt(variance + norm_eps); the patches are ZCA-whitened with
     W = V (L + zca_eps I)^(-1/2) V^T of their covariance; ten damped updates of spherical k-means
     give unit directions d. A layer sees raw patches, so the linear steps before d are folded into
@@ -38,12 +38,12 @@ def coates_ng(
     would be a bias, which stays as it was.
 
     Args:
-        model: Any module with an `nn.Conv2d`; biases stay.
-        images: (N, C, H, W), one training batch as the model is fed.
+        model: Any module with a convolution; biases stay.
+        images: (N, C, *size), one training batch as the model is fed, or batches of them.
         seed: Of the positions and of the first directions.
         layer: Dotted name of the layer, or the module; the first convolution by default.
-        norm_eps: As a share of the images' variance, above 0. The paper's 10, on pixels from 0 to
-            255, is 0.0025 of the variance of images whose deviation is 63, as CIFAR-10's is.
+        norm_eps: As a share of the variance of the sampled pixels, above 0. The paper's 10, on
+            pixels from 0 to 255, is 0.0025 of it where their deviation is 63, as CIFAR-10's is.
         zca_eps: Added to the eigenvalues, above 0; the paper's value for patches of unit contrast.
         **options: As for `prewarm_`; count and scale are Pre-Warm's.
 
@@ -92,11 +92,6 @@ def _dictionary(
     generator = torch.Generator().manual_seed(seed)
     patches = batch.patches(hyper, generator).double()
     n_values = patches.shape[1]
-    if n_values == 1:
-        raise WarminitError(
-            "patches of 1 value have no contrast once their brightness is removed; coates-ng needs "
-            "at least 2 values a patch. Use a larger kernel, more channels, or another arm."
-        )
     # Per channel, so that a shift of one channel against another does not count as contrast.
     by_channel = patches.view(len(patches), batch.channels, -1).transpose(0, 1).flatten(1)
     variance = by_channel.var(1, correction=0).mean()
@@ -145,7 +140,7 @@ def zca(patches: Tensor, eps: float) -> Tensor:
 
 
 def spherical_kmeans(patches: Tensor, start: Tensor, *, n_iterations: int = _ITERATIONS) -> Tensor:
-    """Run the damped updates of Section 3: S := one projection a patch, D := norm(X S^T + D).
+    """Run the chapter's damped updates: S := one projection a patch, D := norm(X S^T + D).
 
     Each patch goes to the direction on which its projection is largest in magnitude, with the
     projection as its code. The direction of an update is never zero: along the old direction it has

@@ -14,6 +14,7 @@ from torch.func import functional_call
 from torch.nn.parameter import is_lazy
 
 from warminit.errors import WarminitError
+from warminit.weights import is_sharded
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class RunningLayer:
         bias: (out_channels,), to be written in place, or None.
         inputs: What the layer is fed.
         groups: Of a convolution; 1 for a linear layer.
+        dilation: Of a convolution; empty for a linear layer.
         run: Gives the output with the present weight and bias: (P, out_channels), float32 or wider,
             one row for each position of each image.
         note: Puts a remark on this layer into the report.
@@ -38,6 +40,7 @@ class RunningLayer:
     bias: Tensor | None
     inputs: Tensor
     groups: int
+    dilation: tuple[int, ...]
     run: Callable[[], Tensor]
     note: Callable[[str], None]
 
@@ -148,6 +151,7 @@ class ForwardPass:
                 bias=bias,
                 inputs=args[0] if args else kwargs["input"],
                 groups=getattr(module, "groups", 1),
+                dilation=tuple(getattr(module, "dilation", ())),
                 run=run,
                 note=note,
             ),
@@ -162,8 +166,13 @@ class ForwardPass:
 
 
 def check_values(model: nn.Module) -> None:
-    """Raise if a tensor of the model has no values: a pass would give it some, or fail."""
+    """Raise if a tensor of the model has no values, or not all of them on this rank."""
     for name, tensor in chain(model.named_parameters(), model.named_buffers()):
+        if is_sharded(tensor):
+            raise WarminitError(
+                f"{name} is sharded, shape {tuple(tensor.shape)}, and a whole tensor is needed to "
+                "run the model on copies. Initialize the model before it is sharded."
+            )
         if is_lazy(tensor) or tensor.is_meta:
             kind = "lazy" if is_lazy(tensor) else "on the meta device"
             raise WarminitError(

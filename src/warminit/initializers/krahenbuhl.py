@@ -6,6 +6,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from warminit.batch import Images
+from warminit.checks import check_count, count_positions
 from warminit.clustering import kmeans
 from warminit.conditioning import Statistics
 from warminit.errors import WarminitError
@@ -13,7 +15,6 @@ from warminit.init_report import InitReport
 from warminit.initializers.forward import RunningLayer
 from warminit.initializers.layerwise import Scope, fit_layers_, is_constant
 from warminit.patches import sample_patches
-from warminit.rules import check_count, count_positions
 
 Basis = Literal["kmeans", "pca"]
 
@@ -23,7 +24,7 @@ _NULL, _WHITENING_EPS = 1e-6, 1e-3
 
 def krahenbuhl(
     model: nn.Module,
-    images: Tensor,
+    images: Images,
     *,
     seed: int,
     layer: str | nn.Module | None = None,
@@ -40,15 +41,15 @@ def krahenbuhl(
     Algorithm 1, and their code (philkr/magic_init). The input layer takes its directions from
     patches of its input; every later convolution and linear layer is Gaussian. Then, layer by layer
     in execution order, each channel's weights are divided by the deviation of its output, and its
-    bias becomes beta - mean / deviation. The rescaling between layers (their Algorithm 2) is not
+    bias becomes beta - mean / deviation. The rescaling between layers (their option -cs) is not
     done. A layer without bias keeps its mean, as the report says. BatchNorm, which their code does
     not support, runs in eval mode.
 
     Args:
-        model: Any module with an `nn.Conv2d`.
-        images: (N, C, H, W), one training batch as the model is fed.
+        model: Any module with a convolution.
+        images: (N, C, *size), one training batch as the model is fed, or batches of them.
         seed: Of the Gaussian weights, the positions and k-means.
-        layer: The input layer: dotted name or module; the first convolution by default.
+        layer: The input layer: dotted name or module; found as for `prewarm_` by default.
         scope: "all" as published, or "first" for the input layer only.
         basis: Of the input layer: "pca", the leading directions of the patches, or "kmeans",
             centroids of the whitened patches, each of unit norm. Where the patches give fewer
@@ -76,7 +77,8 @@ def krahenbuhl(
     """
     if basis not in get_args(Basis):
         raise WarminitError(
-            f"basis={basis!r}; one of {', '.join(get_args(Basis))} is needed. Leave it out for kmeans."
+            f"basis={basis!r}; one of {', '.join(get_args(Basis))} is needed. Leave it out for "
+            "kmeans."
         )
     if type(beta) not in {int, float} or not abs(beta) < float("inf"):
         raise WarminitError(f"beta={beta!r}; a finite number is needed. Leave it out for 0.")
@@ -129,10 +131,10 @@ def _set_directions(
     """Put the directions of the layer's input into the first filters of each of its groups."""
     n_filters = len(drawn) // layer.groups
     kernel = tuple(drawn.shape[2:])
-    count_positions(layer.inputs, kernel)
+    count_positions(layer.inputs, kernel, layer.dilation)
     short = 0
     for group, inputs in enumerate(layer.inputs.chunk(layer.groups, dim=1)):
-        patches = sample_patches(inputs, n_patches, kernel, generator)
+        patches = sample_patches(inputs, n_patches, kernel, generator, dilation=layer.dilation)
         directions = data_directions(patches, n_filters, basis, generator)
         first = group * n_filters
         drawn[first : first + len(directions)] = directions.cpu().view(-1, *drawn.shape[1:])

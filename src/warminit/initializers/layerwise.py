@@ -7,23 +7,24 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from warminit.batch import Images, read_images
+from warminit.checks import check_seed
 from warminit.conditioning import Statistics
+from warminit.distributed import agreed, agreed_tensor, all_or_none
 from warminit.errors import WarminitError
 from warminit.images import as_model_input, check_images, standardization
 from warminit.init_report import InitReport
 from warminit.initializers.forward import Fit, ForwardPass, check_values
-from warminit.layers import find_layer
-from warminit.rules import check_seed
+from warminit.layers import affine_layers, find_layer, unwrap
 
 Scope = Literal["first", "all"]
 
-_AFFINE = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 _WHOLE_MODEL = "(the model itself)"
 
 
 def fit_layers_(
     model: nn.Module,
-    images: Tensor,
+    images: Images,
     fit: Fit,
     *,
     arm: str,
@@ -39,11 +40,12 @@ def fit_layers_(
     One pass is enough, since each layer hands its fitted output to those after it. The pass works
     on copies of every parameter and buffer, without gradients, with every module in eval mode
     (BatchNorm uses and keeps its running statistics, dropout is off) and on random generators that
-    are put back. Hooks that the model has are called, as in any forward pass.
+    are put back. Hooks that the model has are called, as in any forward pass. Under an initialized
+    process group every rank must call; all of them end with what rank 0's images give.
 
     Args:
-        model: Any module with an `nn.Conv2d`.
-        images: (N, C, H, W), one training batch as the model is fed.
+        model: Any module with a convolution, wrapped or not.
+        images: (N, C, *size), one training batch as the model is fed, or batches of them.
         fit: Fits one layer.
         arm: Name for the report.
         seed: Of the generator of `fit`, and of whatever the model draws in the pass.
@@ -67,39 +69,43 @@ def fit_layers_(
             f"scope={scope!r}; 'first' or 'all' is needed: the input layer, or every layer that "
             "runs. Choose one."
         )
-    target = find_layer(model, layer)
-    checked = check_images(images)
-    batch = as_model_input(checked, standardization(mean, std, checked.shape[1]))
-    check_values(model)
-    wanted: dict[str, nn.Module] = {target.name: target.module}
-    if scope == "all":
-        modules = model.named_modules()
-        wanted = {name or _WHOLE_MODEL: m for name, m in modules if isinstance(m, _AFFINE)}
-    walk = ForwardPass(fit, torch.Generator().manual_seed(seed), wanted, target.module)
-    copies = walk.run(model, batch.to(target.module.weight), seed)
-    for name in walk.waiting:
-        walk.notes.setdefault("left alone, it does not run on these images", []).append(name)
-    notes = tuple(f"{', '.join(names)}: {text}" for text, names in walk.notes.items())
-    if not walk.fitted:
-        raise WarminitError(
-            f"{arm} can fit no layer of {type(model).__name__}, and at least one is needed "
-            f"({'; '.join(notes)[:160]}). Pass another layer=, or the batch that the model is fed."
-        )
+    with all_or_none():
+        tensor, read = read_images(images)
+        model = unwrap(model)
+        target = find_layer(model, layer, tensor)
+        checked = check_images(tensor, spatial_dims=target.spatial_dims)
+        batch = as_model_input(checked, standardization(mean, std, checked.shape[1]))
+        check_values(model)
+        wanted: dict[str, nn.Module] = {target.name: target.module}
+        if scope == "all":
+            wanted = {name or _WHOLE_MODEL: each for name, each in affine_layers(model).items()}
+        walk = ForwardPass(fit, torch.Generator().manual_seed(seed), wanted, target.module)
+        copies = walk.run(model, batch.to(target.module.weight), seed)
+        for name in walk.waiting:
+            walk.notes.setdefault("left alone, it does not run on these images", []).append(name)
+        notes = [f"{', '.join(names)}: {text}" for text, names in walk.notes.items()]
+        if not walk.fitted:
+            raise WarminitError(
+                f"{arm} can fit no layer of {type(model).__name__}, and at least one is needed "
+                f"({'; '.join(notes)[:160]}). Pass another layer=, or the batch that the model is "
+                "fed."
+            )
+    fitted = agreed(walk.fitted)
     keys = {id(parameter): key for key, parameter in model.named_parameters()}
     with torch.no_grad():
-        for name in walk.fitted:
+        for name in fitted:
             for parameter in wanted[name].parameters(recurse=False):
-                parameter.copy_(copies[keys[id(parameter)]])
+                parameter.copy_(agreed_tensor(copies[keys[id(parameter)]]))
     return InitReport(
         arm=arm,
-        layer=", ".join(walk.fitted),
+        layer=", ".join(fitted),
         found=target.found if scope == "first" else "every layer that runs, in execution order",
-        filters_set=sum(walk.fitted.values()),
-        out_channels=sum(len(wanted[name].get_parameter("weight")) for name in walk.fitted),
+        filters_set=sum(fitted.values()),
+        out_channels=sum(len(wanted[name].get_parameter("weight")) for name in fitted),
         parameters={"scope": scope, **parameters},
         seed=seed,
         seconds=time.perf_counter() - started,
-        notes=notes,
+        notes=(*([] if read is None else [read]), *notes),
     )
 
 

@@ -3,19 +3,20 @@
 from functools import partial
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from warminit.batch import Images
+from warminit.checks import check_count
 from warminit.conditioning import Statistics
 from warminit.errors import WarminitError
 from warminit.init_report import InitReport
 from warminit.initializers.forward import RunningLayer
 from warminit.initializers.layerwise import Scope, fit_layers_, is_constant
-from warminit.rules import check_count
 
 
 def lsuv(
     model: nn.Module,
-    images: Tensor,
+    images: Images,
     *,
     seed: int,
     layer: str | nn.Module | None = None,
@@ -36,10 +37,10 @@ def lsuv(
     eval mode, as its author does.
 
     Args:
-        model: Any module with an `nn.Conv2d`.
-        images: (N, C, H, W), one training batch as the model is fed.
+        model: Any module with a convolution.
+        images: (N, C, *size), one training batch as the model is fed, or batches of them.
         seed: Of the orthonormal draws.
-        layer: With scope="first", the layer: dotted name or module; the first convolution by
+        layer: With scope="first", the layer: dotted name or module; found as for `prewarm_` by
             default.
         scope: "all" as published, for every convolution and linear layer that runs, or "first".
         tol: Above 0.
