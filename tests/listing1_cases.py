@@ -1,8 +1,11 @@
 """hypothesis -> calls of conditioned_init: models, batches and arguments, most of them unusual."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import torch
 from hypothesis import strategies as st
 from torch import nn
@@ -136,3 +139,47 @@ def any_cases(draw: st.DrawFn) -> Case:
             "seed": mostly(st.integers(0, 9), -1, 2**32),
         },
     )
+
+
+EDGES: dict[str, Callable[[], Case]] = {
+    "the defaults": lambda: edge(images=(4, 1, 28, 28)),
+    "the paper's colour call": lambda: edge((8, 3, 32, 32), conv=(3, 32), n_patches=28, scale=0.25),
+    "a seed that is a bool": lambda: edge(seed=True),
+    "a patch size that is a bool": lambda: edge(conv=(1, 8), patch_size=True, n_clusters=2),
+    "NumPy integers": lambda: edge(n_patches=np.int64(9), n_clusters=np.int64(5)),
+    "a NumPy scale": lambda: edge(scale=np.float32(0.2)),
+    "a NumPy seed, which random.seed refuses": lambda: edge(seed=np.int64(3)),
+    "no seed": lambda: edge(seed=None),
+    "the largest seed": lambda: edge(seed=2**32 - 1),
+    "a seed too large for NumPy": lambda: edge(seed=2**32),
+    "a patch size that is a float": lambda: edge(patch_size=3.0),
+    "a count that is a float": lambda: edge(n_patches=9.0),
+    "a scale that is a word": lambda: edge(scale="large"),
+    "an array in place of a tensor": lambda: edge(images=np.zeros((4, 1, 9, 9), np.float32)),
+    "images that track gradients": lambda: edge(images=torch.zeros(4, 1, 9, 9).requires_grad_()),
+    "complex images": lambda: edge(images=torch.zeros(4, 1, 9, 9, dtype=torch.complex64)),
+    "uint8 images": lambda: edge(images=torch.arange(324).view(4, 1, 9, 9).to(torch.uint8)),
+    "three dimensions": lambda: edge(images=(4, 9, 9)),
+    "no conv1": lambda: edge(model=nn.Sequential(nn.Conv2d(1, 4, 3))),
+    "a lazy conv1": lambda: edge(model=Net(nn.LazyConv2d(4, 3))),
+    "a linear conv1": lambda: edge(model=Net(nn.Linear(9, 4))),
+    "a conv1 of three dimensions": lambda: edge(model=Net(nn.Conv3d(1, 24, 3))),
+    "a conv1 of three dimensions that broadcasts": lambda: edge(
+        model=Net(nn.Conv3d(2, 24, (5, 3, 3))), n_clusters=2
+    ),
+    "a frozen conv1": lambda: edge(model=Net(nn.Conv2d(1, 24, 3).requires_grad_(False))),
+    "a grouped conv1": lambda: edge((4, 2, 9, 9), model=Net(nn.Conv2d(8, 24, 3, groups=4))),
+    "a transposed conv1": lambda: edge(model=Net(nn.ConvTranspose2d(24, 1, 3))),
+    "a model that is no module": lambda: edge(model=SimpleNamespace(conv1=nn.Conv2d(1, 24, 3))),
+    "a weight-normed conv1": lambda: edge(
+        model=Net(nn.utils.parametrizations.weight_norm(nn.Conv2d(1, 24, 3)))
+    ),
+}
+
+
+def edge(
+    images: Any = (4, 1, 9, 9), *, conv: tuple[int, int] = (1, 24), model: Any = None, **kw: Any
+) -> Case:
+    if isinstance(images, tuple):
+        images = torch.randn(images, generator=torch.Generator().manual_seed(1))
+    return Case(model or Net(make_conv(*conv, (3, 3), torch.float32, False)), images, kw)

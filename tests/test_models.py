@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from warminit.errors import WarminitError
 from warminit.lab.models import MODELS, ResNet20, SimpleCNN, build_model, model_builder
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 def plain_simplecnn(in_channels: int, flat: int, n_classes: int, batch_norm: bool) -> nn.Sequential:
     """Section 3.1 line by line, ReLU before pooling."""

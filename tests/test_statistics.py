@@ -118,6 +118,12 @@ def test_monte_carlo_flips_agree_with_the_exact_count_and_name_themselves() -> N
     assert compare(arm, baseline, seed=2).p_sign_flip != c.p_sign_flip
 
 
+def test_random_flips_count_the_observed_signs_too() -> None:
+    # Thirty wins: one pattern in 2^30 is as extreme, so 99,999 draws find it once in 10,000 seeds.
+    baseline = np.linspace(0.8, 0.9, 30)
+    assert compare(baseline + np.linspace(0.001, 0.002, 30), baseline).p_sign_flip == 1 / 100_000
+
+
 def test_no_global_generator_is_touched() -> None:
     compare(*draw(20))  # whatever loads late has loaded
     np.random.seed(1)

@@ -57,6 +57,12 @@ def test_equal_differences_have_no_variance_though_their_floats_differ(shift: fl
     assert (c.wins, c.ties) == ((4, 0) if shift else (0, 4))
 
 
+def test_scores_too_small_to_square_count_as_equal() -> None:
+    c = compare([1e-200, 3e-200], [2e-200, 1e-200])
+    assert c.ties == 2
+    assert c.p_two_sided is None
+
+
 def test_an_arm_that_never_varies_has_no_correlation_but_a_test() -> None:
     c = compare([0.9, 0.9, 0.9], [0.91, 0.92, 0.90])
     assert c.correlation is None

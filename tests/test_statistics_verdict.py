@@ -163,6 +163,12 @@ def test_a_verdict_where_every_planned_effect_is_in_reach() -> None:
     assert c.verdict.endswith("; 48 seeds suffice to see 0.1 points.")
 
 
+def test_equivalence_needs_its_own_5_percent() -> None:
+    # t = 0.001 / (sd / sqrt(8)) with 7 degrees of freedom: 1.90 is just above the 5 % point 1.895.
+    close, loose = (shaped(0.0, 0.001 * math.sqrt(8) / t) for t in (1.90, 1.89))
+    assert (close.outcome, loose.outcome) == ("equivalent", "undecided")
+
+
 def test_without_holm_the_verdict_says_that_nothing_was_corrected() -> None:
     c = shaped(0.004, 0.002)
     assert c.outcome == "helps"

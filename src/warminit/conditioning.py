@@ -17,7 +17,7 @@ from warminit.errors import WarminitError, WarminitWarning
 from warminit.filters import Scale
 from warminit.images import as_model_input, check_images, standardization
 from warminit.init_report import InitReport
-from warminit.layers import FoundLayer, find_layer
+from warminit.layers import FoundLayer, find_layer, unwrap
 from warminit.resolve import resolve_rules
 from warminit.rules import Hyperparameters
 from warminit.weights import (
@@ -120,7 +120,7 @@ def condition_(
                     fed = activations(model, target, _as_fed(tensor, options))
                 given, name = _for_activations(options), f"what {target.name} is fed"
             made.append(_make(target, fed, make_filters, seed, given, name))
-            if (trained := _trained_note(target)) is not None:
+            if (trained := _trained_note(target, model)) is not None:
                 notes.append(trained)
                 warnings.warn(trained, WarminitWarning, stacklevel=3)
             with all_or_none():
@@ -261,14 +261,18 @@ def _for_activations(options: RuleOptions) -> RuleOptions:
     return kept
 
 
-def _trained_note(target: FoundLayer) -> str | None:
+def _trained_note(target: FoundLayer, model: nn.Module) -> str | None:
     weight = check_weight(target.name, target.module)
     # Where ranks hold parts of a weight, one part alone is not a fair sample of it.
     if is_sharded(weight) or not looks_trained(weight):
         return None
+    # timm's metadata are the same with pretrained=True and False: alone, they tell nothing.
+    config: Any = getattr(unwrap(model), "pretrained_cfg", None)
+    tag = config.get("tag") if isinstance(config, Mapping) else None
+    named = f" (timm's metadata name the weights {tag})" if tag else ""
     return (
-        f"{target.name} looks trained: its weights fit no fresh initialization. This is meant for "
-        "models that start from scratch."
+        f"{target.name} looks trained: its weights fit no fresh initialization{named}. This is "
+        "meant for models that start from scratch."
     )
 
 

@@ -1,6 +1,5 @@
 """images (N, C, *size) -> patches (P, C * prod(K)), one mean removed per patch."""
 
-import math
 import random
 from typing import Any, Literal, Protocol, TypeVar, get_args
 

@@ -208,7 +208,7 @@ def looks_trained(weight: Tensor) -> bool:
 
 def _assign_parametrized_(module: nn.Module, rows: Tensor, filters: Tensor) -> None:
     """Set rows of a computed weight through its right inverse; keep the other rows' originals."""
-    originals = [(each, each.detach().clone()) for each in module.parameters()]
+    originals = [(each, each.detach(), each.detach().clone()) for each in module.parameters()]
     conv: Any = module
     with in_eval_mode(module):
         weight = conv.weight.detach().clone()
@@ -220,9 +220,16 @@ def _assign_parametrized_(module: nn.Module, rows: Tensor, filters: Tensor) -> N
             f"the parametrization of this {type(module).__name__} takes no weight: {error}. "
             "Condition the model before the parametrization is registered."
         ) from error
+    finally:
+        for tensor, place, _ in originals:
+            # torch gives an original new memory; whoever holds the old one would lose it.
+            if tensor.data_ptr() != place.data_ptr():
+                value = tensor.detach().clone()
+                tensor.set_(place)  # type: ignore[call-overload] # as torch itself does it
+                tensor.copy_(value)
     others = torch.ones(len(weight), dtype=torch.bool, device=weight.device)
     others[rows] = False
-    for tensor, before in originals:
+    for tensor, _, before in originals:
         if len(tensor.shape) and len(tensor) == len(weight):
             tensor[others] = before[others]
 

@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from warminit.errors import WarminitError
@@ -11,8 +11,6 @@ from warminit.lab.environment import NUMERIC_PACKAGES
 from warminit.lab.statistics import compare_paired, holm
 from warminit.lab.store import StoredRun
 from warminit.lab.study import Study
-
-LOWER_IS_BETTER = frozenset({"train_loss", "loss"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +53,37 @@ class Analysis:
         study: What was asked.
         cells: Data sets x models x arms, in the study's order.
         runs: The runs that the study has in the store.
+        partial: Data sets whose counts differ from the published ones: labelled wherever they are
+            shown, and no reproduction of anything.
+        mixed: What differs between the runs although they are compared (`allow_mixed`), in words.
     """
 
     study: Study
     cells: tuple[Cell, ...]
     runs: tuple[StoredRun, ...]
+    partial: frozenset[str] = frozenset()
+    mixed: tuple[str, ...] = ()
+
+    @property
+    def in_points(self) -> bool:
+        """Whether the primary metric is a share from 0 to 1, shown in percent and points."""
+        return _unit(self.study) == "points"
+
+    @property
+    def failed(self) -> tuple[StoredRun, ...]:
+        """Runs that ended with an error; the same command tries them again."""
+        return tuple(run for run in self.runs if run.error is not None)
+
+    @property
+    def missing(self) -> int:
+        """Runs that the study asks for and the store has not."""
+        study = self.study
+        asked = len(study.datasets) * len(study.models) * len(study.arms) * len(study.seeds)
+        return asked - len(self.runs)
+
+    def title(self, dataset: str) -> str:
+        """Return a data set's name as tables show it, with `(partial)` where it is."""
+        return f"{dataset} (partial)" if dataset in self.partial else dataset
 
     @property
     def comparisons(self) -> tuple[Comparison, ...]:
@@ -67,7 +91,13 @@ class Analysis:
         return tuple(cell.comparison for cell in self.cells if cell.comparison is not None)
 
 
-def analyse(study: Study, runs: Sequence[StoredRun], *, allow_mixed: bool = False) -> Analysis:
+def analyse(
+    study: Study,
+    runs: Sequence[StoredRun],
+    *,
+    allow_mixed: bool = False,
+    partial: Iterable[str] = (),
+) -> Analysis:
     """Compare every arm with the baseline on the study's primary metric.
 
     Holm's correction goes over the family: every comparison of the study.
@@ -76,6 +106,7 @@ def analyse(study: Study, runs: Sequence[StoredRun], *, allow_mixed: bool = Fals
         study: What was asked.
         runs: What is in the store of it; failed runs are counted and left out.
         allow_mixed: Compare runs of different versions of torch, NumPy or scikit-learn.
+        partial: Data sets whose counts differ from the published ones.
 
     Returns:
         One cell for each data set, model and arm; wins + ties + losses = the seeds of a pair.
@@ -83,7 +114,7 @@ def analyse(study: Study, runs: Sequence[StoredRun], *, allow_mixed: bool = Fals
     Raises:
         WarminitError: If versions or devices differ between runs.
     """
-    _refuse_mixed(runs, allow_mixed=allow_mixed)
+    mixed = refuse_mixed([run.environment for run in runs], allow_mixed=allow_mixed)
     by_cell: dict[tuple[str, str, str], list[StoredRun]] = {}
     for run in runs:
         by_cell.setdefault((run.spec.dataset, run.spec.model, run.spec.arm.label), []).append(run)
@@ -99,7 +130,13 @@ def analyse(study: Study, runs: Sequence[StoredRun], *, allow_mixed: bool = Fals
         cell if cell.comparison is None else replace(cell, comparison=next(corrected))
         for cell in cells
     ]
-    return Analysis(study=study, cells=tuple(cells), runs=tuple(runs))
+    return Analysis(
+        study=study,
+        cells=tuple(cells),
+        runs=tuple(runs),
+        partial=frozenset(partial),
+        mixed=mixed,
+    )
 
 
 def _cell(
@@ -134,22 +171,48 @@ def _compared(study: Study, cell: Cell, baseline: Cell) -> Cell:
         arm=cell.arm,
         baseline=baseline.arm,
         margin=study.margin,
-        higher_is_better=study.metric not in LOWER_IS_BETTER,
+        higher_is_better=not study.lower_is_better,
+        unit=_unit(study),
     )
     return replace(cell, comparison=comparison)
 
 
-def _refuse_mixed(runs: Iterable[StoredRun], *, allow_mixed: bool) -> None:
-    names = () if allow_mixed else NUMERIC_PACKAGES
-    for name in ("device", *names):
-        found = sorted({run.environment.get(name, "unknown") for run in runs})
-        if len(found) > 1:
+def _unit(study: Study) -> str:
+    if study.unit is None:
+        return "" if study.lower_is_better else "points"
+    return study.unit
+
+
+def refuse_mixed(
+    environments: Iterable[Mapping[str, str]], *, allow_mixed: bool = False
+) -> tuple[str, ...]:
+    """Refuse to compare what was computed on different devices or with different versions.
+
+    Args:
+        environments: Of every run, and of this process where runs are still to come.
+        allow_mixed: Accept different versions of torch, scikit-learn and NumPy; never devices.
+
+    Returns:
+        What differs and was accepted, one text a package.
+
+    Raises:
+        WarminitError: For what differs and is not accepted.
+    """
+    known = list(environments)
+    accepted = []
+    for name in ("device", *NUMERIC_PACKAGES):
+        found = sorted({each.get(name, "unknown") for each in known})
+        if len(found) < 2:
+            continue
+        if name == "device" or not allow_mixed:
             advice = (
-                "Run the study anew in another folder"
+                "Run the study anew in another folder (--out)"
                 if name == "device"
-                else "Run it anew in another folder, or pass --allow-mixed"
+                else "Run it anew in another folder (--out), or pass --allow-mixed"
             )
             raise WarminitError(
                 f"the runs were computed with different {name}: {', '.join(found)}; they are not "
                 f"compared, since a difference could come from that alone. {advice}."
             )
+        accepted.append(f"{name} {' and '.join(found)}")
+    return tuple(accepted)

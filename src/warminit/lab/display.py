@@ -1,92 +1,23 @@
-"""a study under way, an analysis -> what a terminal shows: a live bar, tables, verdicts."""
+"""an analysis -> what a terminal shows: a table a data set and model, and the verdicts."""
 
-import time
-from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 
+from rich import box
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    SpinnerColumn,
-    TaskProgressColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 
-from warminit.lab.analysis import LOWER_IS_BETTER, Analysis, Cell
-from warminit.lab.driver import Listener
-from warminit.lab.engines.job import Outcome
-from warminit.lab.plan import PlannedRun
+from warminit.lab.analysis import Analysis, Cell
+from warminit.lab.published import BATCH_SIZE, STEPS, Erratum, stars
+from warminit.lab.tables import last_line
 
+MARK = "≠"
+"""Stands beside a figure that differs from the paper's."""
 
-@contextmanager
-def live_progress(console: Console) -> Iterator[Listener]:
-    """Show steps, time left, runs done and failed, and the mean accuracy of each arm so far.
+DAGGER = "†"
+"""Stands beside a figure of the paper that is known to be wrong."""
 
-    Where the output is not a terminal, one line is printed for each finished run instead.
-    """
-    progress = Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(elapsed_when_finished=False),
-        console=console,
-        disable=not console.is_terminal,
-    )
-    steps: dict[str, int] = {}
-    scores: dict[str, list[float]] = defaultdict(list)
-    counts = {"all": 0, "done": 0, "failed": 0}
-    started = time.monotonic()
-    bar = progress.add_task("planning", total=None)
-
-    def describe() -> str:
-        arms = "  ".join(
-            f"{arm} {100 * sum(values) / len(values):.2f}" for arm, values in scores.items()
-        )
-        failed = f", {counts['failed']} failed" if counts["failed"] else ""
-        return f"{counts['done']} of {counts['all']} runs{failed}  {arms}"
-
-    def planned(runs: tuple[PlannedRun, ...], finished: int) -> None:
-        counts.update(all=len(runs), done=finished)
-        total = sum(run.spec.protocol.steps for run in runs[: len(runs) - finished])
-        if finished:
-            console.print(f"{finished} of {len(runs)} runs are already finished.")
-        progress.update(bar, total=total, description=describe())
-
-    def stepped(key: str, step: int) -> None:
-        advance = step - steps.get(key, 0)
-        steps[key] = step
-        if advance > 0:
-            progress.update(bar, advance=advance)
-
-    def finished(run: PlannedRun, outcome: Outcome) -> None:
-        counts["done"] += 1
-        label = run.spec.arm.label
-        if isinstance(outcome, str):
-            counts["failed"] += 1
-            text = f"failed: {outcome.strip().splitlines()[-1]}"
-        else:
-            scores[label].append(outcome.metrics["accuracy"])
-            text = f"accuracy {outcome.metrics['accuracy']:.4f}"
-        stepped(run.key, run.spec.protocol.steps)
-        progress.update(bar, description=describe())
-        if not console.is_terminal or isinstance(outcome, str):
-            console.print(
-                f"[{counts['done']}/{counts['all']}, {time.monotonic() - started:.0f} s] "
-                f"{run.spec.dataset} {run.spec.model} {label} seed {run.spec.seed}: {text}",
-                markup=False,
-                highlight=False,
-            )
-
-    with progress:
-        yield Listener(planned=planned, stepped=stepped, finished=finished)
+LONGEST_UNBROKEN = 28
+"""Longest arm that keeps to one line at 80 columns; longer ones (sweeps) are folded, never cut."""
 
 
 def print_analysis(analysis: Analysis, console: Console) -> None:
@@ -95,50 +26,146 @@ def print_analysis(analysis: Analysis, console: Console) -> None:
     for dataset in study.datasets:
         for model in study.models:
             cells = [c for c in analysis.cells if (c.dataset, c.model) == (dataset, model)]
-            console.print(_table(analysis, f"{dataset}, {model}", cells))
+            console.print(_table(analysis, dataset, model, cells))
+            if dataset in analysis.partial:
+                say(console, "Partial data: its counts differ from the published ones.")
             for cell in cells:
-                if cell.comparison is not None:
-                    console.print(f"- {cell.comparison.verdict}", highlight=False, markup=False)
-                elif cell.arm != study.baseline:
-                    console.print(f"- {cell.arm}: no seed finished that {study.baseline} has too.")
-    failed = [run for run in analysis.runs if run.error is not None]
-    for run in failed:
-        last = (run.error or "").strip().splitlines()[-1]
-        console.print(
-            f"failed: {run.spec.arm.label} seed {run.spec.seed}: {last}", markup=False, style="red"
+                say(console, *_sentence(analysis, cell))
+            console.print()
+    for note in notes(analysis):
+        say(console, note)
+    for run in analysis.failed:
+        say(
+            console,
+            f"failed: {run.spec.dataset} {run.spec.arm.label} seed {run.spec.seed}: "
+            f"{last_line(run.error)}",
         )
 
 
-def _table(analysis: Analysis, title: str, cells: list[Cell]) -> Table:
+def notes(analysis: Analysis) -> list[str]:
+    """Return what a reader must know besides the numbers."""
+    protocol, found = analysis.study.protocol, []
+    # The grid search is judged by an early training loss: its few steps are the paper's own.
+    if protocol.steps < STEPS and analysis.study.metric != "train_loss":
+        found.append(
+            f"A quick demonstration, not a result: {protocol.steps:,} steps at batch "
+            f"{protocol.batch_size}, where the paper trains {STEPS:,} at {BATCH_SIZE}."
+        )
+    tests = sum(c.p_one_sided is not None for c in analysis.comparisons)
+    if tests > 1:
+        found.append(
+            f"{tests} comparisons: Holm's p is corrected for all of them. Without correction, "
+            f"{tests} tests at 0.05 expect about {expected_false_alarms(tests)} with no effect."
+        )
+    if analysis.missing:
+        found.append(
+            f"Unfinished: {counted(analysis.missing, 'run')} missing; the same command goes on."
+        )
+    if analysis.mixed:
+        found.append(f"Compared although computed with different {', '.join(analysis.mixed)}.")
+    return found
+
+
+def expected_false_alarms(tests: int) -> str:
+    """Return in words how many of so many tests at 0.05 reject when there is no effect.
+
+    Example:
+        >>> expected_false_alarms(224)
+        '11 false alarms'
+    """
+    expected = tests * 0.05
+    number = f"{expected:.0f}" if expected >= 9.5 else f"{expected:.2g}"
+    return f"{number} false {'alarm' if number == '1' else 'alarms'}"
+
+
+def counted(number: int, name: str) -> str:
+    """Return a number of things in words.
+
+    Example:
+        >>> counted(1, "seed"), counted(8, "seed")
+        ('1 seed', '8 seeds')
+    """
+    return f"{number:,} {name}{'' if number == 1 else 's'}"
+
+
+def say(console: Console, *lines: str) -> None:
+    """Print plain text, with nothing in it taken for markup."""
+    for line in lines:
+        console.print(line, markup=False, highlight=False)
+
+
+def new_table(title: str, *columns: tuple[str, bool]) -> Table:
+    """Return a table without a frame; columns are (heading, whether it holds numbers)."""
+    table = Table(
+        title=title or None,
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    for heading, numeric in columns:
+        table.add_column(heading, justify="right" if numeric else "left", overflow="fold")
+    return table
+
+
+def print_errata(console: Console, errata: Iterable[Erratum]) -> None:
+    """Print what the paper's marked figures should be, and why."""
+    for error in dict.fromkeys(errata):
+        say(
+            console,
+            f"{DAGGER} {error.dataset}: the paper prints {error.printed:g}, it should be "
+            f"{error.corrected:g}: {error.why}.",
+        )
+
+
+def _sentence(analysis: Analysis, cell: Cell) -> list[str]:
+    if cell.comparison is not None:
+        return [f"- {cell.comparison.verdict}"]
+    if cell.arm == analysis.study.baseline:
+        return []
+    return [f"- {cell.arm}: no seed finished that {analysis.study.baseline} has too."]
+
+
+def _table(analysis: Analysis, dataset: str, model: str, cells: list[Cell]) -> Table:
+    factor, digits = (100, 2) if analysis.in_points else (1, 4)
     metric = analysis.study.metric
-    points = metric not in LOWER_IS_BETTER
-    factor = 100 if points else 1
-    unit = "points" if points else metric
-    table = Table(title=title, title_justify="left")
-    table.add_column("arm")
-    table.add_column("seeds", justify="right")
-    table.add_column(f"{metric}{' %' if points else ''}", justify="right")
-    table.add_column(f"difference ({unit})\n95 % interval", justify="right")
-    table.add_column("p\none-sided", justify="right")
-    table.add_column("p\nHolm", justify="right")
-    table.add_column("wins", justify="right")
+    tested = any(cell.comparison and cell.comparison.p_one_sided is not None for cell in cells)
+    counts = {len(cell.scores) for cell in cells}
+    shared = f": {counted(counts.pop(), 'seed')}" if len(counts) == 1 else ""
+    table = new_table(f"{analysis.title(dataset)}, {model}{shared}")
+    unbroken = max(len(cell.arm) for cell in cells) <= LONGEST_UNBROKEN
+    table.add_column("arm", no_wrap=unbroken, overflow="fold")
+    unit = "points and " if analysis.in_points else ""
+    percent = "\n%" if analysis.in_points else ""
+    headings = [metric.replace("_", "_\n") + percent, f"difference\n{unit}95 %"]
+    headings += ["p one-\nsided", "p\nHolm"] if tested else []
+    for heading in [*([] if shared else ["seeds"]), *headings, "wins"]:
+        numeric = heading != "p one-\nsided"  # its stars stand behind the number
+        table.add_column(heading, justify="right" if numeric else "left", no_wrap=True)
     for cell in cells:
-        mean = "-" if cell.mean is None else f"{factor * cell.mean:.2f}"
-        spread = "" if cell.sd is None else f" ± {factor * cell.sd:.2f}"
-        row = [cell.arm, str(len(cell.scores)), mean + spread]
+        row = [cell.arm, *([] if shared else [str(len(cell.scores))]), _mean(cell, factor, digits)]
         c = cell.comparison
         if c is None:
-            row += ["baseline" if cell.arm == analysis.study.baseline else "-", "", "", ""]
+            row += ["baseline" if cell.arm == analysis.study.baseline else "-"]
+            row += ["", "", ""] if tested else [""]
         else:
             interval = ""
             if c.confidence_interval is not None:
                 low, high = (factor * end for end in c.confidence_interval)
-                interval = f"\n{low:+.2f} to {high:+.2f}"
-            row += [
-                f"{factor * c.mean_difference:+.2f}{interval}",
-                "-" if c.p_one_sided is None else f"{c.p_one_sided:.4f}",
-                "-" if c.p_holm is None else f"{c.p_holm:.4f}",
-                f"{c.wins}/{c.n}",
-            ]
+                interval = f"\n{low:+.{digits}f} to {high:+.{digits}f}"
+            row += [f"{factor * c.mean_difference:+.{digits}f}{interval}"]
+            if tested:
+                row += [
+                    "-" if c.p_one_sided is None else f"{c.p_one_sided:.4f}{stars(c.p_one_sided)}",
+                    "-" if c.p_holm is None else f"{c.p_holm:.4f}",
+                ]
+            row += [f"{c.wins}/{c.n}"]
         table.add_row(*row)
     return table
+
+
+def _mean(cell: Cell, factor: int, digits: int) -> str:
+    if cell.mean is None:
+        return "-"
+    spread = "" if cell.sd is None else f"\n± {factor * cell.sd:.{digits}f}"
+    return f"{factor * cell.mean:.{digits}f}{spread}"

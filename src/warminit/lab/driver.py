@@ -1,11 +1,16 @@
 """a study -> every run done and stored. Resumes: what the store has is not run again."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from warminit.lab.engines.job import DataSource, Outcome
-from warminit.lab.engines.local import run_all
+from warminit.errors import WarminitError
+from warminit.lab.datasets import ImageDataset
+from warminit.lab.engines.job import DataSource, Outcome, execute
+from warminit.lab.engines.local import OnProgress, run_all
 from warminit.lab.environment import environment
 from warminit.lab.plan import PlannedRun, plan_runs
 from warminit.lab.store import Store, StoredRun
@@ -13,12 +18,16 @@ from warminit.lab.study import Study
 
 STORE_NAME = "study.sqlite"
 
+Engine = Callable[[Sequence[PlannedRun], OnProgress], Iterator[tuple[PlannedRun, Outcome]]]
+"""Does runs and yields each with its outcome; a generator, closed when it is to stop."""
+
 
 @dataclass(frozen=True, slots=True)
 class Listener:
     """What a driver tells while it works. Each is called in the driver's own process.
 
     Attributes:
+        loading: (data set, images decoded, images in all), while a data set is first decoded.
         planned: (all runs, those that are already finished).
         stepped: (key of a run, optimizer steps done).
         finished: (run, its outcome), after it is stored.
@@ -27,6 +36,7 @@ class Listener:
     planned: Callable[[tuple[PlannedRun, ...], int], None] = lambda _runs, _done: None
     stepped: Callable[[str, int], None] = lambda _key, _step: None
     finished: Callable[[PlannedRun, Outcome], None] = lambda _run, _outcome: None
+    loading: Callable[[str, int, int], None] = lambda _name, _done, _total: None
 
 
 def run_study(
@@ -39,11 +49,14 @@ def run_study(
 ) -> tuple[StoredRun, ...]:
     """Run what is missing of a study and return all of its runs.
 
+    What failed before is tried again. Killed at any moment, the same call goes on where it was, and
+    its result is bit for bit that of a call that was left alone (but for the measured times).
+
     Args:
         study: What is to be run.
         folder: Where the store is, or will be.
         source: Data root, device and threads.
-        workers: Processes; one a core by default.
+        workers: Processes; the cores at hand divided by the threads of a run by default.
         listener: Told of the progress.
 
     Returns:
@@ -55,36 +68,104 @@ def run_study(
     """
     source = source or DataSource()
     listener = listener or Listener()
-    runs = plan(study, source)
+    datasets = _load(study, source, listener)
+    runs = plan_runs(study, datasets, device=source.device, threads=source.threads)
+    about = {"partial": json.dumps([name for name, each in datasets.items() if each.partial])}
+
+    def engine(
+        missing: Sequence[PlannedRun], on_progress: OnProgress
+    ) -> Iterator[tuple[PlannedRun, Outcome]]:
+        job = partial(execute, source=source)
+        return run_all(
+            missing, job, threads=source.threads, workers=workers, on_progress=on_progress
+        )
+
+    return complete(
+        study, runs, folder, engine, about=about, device=source.device, listener=listener
+    )
+
+
+def complete(
+    study: Study,
+    runs: tuple[PlannedRun, ...],
+    folder: Path,
+    engine: Engine,
+    *,
+    about: Mapping[str, str] | None = None,
+    device: str = "cpu",
+    listener: Listener | None = None,
+) -> tuple[StoredRun, ...]:
+    """Have an engine do those of the planned runs that the store lacks, and store each at once.
+
+    `about` is kept beside them, so that their results can be read without the data.
+    """
+    listener = listener or Listener()
+    place = environment(device)
     with Store.opened(folder / STORE_NAME) as store:
-        store.set_about("study", study.model_dump_json())
+        store.set_about(
+            {
+                **(about or {}),
+                "study": study.model_dump_json(),
+                "keys": json.dumps([run.key for run in runs]),
+            }
+        )
         finished = store.finished_keys()
         missing = [run for run in runs if run.key not in finished]
         listener.planned(runs, len(runs) - len(missing))
-        about = environment(source.device)
-        for run, outcome in run_all(missing, source, workers=workers, on_progress=listener.stepped):
-            store.add(run, about, outcome)
-            listener.finished(run, outcome)
-        return _of_plan(runs, store)
+        if missing:
+            # Closed here, not when it is collected: no worker outlives an error or Ctrl-C.
+            with closing(engine(missing, listener.stepped)) as outcomes:  # type: ignore[type-var]
+                for run, outcome in outcomes:
+                    store.add(run, place, outcome)
+                    listener.finished(run, outcome)
+        return _in_order([run.key for run in runs], store)
 
 
 def finished_runs(
     study: Study, folder: Path, source: DataSource | None = None
 ) -> tuple[StoredRun, ...]:
     """Return what the store has of a study, running nothing: as `run_study` returns it."""
-    store = Store.existing(folder / STORE_NAME)
-    try:
-        return _of_plan(plan(study, source or DataSource()), store)
-    finally:
-        store.close()
+    with closing(Store.existing(folder / STORE_NAME)) as store:
+        if store.about("study") == study.model_dump_json():
+            return _in_order(json.loads(store.about("keys") or "[]"), store)
+        runs = plan(study, source or DataSource())
+        return _in_order([run.key for run in runs], store)
 
 
-def plan(study: Study, source: DataSource) -> tuple[PlannedRun, ...]:
+def read_study(folder: Path) -> tuple[Study, tuple[StoredRun, ...]]:
+    """Return the study that a folder was last used for, and its runs; needs no data set.
+
+    Raises:
+        WarminitError: If there is none, or it is damaged.
+    """
+    path = folder / STORE_NAME
+    with closing(Store.existing(path)) as store:
+        try:
+            study = Study.model_validate_json(store.about("study") or "")
+            keys = json.loads(store.about("keys") or "[]")
+        except ValueError as error:
+            raise WarminitError(
+                f"{path} does not say which study it holds ({error}). Start the study again in it, "
+                "and it goes on."
+            ) from error
+        return study, _in_order(keys, store)
+
+
+def plan(
+    study: Study, source: DataSource, listener: Listener | None = None
+) -> tuple[PlannedRun, ...]:
     """Load the study's data sets and plan its runs."""
-    datasets = {name: source.load(name, study.validation) for name in study.datasets}
+    datasets = _load(study, source, listener or Listener())
     return plan_runs(study, datasets, device=source.device, threads=source.threads)
 
 
-def _of_plan(runs: tuple[PlannedRun, ...], store: Store) -> tuple[StoredRun, ...]:
+def _load(study: Study, source: DataSource, listener: Listener) -> dict[str, ImageDataset]:
+    return {
+        name: source.load(name, study.validation, partial(listener.loading, name))
+        for name in study.datasets
+    }
+
+
+def _in_order(keys: Sequence[str], store: Store) -> tuple[StoredRun, ...]:
     stored = {run.key: run for run in store.runs()}
-    return tuple(stored[run.key] for run in runs if run.key in stored)
+    return tuple(stored[key] for key in keys if key in stored)

@@ -7,6 +7,8 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
+from warminit.errors import WarminitError
+
 NUMERIC_VERSION = 1
 """Raised whenever a change of this code changes the bits of a run; part of every run's key."""
 
@@ -29,12 +31,30 @@ def environment(device: str = "cpu") -> Mapping[str, str]:
 
 
 def device_kind(device: str) -> str:
-    """Return what results must share to be compared: `cpu`, or the model of the GPU."""
-    if device.startswith("cuda"):
-        import torch
+    """Return what results must share to be compared: `cpu`, or the model of the GPU.
 
-        return torch.cuda.get_device_name(device)
-    return device
+    Raises:
+        WarminitError: If the device is not there.
+    """
+    if device == "cpu":
+        return device
+    import torch
+
+    kind, _, index = device.partition(":")
+    found = torch.cuda.device_count()
+    if kind != "cuda" or not (index or "0").isdecimal() or int(index or 0) >= found:
+        raise WarminitError(
+            f"device={device!r} is not at hand; cpu is needed, or cuda where there is a GPU (torch "
+            f"sees {found}). Choose device='cpu'."
+        )
+    return torch.cuda.get_device_name(device)
+
+
+def available_cores() -> int:
+    """Return the cores that this process may use, which can be fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _processor() -> str:

@@ -1,8 +1,9 @@
-"""Analysis -> files: one row a run as CSV, parquet or LaTeX, and everything as JSON."""
+"""Analysis -> files: one row a run as CSV or parquet, a table for LaTeX, and everything as JSON."""
 
 import json
-import os
+import math
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,72 +12,29 @@ import pandas as pd
 
 from warminit.errors import WarminitError
 from warminit.lab.analysis import Analysis
-
-PERCENT = 100
+from warminit.lab.published import stars
+from warminit.lab.study import nearest
+from warminit.lab.tables import run_rows, summary
 
 
 def runs_table(analysis: Analysis) -> pd.DataFrame:
-    """Return one row a run: what it was, its final metrics, its times, or its error."""
-    rows = []
-    for run in analysis.runs:
-        row: dict[str, Any] = {
-            "dataset": run.spec.dataset,
-            "model": run.spec.model,
-            "arm": run.spec.arm.label,
-            "seed": run.spec.seed,
-            "steps": run.spec.protocol.steps,
-            "batch_size": run.spec.protocol.batch_size,
-            "precision": run.spec.protocol.precision,
-        }
-        if run.result is not None:
-            row |= run.result.metrics
-            row["train_loss"] = run.result.metric("train_loss")
-            row["accuracy_area"] = run.result.metric("accuracy_area")
-            row["init_seconds"] = run.result.init_seconds
-            row["train_seconds"] = run.result.train_seconds
-            row["weights_digest"] = run.result.weights_digest
-        rows.append({**row, "error": run.error, "key": run.key})
-    return pd.DataFrame(rows)
+    """Return `run_rows` as a table; whole numbers stay whole where some are missing."""
+    table = pd.DataFrame(run_rows(analysis))
+    whole = [name for name in table.columns if name.startswith("steps_to_")]
+    return table.astype(dict.fromkeys(whole, "Int64"))
 
 
 def comparisons_table(analysis: Analysis) -> pd.DataFrame:
     """Return one row an arm: mean and deviation, and its comparison with the baseline."""
-    rows = []
-    for cell in analysis.cells:
-        row: dict[str, Any] = {
-            "dataset": cell.dataset,
-            "model": cell.model,
-            "arm": cell.arm,
-            "seeds": len(cell.scores),
-            "failed": len(cell.failed),
-            f"mean_{analysis.study.metric}": cell.mean,
-            f"sd_{analysis.study.metric}": cell.sd,
-        }
-        if cell.comparison is not None:
-            c = cell.comparison
-            low, high = c.confidence_interval or (None, None)
-            row |= {
-                "difference": c.mean_difference,
-                "interval_low": low,
-                "interval_high": high,
-                "p_one_sided": c.p_one_sided,
-                "p_holm": c.p_holm,
-                "wins": c.wins,
-                "ties": c.ties,
-                "losses": c.losses,
-                "verdict": c.verdict,
-            }
-        rows.append(row)
-    return pd.DataFrame(rows)
+    return pd.DataFrame(summary(analysis)["cells"])
 
 
 def to_json(analysis: Analysis) -> str:
     """Return everything: study, runs with their curves, comparisons with every test."""
-    content = {
-        "study": analysis.study.model_dump(),
+    content = summary(analysis) | {
         "runs": [
             {
-                "spec": run.spec.model_dump(),
+                "spec": run.spec.model_dump(mode="json"),
                 "arm_parameters": dict(run.arm_parameters),
                 "environment": dict(run.environment),
                 "result": None if run.result is None else run.result.to_dict(),
@@ -86,31 +44,75 @@ def to_json(analysis: Analysis) -> str:
             }
             for run in analysis.runs
         ],
-        "cells": [
+        "comparisons": [
             {
-                **asdict(cell),
-                "mean": cell.mean,
-                "sd": cell.sd,
-                "verdict": None if cell.comparison is None else cell.comparison.verdict,
+                "dataset": cell.dataset,
+                "model": cell.model,
+                "scores": cell.scores,
+                **asdict(cell.comparison),
             }
             for cell in analysis.cells
+            if cell.comparison is not None
         ],
     }
-    return json.dumps(content, indent=1, default=str) + "\n"
+    return json.dumps(_finite(content), indent=1, default=str, allow_nan=False) + "\n"
 
 
-def _to_latex(analysis: Analysis) -> str:
-    table = comparisons_table(analysis).drop(columns=["verdict"], errors="ignore")
-    return table.to_latex(index=False, float_format="%.4f", escape=True, na_rep="")
+def _finite(value: Any) -> Any:
+    """Return plain values with None for what is not a number: JSON has neither NaN nor infinity."""
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def to_latex(analysis: Analysis) -> str:
+    """Return the table of comparisons for a paper, in booktabs style, with Table 3's stars."""
+    factor, unit = (100, "points") if analysis.in_points else (1, analysis.study.metric)
+    digits = 2 if analysis.in_points else 4
+    rows = []
+    for cell in analysis.cells:
+        c = cell.comparison
+        spread = "" if cell.sd is None else f" ± {factor * cell.sd:.{digits}f}"
+        interval = ""
+        if c is not None and c.confidence_interval is not None:
+            low, high = (factor * end for end in c.confidence_interval)
+            interval = f" [{low:+.{digits}f}, {high:+.{digits}f}]"
+        rows.append(
+            {
+                "data set": analysis.title(cell.dataset),
+                "model": cell.model,
+                "arm": cell.arm,
+                "seeds": len(cell.scores),
+                analysis.study.metric: ""
+                if cell.mean is None
+                else f"{factor * cell.mean:.{digits}f}{spread}",
+                f"difference ({unit})": ""
+                if c is None
+                else f"{factor * c.mean_difference:+.{digits}f}{interval}",
+                "one-sided p": ""
+                if c is None or c.p_one_sided is None
+                else f"{c.p_one_sided:.4f}{stars(c.p_one_sided)}",
+                "Holm p": "" if c is None or c.p_holm is None else f"{c.p_holm:.4f}",
+                "wins": "" if c is None else f"{c.wins}/{c.n}",
+            }
+        )
+    # "escape" goes over the cells only; the headings come from the metric's name.
+    table = pd.DataFrame(rows)
+    table.columns = [str(name).replace("_", r"\_") for name in table.columns]
+    return str(table.to_latex(index=False, escape=True))
 
 
 _WRITERS: dict[str, Callable[[Analysis, Path], Any]] = {
     "csv": lambda analysis, path: runs_table(analysis).to_csv(path, index=False),
     "parquet": lambda analysis, path: runs_table(analysis).to_parquet(path, index=False),
     "json": lambda analysis, path: path.write_text(to_json(analysis), encoding="utf-8"),
-    "latex": lambda analysis, path: path.write_text(_to_latex(analysis), encoding="utf-8"),
+    "latex": lambda analysis, path: path.write_text(to_latex(analysis), encoding="utf-8"),
 }
 FORMATS = tuple(_WRITERS)
+ENDINGS = {"csv": "csv", "parquet": "parquet", "json": "json", "latex": "tex"}
+"""File name ending of each format."""
 
 
 def export(analysis: Analysis, path: Path, file_format: str) -> Path:
@@ -125,18 +127,23 @@ def export(analysis: Analysis, path: Path, file_format: str) -> Path:
     Raises:
         WarminitError: If the format is unknown or the file cannot be written.
     """
-    if file_format not in _WRITERS:
-        raise WarminitError(
-            f"format={file_format!r} is unknown; one of {', '.join(FORMATS)} is needed."
-        )
+    check_format(file_format)
     scratch = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _WRITERS[file_format](analysis, scratch)
-        os.replace(scratch, path)
+        scratch.replace(path)
     except OSError as error:
-        scratch.unlink(missing_ok=True)
         raise WarminitError(
             f"{path} cannot be written: {error}. Check the folder, or give another with --out."
         ) from error
+    finally:
+        with suppress(OSError):
+            scratch.unlink(missing_ok=True)
     return path
+
+
+def check_format(file_format: str) -> None:
+    """Raise WarminitError for a format that is not one of `FORMATS`."""
+    if file_format not in FORMATS:
+        raise WarminitError(f"format={file_format!r} is unknown; {nearest(file_format, FORMATS)}")

@@ -1,19 +1,25 @@
 """Study, data sets -> planned runs. Every run gets its derived parameters and its key."""
 
 import hashlib
+import importlib
 import inspect
 import json
+import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
 from warminit.errors import WarminitError
 from warminit.initializers import Arm, get_arm
+from warminit.lab.batches import check_batch_size
 from warminit.lab.datasets import ImageDataset
 from warminit.lab.environment import NUMERIC_VERSION, device_kind
 from warminit.lab.models import build_model
 from warminit.lab.optimization import learning_rates
-from warminit.lab.study import RunSpec, Study
+from warminit.lab.study import ArmSpec, RunSpec, Study, nearest
 from warminit.layers import find_layer
 from warminit.rules import Hyperparameters, derive_rules
 
@@ -29,11 +35,14 @@ class PlannedRun:
         spec: Data set, model, arm, seed and protocol.
         arm_parameters: What the arm is called with: derived from the data, then given.
         key: SHA-256 of all that decides the result; equal keys are the same run.
+        work: Floating point operations of the run, about; the longest runs are started first. 0
+            where all are alike.
     """
 
     spec: RunSpec
     arm_parameters: Mapping[str, Any] = field(default_factory=dict)
     key: str = ""
+    work: float = field(default=0.0, compare=False)
 
 
 def plan_runs(
@@ -55,13 +64,16 @@ def plan_runs(
         The runs in the study's order, each key once.
 
     Raises:
-        WarminitError: If an arm does not take a parameter that the study gives it.
+        WarminitError: If an arm does not take a parameter that the study gives it, a data set does
+            not fill one batch, or the device is not there.
     """
-    rules = {
-        (dataset, model): model_rules(datasets[dataset], model)
-        for dataset in study.datasets
-        for model in study.models
-    }
+    for dataset in datasets.values():
+        check_batch_size(len(dataset.train_images), study.protocol.batch_size, dataset.name)
+    pairs = [(dataset, model) for dataset in study.datasets for model in study.models]
+    rules = {pair: model_rules(datasets[pair[0]], pair[1]) for pair in pairs}
+    work: dict[tuple[str, str], float] = {}
+    if len(pairs) > 1:  # one alone has nothing to be ordered by
+        work = {pair: _work(study, datasets[pair[0]], pair[1]) for pair in pairs}
     planned = []
     for spec in study.runs():
         hyper = rules[spec.dataset, spec.model]
@@ -69,17 +81,36 @@ def plan_runs(
         if study.patch_counts == "as-published":
             n_patches = published_patches(spec.dataset)
         derived = {"n_patches": n_patches, "engine": "paper"}
-        parameters = arm_parameters(get_arm(spec.arm.name), spec.arm.name, derived, spec)
+        parameters = arm_parameters(get_arm(spec.arm.name), derived, spec.arm)
         key = _key(spec, parameters, datasets[spec.dataset], device, threads)
-        planned.append(PlannedRun(spec=spec, arm_parameters=parameters, key=key))
+        planned.append(
+            PlannedRun(spec, parameters, key, work=work.get((spec.dataset, spec.model), 0.0))
+        )
     return tuple(planned)
 
 
 def model_rules(dataset: ImageDataset, model_name: str) -> Hyperparameters:
     """Derive Pre-Warm's rules for a model's first convolution from a training split."""
-    model = build_model(model_name, dataset.in_channels, dataset.image_size, dataset.n_classes)
-    conv = find_layer(model).module
+    conv = find_layer(_throwaway(dataset, model_name)).module
     return derive_rules(dataset.train_images, conv.out_channels, conv.kernel_size)
+
+
+def _throwaway(dataset: ImageDataset, model_name: str) -> torch.nn.Module:
+    """Build a model to look at; the caller's generator is as before."""
+    with torch.random.fork_rng(devices=[]):
+        return build_model(model_name, dataset.in_channels, dataset.image_size, dataset.n_classes)
+
+
+def _work(study: Study, dataset: ImageDataset, model_name: str) -> float:
+    model = _throwaway(dataset, model_name).eval()
+    image = torch.zeros(1, dataset.in_channels, *dataset.image_size)
+    with torch.random.fork_rng(devices=[]), torch.no_grad(), FlopCounterMode(display=False) as ops:
+        model(image)
+    protocol = study.protocol
+    # A training step is a forward pass and a backward pass of twice its size.
+    images = 3 * protocol.steps * protocol.batch_size
+    images += len(protocol.evaluation_steps) * len(dataset.test_images)
+    return float(ops.get_total_flops()) * images
 
 
 def published_patches(dataset: str) -> int:
@@ -92,27 +123,37 @@ def published_patches(dataset: str) -> int:
     return PUBLISHED_PATCHES[dataset]
 
 
-def arm_parameters(
-    arm: Arm, name: str, derived: Mapping[str, Any], spec: RunSpec
-) -> dict[str, Any]:
+def arm_parameters(arm: Arm, derived: Mapping[str, Any], spec: ArmSpec) -> dict[str, Any]:
     """Return what an arm is called with: the derived values that it takes, then the study's."""
+    check_parameters(arm, spec)
     names, any_keyword = _keywords(arm)
-    unknown = [key for key in spec.arm.parameters if key not in names and not any_keyword]
-    if unknown:
-        raise WarminitError(
-            f"arm {name!r} does not take {', '.join(unknown)}; it takes "
-            f"{', '.join(sorted(names)) or 'no parameters'}. Correct the study's arms."
-        )
     taken = {key: value for key, value in derived.items() if key in names or any_keyword}
-    return {**taken, **spec.arm.parameters}
+    return {**taken, **spec.parameters}
+
+
+def check_parameters(arm: Arm, spec: ArmSpec) -> None:
+    """Raise WarminitError where an arm does not take a parameter that a study gives it."""
+    names, any_keyword = _keywords(arm)
+    for key in spec.parameters:
+        if key not in names and not any_keyword:
+            hint = nearest(key, sorted(names)) if names else "it takes no parameters."
+            raise WarminitError(f"arms: {spec.name!r} does not take {key!r}; {hint}")
 
 
 def _keywords(arm: Callable[..., Any]) -> tuple[set[str], bool]:
     """Return the names of an arm's own keywords, and whether it takes any other."""
-    parameters = inspect.signature(arm).parameters.values()
-    names = {each.name for each in parameters if each.kind is each.KEYWORD_ONLY}
-    open_ended = any(each.kind is each.VAR_KEYWORD for each in parameters)
-    return names - {"seed"}, open_ended
+    names, any_keyword = set(), False
+    for each in inspect.signature(arm).parameters.values():
+        if each.kind is each.KEYWORD_ONLY:
+            names.add(each.name)
+        elif each.kind is each.VAR_KEYWORD:
+            # `**options: Unpack[Options]` lists what it takes, any other `**options` takes all.
+            listed = typing.get_args(each.annotation)
+            if typing.get_origin(each.annotation) is typing.Unpack:
+                names |= set(typing.get_type_hints(listed[0]))
+            else:
+                any_keyword = True
+    return names - {"seed"}, any_keyword
 
 
 def _key(
@@ -135,5 +176,29 @@ def _key(
         "threads": threads,
         "numeric_version": NUMERIC_VERSION,
     }
+    for name in (spec.model, spec.arm.name):
+        if ":" in name:
+            decides[f"source of {name}"] = own_source(name)
+    return digest(decides)
+
+
+def own_source(name: str) -> str:
+    """Return the text of the user's module that `module:function` names, "" where there is none.
+
+    It is part of the key, so that results of code that was edited since are not taken for those of
+    the code at hand. The user's main script stands for itself only by the function.
+    """
+    module_name, _, function_name = name.partition(":")
+    module = importlib.import_module(module_name)
+    try:
+        return inspect.getsource(
+            getattr(module, function_name) if module_name == "__main__" else module
+        )
+    except (OSError, TypeError):
+        return ""
+
+
+def digest(decides: Mapping[str, Any]) -> str:
+    """Return SHA-256 (hexadecimal) of plain values; the order of keys does not matter."""
     text = json.dumps(decides, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()

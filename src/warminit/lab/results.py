@@ -1,9 +1,11 @@
 """one finished run -> RunResult. What is kept of a run, in plain values that go into any store."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
+
+from warminit.errors import WarminitError
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,19 +47,25 @@ class RunResult:
 
         `train_loss` is the mean of the last 50 training losses (Section 4.3's "loss at 500 steps"
         in a study of 500 steps), `accuracy_area` the mean of the accuracy curve over the
-        evaluations.
+        evaluations. Both are NaN where a run has no such curve, as in a user's own loop.
+
+        Raises:
+            WarminitError: If the run has no such metric.
         """
+        if name in self.metrics:
+            return self.metrics[name]
         if name == "train_loss":
-            last = self.train_loss[-50:]
-            return math.fsum(last) / len(last)
+            return _mean(self.train_loss[-50:])
         if name == "accuracy_area":
-            curve = self.eval_metrics["accuracy"]
-            return math.fsum(curve) / len(curve)
-        return self.metrics[name]
+            return _mean(self.eval_metrics.get("accuracy", ()))
+        raise WarminitError(
+            f"metric={name!r} is not among what the runs report: {', '.join(self.metrics)}. Choose "
+            "one of these."
+        )
 
     def steps_to(self, accuracy: float) -> int | None:
         """Return the first evaluated step with at least this accuracy, or None."""
-        pairs = zip(self.eval_steps, self.eval_metrics["accuracy"], strict=True)
+        pairs = zip(self.eval_steps, self.eval_metrics.get("accuracy", ()), strict=True)
         return next((step for step, value in pairs if value >= accuracy), None)
 
     def to_dict(self) -> dict[str, Any]:
@@ -77,3 +85,7 @@ class RunResult:
                 },
             }
         )
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values) if values else math.nan

@@ -3,7 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,22 +14,8 @@ from filelock import FileLock, Timeout
 from warminit.errors import WarminitError
 from warminit.lab.plan import PlannedRun
 from warminit.lab.results import RunResult
+from warminit.lab.store_file import explained, open_for_reading, open_for_writing
 from warminit.lab.study import RunSpec
-
-SCHEMA_VERSION = 1
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS runs (
-    key TEXT PRIMARY KEY,
-    spec TEXT NOT NULL,
-    arm_parameters TEXT NOT NULL,
-    environment TEXT NOT NULL,
-    result TEXT,
-    error TEXT,
-    finished_at TEXT NOT NULL
-) WITHOUT ROWID;
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,34 +39,23 @@ class Store:
     holds a lock for as long as it is open. Reading needs no lock.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Open or create the file; use `opened` to write."""
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        """Take an open file; `opened` and `existing` open it."""
+        self._connection = connection
         self.path = path
-        with _explained(path):
-            self._connection = sqlite3.connect(path)
-            found = self._connection.execute("PRAGMA user_version").fetchone()[0]
-            if found > SCHEMA_VERSION:
-                self._connection.close()
-                raise WarminitError(
-                    f"{path} was written by a newer warminit: schema {found}, and this one knows "
-                    f"{SCHEMA_VERSION}. Upgrade warminit; the file is untouched."
-                )
-            if found < SCHEMA_VERSION:
-                self._connection.execute("PRAGMA journal_mode = WAL")
-                with self._connection:
-                    self._connection.executescript(_SCHEMA)
-                    self._connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     @classmethod
     @contextmanager
     def opened(cls, path: Path) -> "Iterator[Store]":
-        """Open for writing, alone.
+        """Open for writing, alone; the file and its folder are made where they are absent.
 
         Raises:
-            WarminitError: If another driver has it, or the folder cannot be written.
+            WarminitError: If another driver has it, the folder cannot be written, or the file is
+                damaged, of a newer schema or of another program: it is then as it was.
         """
-        with _explained(path):
+        with explained(path):
             path.parent.mkdir(parents=True, exist_ok=True)
+            # The operating system drops the lock of a process that dies, however it dies.
             lock = FileLock(path.with_suffix(".lock"))
             try:
                 lock.acquire(timeout=0)
@@ -90,41 +65,40 @@ class Store:
                     "another folder with --out."
                 ) from error
         try:
-            store = cls(path)
-            try:
-                yield store
-            finally:
-                store.close()
+            with closing(open_for_writing(path)) as connection:
+                yield cls(connection, path)
         finally:
             lock.release()
 
     @classmethod
     def existing(cls, path: Path) -> "Store":
-        """Open a store that is there, to read it.
+        """Open a store that is there, to read it; needs no right to write, and no lock.
 
         Raises:
-            WarminitError: If there is none.
+            WarminitError: If there is none, or it cannot be read.
         """
         if not path.is_file():
             raise WarminitError(
                 f"there is no study at {path}. Give the folder that `warminit run` or `warminit "
                 "compare` wrote."
             )
-        return cls(path)
+        return cls(open_for_reading(path), path)
 
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
 
-    def set_about(self, name: str, value: str) -> None:
-        """Keep a text about the study, such as its file, under a name."""
-        with _explained(self.path), self._connection:
-            self._connection.execute("INSERT OR REPLACE INTO about VALUES (?, ?)", (name, value))
+    def set_about(self, texts: Mapping[str, str]) -> None:
+        """Keep texts about the study, such as its settings, each under a name; all or none."""
+        with explained(self.path), self._connection:
+            self._connection.executemany(
+                "INSERT OR REPLACE INTO about VALUES (?, ?)", texts.items()
+            )
 
     def about(self, name: str) -> str | None:
         """Return a text that `set_about` kept, or None."""
         query = "SELECT value FROM about WHERE name = ?"
-        with _explained(self.path):
+        with explained(self.path):
             row = self._connection.execute(query, (name,)).fetchone()
         return None if row is None else str(row[0])
 
@@ -148,7 +122,7 @@ class Store:
             outcome if failed else None,
             datetime.now(UTC).isoformat(timespec="seconds"),
         )
-        with _explained(self.path), self._connection:
+        with explained(self.path), self._connection:
             self._connection.execute(
                 "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET "
                 "environment = excluded.environment, result = excluded.result, "
@@ -159,17 +133,21 @@ class Store:
 
     def finished_keys(self) -> frozenset[str]:
         """Return the keys of the runs that have a result."""
-        with _explained(self.path):
+        with explained(self.path):
             rows = self._connection.execute("SELECT key FROM runs WHERE result IS NOT NULL")
             return frozenset(str(key) for (key,) in rows)
 
     def runs(self) -> tuple[StoredRun, ...]:
         """Return every run in the order of the keys, failed ones included."""
         columns = "key, spec, arm_parameters, environment, result, error, finished_at"
-        with _explained(self.path):
+        with explained(self.path):
             rows = self._connection.execute(f"SELECT {columns} FROM runs ORDER BY key").fetchall()  # noqa: S608 - columns is the constant above
-        return tuple(
-            StoredRun(
+        return tuple(self._read(row) for row in rows)
+
+    def _read(self, row: tuple[Any, ...]) -> StoredRun:
+        key, spec, parameters, environment, result, error, finished_at = row
+        try:
+            return StoredRun(
                 key=key,
                 spec=RunSpec.model_validate_json(spec),
                 arm_parameters=json.loads(parameters),
@@ -178,26 +156,8 @@ class Store:
                 error=error,
                 finished_at=finished_at,
             )
-            for key, spec, parameters, environment, result, error, finished_at in rows
-        )
-
-
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Turn what a file system or SQLite says into one clear error."""
-    try:
-        yield
-    except sqlite3.DatabaseError as error:
-        text = str(error)
-        advice = "Free some space" if "full" in text else "Check the folder and its permissions"
-        if "not a database" in text or "malformed" in text:
-            advice = "It is not a warminit study or it is damaged; give another folder with --out"
-        raise WarminitError(
-            f"{path} cannot be read or written: {text}. {advice}; every run that had finished "
-            "before stands."
-        ) from error
-    except OSError as error:
-        raise WarminitError(
-            f"{path} cannot be read or written: {error}. Check the folder and its permissions, or "
-            "give another with --out."
-        ) from error
+        except (KeyError, TypeError, ValueError) as problem:  # ValueError: of JSON and of pydantic
+            raise WarminitError(
+                f"{self.path} is damaged: run {key[:12]} cannot be read ({problem}). Put a good "
+                "copy in its place, or give another folder with --out."
+            ) from problem

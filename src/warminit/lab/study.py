@@ -1,59 +1,36 @@
 """TOML or keyword arguments -> Study (validated). What is to be run, and nothing about how."""
 
-import difflib
 import itertools
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from warminit.errors import WarminitError
+from warminit.lab.protocol import Protocol, Strict
+from warminit.lab.study_checks import YOURS, check_study, explain, nearest
+
+__all__ = [
+    "METRICS",
+    "PAPER_SEEDS",
+    "ArmSpec",
+    "Protocol",
+    "RunSpec",
+    "Study",
+    "default_seeds",
+    "nearest",
+]
+
+METRICS = ("accuracy", "balanced_accuracy", "accuracy_area", "loss", "train_loss")
+"""What a study of the laboratory's own runs may compare the arms by; losses fall."""
 
 PAPER_SEEDS = (42, 7, 13, 99, 2025, 1, 8, 21)
 """The eight seeds of Section 3.3, in the paper's order."""
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Protocol(_Strict):
-    """How one run is trained (Section 3.3).
-
-    Attributes:
-        steps: Optimizer steps.
-        batch_size: Images a step; an incomplete last batch of an epoch is dropped.
-        optimizer: `adam`, `adamw` or `sgd` (momentum 0.9, Nesterov).
-        weight_decay: As the optimizer defines it.
-        lr_start: Learning rate of the first step; None takes the data set's (Table 1).
-        lr_end: Learning rate that the schedule ends at; None takes the data set's (Table 1).
-        schedule: `cosine` per step from `lr_start` to `lr_end`, or `constant` at `lr_start`.
-        augmentation: `none`, or `flip-crop` (mirror and shift by up to 4 zero-padded pixels).
-        eval_interval: Steps between evaluations; None means steps / 20.
-        precision: `float32`, or `bfloat16` autocast.
-    """
-
-    steps: int = Field(default=5000, ge=1)
-    batch_size: int = Field(default=256, ge=2)
-    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
-    weight_decay: float = Field(default=0.0, ge=0)
-    lr_start: float | None = Field(default=None, gt=0)
-    lr_end: float | None = Field(default=None, ge=0)
-    schedule: Literal["cosine", "constant"] = "cosine"
-    augmentation: Literal["none", "flip-crop"] = "none"
-    eval_interval: int | None = Field(default=None, ge=1)
-    precision: Literal["float32", "bfloat16"] = "float32"
-
-    @property
-    def evaluation_steps(self) -> tuple[int, ...]:
-        """Steps after which the evaluation split is measured; the last step is always one."""
-        every = self.eval_interval or max(1, self.steps // 20)
-        return tuple(sorted({*range(every, self.steps + 1, every), self.steps}))
-
-
-class ArmSpec(_Strict):
+class ArmSpec(Strict):
     """An arm by name (or `module:function`) with the parameters that it is called with."""
 
     name: str
@@ -81,6 +58,8 @@ class ArmSpec(_Strict):
             raise ValueError(  # noqa: TRY004 - pydantic reports value errors only
                 f"{value!r} is not an arm: give its name, or a table with a name"
             )
+        if value.keys() == {"name", "parameters"} and isinstance(value["parameters"], Mapping):
+            return [cls.model_validate(value)]  # as `model_dump` gives it; nothing is swept
         given = {key: each for key, each in value.items() if key != "name"}
         swept = [each if isinstance(each, list | tuple) else [each] for each in given.values()]
         return [
@@ -89,7 +68,7 @@ class ArmSpec(_Strict):
         ]
 
 
-class RunSpec(_Strict):
+class RunSpec(Strict):
     """One run: a data set, a model, an arm, a seed and a protocol."""
 
     dataset: str
@@ -100,7 +79,7 @@ class RunSpec(_Strict):
     validation: int = 0
 
 
-class Study(_Strict):
+class Study(Strict):
     """Data sets x models x arms x seeds, all with one protocol.
 
     Attributes:
@@ -117,8 +96,11 @@ class Study(_Strict):
             0 evaluates on the test set.
         patch_counts: `rule` derives n_patches from the training split, `as-published` takes
             Table 1's.
-        metric: The primary metric: `accuracy`, or `train_loss`, the mean of the last 50 training
-            losses.
+        metric: The primary metric, one of `METRICS`: `accuracy`, ..., or `train_loss`, the mean of
+            the last 50 training losses. Any name in a user's own training loop.
+        higher_is_better: Of the primary metric; None: True but for the losses.
+        unit: Of the primary metric, as `compare_paired` takes it; None: `points` for a share,
+            nothing for a loss.
         margin: Equivalence margin of the primary metric, in its own units.
     """
 
@@ -132,7 +114,9 @@ class Study(_Strict):
     protocol: Protocol = Protocol()
     validation: int = Field(default=0, ge=0)
     patch_counts: Literal["rule", "as-published"] = "rule"
-    metric: Literal["accuracy", "train_loss"] = "accuracy"
+    metric: str = "accuracy"
+    higher_is_better: bool | None = None
+    unit: str | None = None
     margin: float = Field(default=0.001, gt=0)
 
     @field_validator("arms", mode="before")
@@ -164,10 +148,19 @@ class Study(_Strict):
             raise ValueError("seeds must be from 0 to 2**32 - 1")
         if self.baseline not in {arm.label for arm in self.arms}:
             raise ValueError(
-                f"baseline {self.baseline!r} is not among the arms: "
-                f"{', '.join(arm.label for arm in self.arms)}"
+                f"baseline: {self.baseline!r} is not among the arms; "
+                f"{nearest(self.baseline, [arm.label for arm in self.arms])}"
             )
+        if self.datasets != (YOURS,) and self.metric not in METRICS:
+            raise ValueError(f"metric: {self.metric!r} is unknown; {nearest(self.metric, METRICS)}")
         return self
+
+    @property
+    def lower_is_better(self) -> bool:
+        """Whether a smaller value of the primary metric is the better one."""
+        if self.higher_is_better is None:
+            return self.metric in ("loss", "train_loss")
+        return not self.higher_is_better
 
     @classmethod
     def create(cls, source: str = "the study", **values: Any) -> "Study":
@@ -185,9 +178,15 @@ class Study(_Strict):
             (42, 7)
         """
         try:
-            return cls.model_validate(values)
+            study = cls.model_validate(values)
         except ValidationError as error:
-            raise WarminitError(_explain(error, source)) from error
+            keys = {(): cls.model_fields, ("protocol",): Protocol.model_fields}
+            raise WarminitError(explain(error, source, keys)) from error
+        try:
+            check_study(study)
+        except WarminitError as error:
+            raise WarminitError(f"{source} is not valid. {error}") from error
+        return study
 
     @classmethod
     def from_toml(cls, path: Path) -> "Study":
@@ -222,26 +221,3 @@ class Study(_Strict):
 def default_seeds(count: int) -> tuple[int, ...]:
     """Return the paper's eight seeds in its order, then 1001, 1002 and so on."""
     return (PAPER_SEEDS + tuple(range(1001, 1001 + max(0, count))))[: max(0, count)]
-
-
-def nearest(name: str, names: Iterable[str]) -> str:
-    """Return a hint that names the nearest valid name, or all of them where none is near."""
-    names = list(names)
-    near = difflib.get_close_matches(name, names, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(names)}."
-
-
-def _explain(error: ValidationError, source: str) -> str:
-    lines = []
-    for detail in error.errors():
-        place = ".".join(str(part) for part in detail["loc"]) or "study"
-        text = detail["msg"].removeprefix("Value error, ")
-        if detail["type"] == "extra_forbidden":
-            owner = Protocol if detail["loc"][0] == "protocol" else Study
-            text = f"unknown key; {nearest(str(detail['loc'][-1]), owner.model_fields)}"
-        elif detail["type"] == "missing":
-            text = "missing; this key is needed"
-        else:
-            text += f" (got {detail['input']!r})"
-        lines.append(f"{place}: {text}")
-    return f"{source} is not valid. " + "; ".join(lines)

@@ -145,7 +145,7 @@ def _fit(
     """
     protocol, device = spec.protocol, training.images.device
     evaluation_steps = set(protocol.evaluation_steps)
-    # torch's stubs lack this overload of Module.to, and a type for backward.
+    # torch's stubs lack this overload of Module.to.
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     model.train()
     optimizer = build_optimizer(model, protocol)
@@ -159,7 +159,7 @@ def _fit(
             group["lr"] = learning_rate(step, protocol, rates)
         loss = F.cross_entropy(predict(model, images, n_classes, protocol.precision), labels)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
         losses[step] = loss.detach()
         done = step + 1

@@ -1,0 +1,137 @@
+"""the command `warminit`: arguments -> laboratory -> terminal and files.
+
+One module a group of commands; `execution.py` runs a study for all of them. What they need is
+imported when they are called, so that `warminit --help` loads neither torch nor pandas.
+"""
+
+import inspect
+import traceback
+import warnings
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from warminit.cli import listings, reproduce, results, studies
+from warminit.errors import WarminitError, WarminitWarning
+
+EXIT_CODES = (
+    "Exit codes: 0 all went well; 1 a run failed, or warminit itself did; 2 the input cannot be "
+    "used; 130 interrupted (Ctrl-C): the same command goes on from there."
+)
+
+
+class _Group(TyperGroup):
+    """Turns every expected error into one line on standard error and an exit code."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        # `--debug` may stand anywhere, also after the command, where one adds it to a line.
+        if "--debug" in args:
+            args = ["--debug", *(each for each in args if each != "--debug")]
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        debug = bool(ctx.params.get("debug"))
+        with warnings.catch_warnings():
+            _show_warnings_plainly()
+            try:
+                return super().invoke(ctx)
+            except WarminitError as error:
+                raise _ended(f"warminit: {error}", 2, debug) from error
+            except KeyboardInterrupt as error:
+                raise _ended("warminit: interrupted", 130, debug) from error
+            except Exception as error:
+                # The framework's own: usage errors and exits carry their code.
+                own = hasattr(error, "exit_code") or isinstance(error, typer.Abort)
+                if own or isinstance(error, BrokenPipeError):
+                    raise
+                text = f"warminit failed: {type(error).__name__}: {error}"
+                advice = "" if debug else "\nThe same command with --debug shows where."
+                raise _ended(text + advice, 1, debug) from error
+
+
+def _ended(text: str, code: int, debug: bool) -> typer.Exit:
+    if debug:
+        traceback.print_exc()
+    typer.echo(text, err=True)
+    return typer.Exit(code)
+
+
+def _show_warnings_plainly() -> None:
+    """Print the package's own warnings without the line of code that issued them."""
+    usual = warnings.showwarning
+
+    def show(message: Any, category: type[Warning], *where: Any, **options: Any) -> None:
+        if issubclass(category, WarminitWarning):
+            typer.echo(f"warminit: warning: {message}", err=True)
+        else:
+            usual(message, category, *where, **options)
+
+    warnings.showwarning = show
+
+
+app = typer.Typer(
+    name="warminit",
+    cls=_Group,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback(epilog=EXIT_CODES)
+def _warminit(
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error.", show_default="off")
+    ] = False,
+) -> None:
+    """Start a vision network from its own data, and measure honestly whether that helps."""
+
+
+def _add(command: Callable[..., None], *examples: str) -> None:
+    """Register a command; its help is its docstring, reflowed, and its examples a line each."""
+    paragraphs = (inspect.getdoc(command) or "").split("\n\n")
+    app.command(
+        help="\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs),
+        epilog="\n\n".join(["Examples:", *(f"  {line}" for line in examples)]),
+    )(command)
+
+
+_add(
+    studies.compare,
+    "warminit compare",
+    "warminit compare --datasets fashion-mnist --steps 5000 --batch-size 256",
+    "warminit compare --arms torch-default,prewarm --models resnet20 --device cuda",
+)
+_add(
+    studies.run,
+    "warminit run table3 --dry-run",
+    "warminit run control --steps 1000 --seeds 4",
+    "warminit run my-study.toml --out results/mine",
+)
+_add(
+    reproduce.reproduce,
+    "warminit reproduce table1",
+    "warminit reproduce table3 --datasets mnist,fashion-mnist --seeds 2 --steps 300",
+    "warminit reproduce grid --dry-run",
+)
+_add(
+    results.export,
+    "warminit export warminit-results/compare --format csv",
+    "warminit export warminit-results/table3 --format latex --out table3.tex",
+)
+_add(
+    listings.rules,
+    "warminit rules",
+    "warminit rules --datasets mnist,cifar10 --json",
+    "warminit rules --datasets my-images/ --resize 32",
+)
+_add(listings.arms, "warminit arms", "warminit arms --json")
+_add(listings.models, "warminit models", "warminit models --json")
+_add(listings.datasets, "warminit datasets", "warminit datasets --data-root /data/hub --json")
+
+
+def main() -> None:
+    """Run the command."""
+    app()

@@ -1,0 +1,208 @@
+"""a study, where and how -> its runs done, shown and left in files, also when interrupted."""
+
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from warminit.cli.output import duration
+from warminit.errors import WarminitError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from warminit.lab.analysis import Analysis
+    from warminit.lab.datasets import ImageDataset
+    from warminit.lab.driver import Listener
+    from warminit.lab.engines.job import DataSource
+    from warminit.lab.estimate import Estimate
+    from warminit.lab.store import StoredRun
+    from warminit.lab.study import Study
+
+INTERRUPTED = 130
+FAILED = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where and how a study runs: the options that every command with runs has."""
+
+    out: Path | None = None
+    data_root: Path | None = None
+    resize: int | None = None
+    device: str = "cpu"
+    threads: int = 1
+    workers: int | None = None
+    allow_mixed: bool = False
+    quiet: bool = False
+
+    def folder(self, study: "Study") -> Path:
+        """Return the folder of the results: what was given, or one by the study's name."""
+        return self.out or Path("warminit-results") / study.name
+
+    def source(self) -> "DataSource":
+        """Return what the workers need to know."""
+        from warminit.lab.engines.job import DataSource
+
+        return DataSource(
+            data_root=None if self.data_root is None else str(self.data_root),
+            resize=self.resize,
+            device=self.device,
+            threads=self.threads,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How an execution ended.
+
+    Attributes:
+        analysis: Of what is finished.
+        datasets: What the study was run on, by name.
+        folder: Where the results are.
+        exit_code: 0, 1 where a run failed, 130 where it was interrupted.
+    """
+
+    analysis: "Analysis"
+    datasets: "Mapping[str, ImageDataset]"
+    folder: Path
+    exit_code: int
+
+
+def execute(study: "Study", place: Place, console: "Console") -> Ending:
+    """Run what is missing of a study and write `results.csv` and `results.json`.
+
+    Raises:
+        WarminitError: If it cannot be run; what had finished is in the store.
+    """
+    from warminit.lab.analysis import analyse
+    from warminit.lab.driver import finished_runs, run_study
+    from warminit.lab.export import export
+    from warminit.lab.progress import live_progress
+
+    source, folder = place.source(), place.folder(study)
+    datasets = load(study, source, console, quiet=place.quiet)
+    if not place.quiet:
+        console.print(describe(study), highlight=False, markup=False)
+    exit_code = 0
+    try:
+        with live_progress(
+            console, study, lambda: stored_runs(folder), quiet=place.quiet
+        ) as listener:
+            runs = run_study(
+                study,
+                folder,
+                source,
+                workers=place.workers,
+                listener=_unmixed(listener, folder, place),
+            )
+    except KeyboardInterrupt:
+        exit_code = INTERRUPTED
+        runs = finished_runs(study, folder, source) if stored_runs(folder) else ()
+    analysis = analyse(
+        study,
+        runs,
+        allow_mixed=place.allow_mixed,
+        partial=[name for name, dataset in datasets.items() if dataset.partial],
+    )
+    for file_format in ("csv", "json"):
+        export(analysis, folder / f"results.{file_format}", file_format)
+    if not exit_code and analysis.failed:
+        exit_code = FAILED
+    return Ending(analysis, datasets, folder, exit_code)
+
+
+def load(
+    study: "Study", source: "DataSource", console: "Console", *, quiet: bool = False
+) -> "dict[str, ImageDataset]":
+    """Load a study's data sets, with a bar where they are decoded for the first time."""
+    from warminit.lab.progress import loading_progress
+
+    with loading_progress(console, quiet=quiet) as progress:
+        return {
+            name: source.load(name, study.validation, progress(name)) for name in study.datasets
+        }
+
+
+def describe(study: "Study") -> str:
+    """Return in one line what is to be run."""
+    from warminit.lab.display import counted
+
+    protocol = study.protocol
+    return (
+        f"{study.name}: {counted(len(study.arms), 'arm')} x {counted(len(study.seeds), 'seed')} on "
+        f"{', '.join(study.datasets)} with {', '.join(study.models)}; {protocol.steps:,} steps at "
+        f"batch {protocol.batch_size}"
+    )
+
+
+def stored_runs(folder: Path) -> "tuple[StoredRun, ...]":
+    """Return every run of a folder's store; none where there is no store yet."""
+    from warminit.lab.driver import STORE_NAME
+    from warminit.lab.store import Store
+
+    if not (folder / STORE_NAME).is_file():
+        return ()
+    with closing(Store.existing(folder / STORE_NAME)) as store:
+        return store.runs()
+
+
+def _unmixed(listener: "Listener", folder: Path, place: Place) -> "Listener":
+    """Refuse before anything runs what could not be compared afterwards."""
+    from warminit.lab.analysis import refuse_mixed
+    from warminit.lab.environment import environment
+    from warminit.lab.plan import PlannedRun
+
+    def planned(runs: tuple[PlannedRun, ...], finished: int) -> None:
+        keys = {run.key for run in runs}
+        before = [run.environment for run in stored_runs(folder) if run.key in keys and run.result]
+        if len(before) < len(runs):
+            refuse_mixed([*before, environment(place.device)], allow_mixed=place.allow_mixed)
+        listener.planned(runs, finished)
+
+    return replace(listener, planned=planned)
+
+
+def estimated(study: "Study", place: Place, console: "Console") -> "Estimate":
+    """Plan a study, take a few real steps and count up; nothing is run or written."""
+    from warminit.lab.driver import plan
+    from warminit.lab.estimate import estimate
+
+    source = place.source()
+    load(study, source, console, quiet=place.quiet)
+    finished = [run.key for run in stored_runs(place.folder(study)) if run.result is not None]
+    return estimate(plan(study, source), source, finished, workers=place.workers)
+
+
+def print_estimate(study: "Study", place: Place, found: "Estimate", console: "Console") -> None:
+    """Print what a study would need."""
+    lines = (
+        describe(study),
+        f"runs   {found.runs:,}, of which {found.to_do:,} are to do",
+        f"time   about {duration(found.seconds)}, from a few steps measured on this machine",
+        f"disk   about {found.megabytes:.1f} MB",
+        f"folder {place.folder(study)}",
+        "Nothing was run.",
+    )
+    for line in lines:
+        console.print(line, highlight=False, markup=False)
+
+
+def close(ending: Ending, console: "Console", *, files: Iterable[str] = ("csv", "json")) -> None:
+    """Say where the results are and end with the exit code."""
+    paths = " and ".join(str(ending.folder / f"results.{each}") for each in files)
+    console.print(f"Results: {paths}", highlight=False, markup=False, soft_wrap=True)
+    if ending.exit_code == INTERRUPTED:
+        console.print("Interrupted: the same command goes on from here.")
+    if ending.exit_code:
+        raise typer.Exit(ending.exit_code)
+
+
+def explain_absent(error: WarminitError) -> WarminitError:
+    """Add to an error about absent data how to go on without them."""
+    if not str(error).startswith("data not available"):
+        return error
+    return WarminitError(f"{error} Or leave it out: name the others with --datasets.")

@@ -1,0 +1,172 @@
+"""the options that several commands share: one name, one type and one help text each."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+_PLACE = "Where and how"
+_OUTPUT = "Output"
+
+_STUDYS = "the study's"
+
+
+def _datasets(shown: str | bool = True) -> Any:
+    return typer.Option(
+        "--datasets",
+        "--dataset",
+        metavar="NAMES",
+        help="Data sets, separated by commas: names, hub ids, folders or files.",
+        show_default=shown,
+    )
+
+
+def _models(shown: str | bool = True) -> Any:
+    return typer.Option(
+        "--models",
+        "--model",
+        metavar="NAMES",
+        help="Networks, separated by commas: names, or module:function.",
+        show_default=shown,
+    )
+
+
+def _seeds(shown: str | bool = True) -> Any:
+    return typer.Option(
+        min=1, metavar="N", help="Number of seeds; the paper has 8.", show_default=shown
+    )
+
+
+def _steps(shown: str | bool = True) -> Any:
+    return typer.Option(
+        min=1,
+        metavar="N",
+        help="Optimizer steps of a run; the paper trains 5000.",
+        show_default=shown,
+    )
+
+
+def _batch_size(shown: str | bool = True) -> Any:
+    return typer.Option(
+        min=2, metavar="N", help="Images a step; the paper has 256.", show_default=shown
+    )
+
+
+def _validation(shown: str | bool = True) -> Any:
+    return typer.Option(
+        min=0,
+        metavar="N",
+        help="Training images to set aside and evaluate in place of the test set.",
+        show_default=shown,
+    )
+
+
+# The same options twice: with a default of the command's own, and with that of a study.
+Datasets = Annotated[str, _datasets()]
+Models = Annotated[str, _models()]
+Seeds = Annotated[int, _seeds()]
+Steps = Annotated[int, _steps()]
+BatchSize = Annotated[int, _batch_size()]
+Validation = Annotated[int, _validation()]
+StudyDatasets = Annotated[str | None, _datasets(_STUDYS)]
+StudyModels = Annotated[str | None, _models(_STUDYS)]
+StudySeeds = Annotated[int | None, _seeds(_STUDYS)]
+StudySteps = Annotated[int | None, _steps(_STUDYS)]
+StudyBatchSize = Annotated[int | None, _batch_size(_STUDYS)]
+StudyValidation = Annotated[int | None, _validation(_STUDYS)]
+
+RuleDerived = Annotated[
+    bool,
+    typer.Option(
+        "--rule-derived",
+        help="Take n_patches from the rule, not as published.",
+        show_default="off",
+    ),
+]
+DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run", help="Print runs, estimated time and disk; run nothing.", show_default="off"
+    ),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Folder for the results.",
+        show_default="warminit-results/NAME",
+    ),
+]
+DataRoot = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="WARMINIT_DATA",
+        metavar="FOLDER",
+        help="Folder laid out like the Hugging Face hub, read in its place.",
+        rich_help_panel=_PLACE,
+        show_default="the hub",
+    ),
+]
+Resize = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="N",
+        help="Resize every image to N x N pixels.",
+        rich_help_panel=_PLACE,
+        show_default="as they are",
+    ),
+]
+Device = Annotated[
+    str,
+    typer.Option(metavar="NAME", help="cpu, or cuda where there is one.", rich_help_panel=_PLACE),
+]
+Threads = Annotated[
+    int, typer.Option(min=1, metavar="N", help="CPU threads of a run.", rich_help_panel=_PLACE)
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="N",
+        help="Runs at once.",
+        rich_help_panel=_PLACE,
+        show_default="cores / threads",
+    ),
+]
+AllowMixed = Annotated[
+    bool,
+    typer.Option(
+        "--allow-mixed",
+        help="Compare runs of different versions of torch, NumPy or scikit-learn.",
+        show_default="off",
+        rich_help_panel=_PLACE,
+    ),
+]
+Quiet = Annotated[
+    bool,
+    typer.Option(
+        "--quiet",
+        "-q",
+        help="Show no progress, only the end.",
+        show_default="off",
+        rich_help_panel=_OUTPUT,
+    ),
+]
+AsJson = Annotated[
+    bool,
+    typer.Option(
+        "--json", help="Print JSON in place of tables.", show_default="off", rich_help_panel=_OUTPUT
+    ),
+]
+
+
+def names(text: str | None) -> list[str] | None:
+    """Split names at commas; None and nothing but commas give None.
+
+    Example:
+        >>> names("mnist, cifar10,")
+        ['mnist', 'cifar10']
+    """
+    found = [name.strip() for name in (text or "").split(",") if name.strip()]
+    return found or None

@@ -1,0 +1,43 @@
+"""results -> standard output: tables on a console, or JSON and nothing else."""
+
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def console(*, as_json: bool = False) -> "Console":
+    """Return the console; with JSON on standard output, everything else goes to standard error."""
+    from rich.console import Console
+
+    return Console(stderr=as_json)
+
+
+def print_json(content: Any) -> None:
+    """Print plain values as JSON; what is not a finite number becomes null."""
+    typer.echo(json.dumps(_finite(content), indent=1, default=str, allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def duration(seconds: float) -> str:
+    """Return a time in words.
+
+    Example:
+        >>> duration(4000), duration(75), duration(3)
+        ('1 h 7 min', '1 min 15 s', '3 s')
+    """
+    whole = round(seconds)
+    if whole >= 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return f"{whole // 60} min {whole % 60} s" if whole >= 60 else f"{whole} s"

@@ -1,0 +1,93 @@
+"""`warminit export`: a study's folder -> its results in a file."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from warminit.cli import options
+from warminit.cli.output import console as new_console
+from warminit.cli.output import print_json
+from warminit.errors import WarminitError
+
+
+def export(
+    *,
+    study: Annotated[
+        str,
+        typer.Argument(
+            metavar="STUDY",
+            help="Folder of a study's results, its study.sqlite, or its name in warminit-results.",
+        ),
+    ],
+    file_format: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            help="csv or parquet: a row a run; latex: the table of comparisons; json: everything.",
+        ),
+    ] = "csv",
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="File to write.", show_default="results.* in the study's folder"
+        ),
+    ] = None,
+    allow_mixed: options.AllowMixed = False,
+    as_json: options.AsJson = False,
+) -> None:
+    """Write the results of a study to a file; the study may be unfinished."""
+    from warminit.lab.analysis import analyse
+    from warminit.lab.driver import read_study
+    from warminit.lab.export import ENDINGS, check_format
+    from warminit.lab.export import export as write
+
+    check_format(file_format)
+    folder = study_folder(study)
+    found, runs = read_study(folder)
+    analysis = analyse(found, runs, allow_mixed=allow_mixed, partial=_partial(folder))
+    path = write(analysis, out or folder / f"results.{ENDINGS[file_format]}", file_format)
+    if as_json:
+        print_json({"file": str(path), "format": file_format, "runs": len(runs)})
+        return
+    missing = f", {analysis.missing} missing" if analysis.missing else ""
+    failed = f", {len(analysis.failed)} of them failed" if analysis.failed else ""
+    new_console().print(
+        f"{path}: {len(runs)} runs{failed}{missing}", highlight=False, markup=False, soft_wrap=True
+    )
+
+
+def study_folder(text: str) -> Path:
+    """Find a study's folder by its path, its store, or its name.
+
+    Raises:
+        WarminitError: If there is none; the text names the nearest.
+    """
+    from warminit.lab.driver import STORE_NAME
+    from warminit.lab.study import nearest
+
+    usual = Path("warminit-results")
+    for folder in (Path(text).expanduser(), usual / text):
+        if (folder / STORE_NAME).is_file():
+            return folder
+        if folder.name == STORE_NAME and folder.is_file():
+            return folder.parent
+    known = [path.parent.name for path in sorted(usual.glob(f"*/{STORE_NAME}"))]
+    hint = f"in {usual}, {nearest(text, known)}" if known else f"there are none in {usual}."
+    raise WarminitError(
+        f"study={text!r} has no {STORE_NAME}; {hint} Give the folder that `warminit run` or "
+        "`warminit compare` wrote."
+    )
+
+
+def _partial(folder: Path) -> list[str]:
+    """Return the data sets that the store knows to be partial."""
+    import json
+    from contextlib import closing
+
+    from warminit.lab.driver import STORE_NAME
+    from warminit.lab.store import Store
+
+    with closing(Store.existing(folder / STORE_NAME)) as store:
+        return list(json.loads(store.about("partial") or "[]"))

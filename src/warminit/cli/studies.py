@@ -1,0 +1,190 @@
+"""`warminit compare` and `warminit run`: options or a study file -> runs, tables, verdicts."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from warminit.cli import options
+from warminit.cli.execution import (
+    Ending,
+    Place,
+    close,
+    estimated,
+    execute,
+    explain_absent,
+    print_estimate,
+)
+from warminit.cli.output import console as new_console
+from warminit.cli.output import print_json
+from warminit.errors import WarminitError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from warminit.lab.study import Study
+
+DEMO_STEPS = 200
+DEMO_BATCH = 64
+
+
+def compare(
+    *,
+    datasets: options.Datasets = "fashion-mini",
+    arms: Annotated[
+        str,
+        typer.Option(
+            metavar="NAMES", help="Starts to compare, separated by commas, or all; see `arms`."
+        ),
+    ] = "torch-default,prewarm,norm-matched-random",
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Arm that the others are compared with.",
+            show_default="the first",
+        ),
+    ] = None,
+    models: options.Models = "simplecnn",
+    seeds: options.Seeds = 8,
+    steps: options.Steps = DEMO_STEPS,
+    batch_size: options.BatchSize = DEMO_BATCH,
+    validation: options.Validation = 0,
+    dry_run: options.DryRun = False,
+    out: options.Out = None,
+    data_root: options.DataRoot = None,
+    resize: options.Resize = None,
+    device: options.Device = "cpu",
+    threads: options.Threads = 1,
+    workers: options.Workers = None,
+    allow_mixed: options.AllowMixed = False,
+    quiet: options.Quiet = False,
+    as_json: options.AsJson = False,
+) -> None:
+    """Train the same network from each start, seed by seed, and say whether it matters.
+
+    With no arguments: 8 seeds, 200 steps at batch 64 on the embedded images, a quick demonstration.
+    The paper's protocol is --steps 5000 --batch-size 256. What has finished is not run again.
+    """
+    from warminit.lab.study import Study
+
+    chosen = options.names(arms) or []
+    if chosen == ["all"]:
+        from warminit.initializers import arm_names
+
+        chosen = list(arm_names())
+    study = Study.create(
+        "the comparison",
+        name="compare",
+        datasets=options.names(datasets) or [],
+        models=options.names(models) or [],
+        arms=chosen,
+        baseline=baseline or (chosen[0] if chosen else ""),
+        seeds=seeds,
+        # Four evaluations: 2,000 images twenty times would cost more than a short training.
+        protocol={
+            "steps": steps,
+            "batch_size": batch_size,
+            "eval_interval": max(1, steps // 4) if steps < 1000 else None,
+        },
+        validation=validation,
+    )
+    place = Place(out, data_root, resize, device, threads, workers, allow_mixed, quiet)
+    _run(study, place, dry_run=dry_run, as_json=as_json)
+
+
+def run(
+    *,
+    study: Annotated[
+        str,
+        typer.Argument(
+            metavar="STUDY",
+            help="A study file (.toml), or one of: demo, table3, grid, colour-patches, scale, "
+            "control.",
+        ),
+    ],
+    datasets: options.StudyDatasets = None,
+    models: options.StudyModels = None,
+    seeds: options.StudySeeds = None,
+    steps: options.StudySteps = None,
+    batch_size: options.StudyBatchSize = None,
+    validation: options.StudyValidation = None,
+    rule_derived: options.RuleDerived = False,
+    dry_run: options.DryRun = False,
+    out: options.Out = None,
+    data_root: options.DataRoot = None,
+    resize: options.Resize = None,
+    device: options.Device = "cpu",
+    threads: options.Threads = 1,
+    workers: options.Workers = None,
+    allow_mixed: options.AllowMixed = False,
+    quiet: options.Quiet = False,
+    as_json: options.AsJson = False,
+) -> None:
+    """Run a study: data sets x models x arms x seeds, then its tables and verdicts.
+
+    What is not given is the study's own. Stopped at any moment, the same command goes on; what a
+    changed option changes is another run and never mixes with the finished ones.
+    """
+    from warminit.lab.studies import changed_study, load_study
+
+    changed = changed_study(
+        load_study(study),
+        source=f"study {study!r} with these options",
+        datasets=options.names(datasets),
+        models=options.names(models),
+        seeds=seeds,
+        validation=validation,
+        patch_counts="rule" if rule_derived else None,
+        protocol={"steps": steps, "batch_size": batch_size},
+    )
+    place = Place(out, data_root, resize, device, threads, workers, allow_mixed, quiet)
+    _run(changed, place, dry_run=dry_run, as_json=as_json)
+
+
+def _run(study: "Study", place: Place, *, dry_run: bool, as_json: bool) -> None:
+    console = new_console(as_json=as_json)
+    try:
+        if dry_run:
+            show_estimate(study, place, console, as_json=as_json)
+            return
+        ending = execute(study, place, console)
+    except WarminitError as error:
+        raise explain_absent(error) from error
+    if as_json:
+        from warminit.lab.tables import summary
+
+        print_json(summary(ending.analysis) | {"folder": str(ending.folder)})
+    else:
+        from warminit.lab.display import print_analysis
+
+        print_analysis(ending.analysis, console)
+        _print_fit(ending, console)
+    close(ending, console)
+
+
+def show_estimate(study: "Study", place: Place, console: "Console", *, as_json: bool) -> None:
+    """Print what a study would need, as text or as JSON."""
+    from dataclasses import asdict
+
+    found = estimated(study, place, console)
+    if as_json:
+        content = {"study": study.model_dump(mode="json"), "estimate": asdict(found)}
+        print_json(content | {"folder": str(place.folder(study))})
+    else:
+        print_estimate(study, place, found, console)
+
+
+def _print_fit(ending: Ending, console: "Console") -> None:
+    """Print the fit of c where the study sweeps patch counts on colour images (Section 4.4)."""
+    from warminit.lab.patch_fit import find_optima, sweeps_patches
+
+    if not sweeps_patches(ending.analysis):
+        return
+    from warminit.lab.grid_display import print_patch_fit
+    from warminit.lab.plan import model_rules
+
+    model = ending.analysis.study.models[0]
+    norms = {name: model_rules(data, model).patch_norm for name, data in ending.datasets.items()}
+    known = {name: norm for name, norm in norms.items() if norm is not None}
+    if known:
+        print_patch_fit(find_optima(ending.analysis, known), console)

@@ -1,0 +1,81 @@
+"""data root -> which of the data sets with a name are at hand, in full or in part."""
+
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from warminit.lab.datasets import load_dataset
+from warminit.lab.sources import EMBEDDED, PUBLISHED, Published
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A data set that has a name.
+
+    Attributes:
+        name: What `load_dataset` and the command line take.
+        hub_id: Its repository on the Hugging Face hub; None for embedded ones.
+        train: Published training images.
+        test: Published test images.
+        at_hand: `yes`, `embedded`, `partial (...)` with the counts that are there, `no`, or `from
+            the hub` where no data root is given.
+    """
+
+    name: str
+    hub_id: str | None
+    train: int
+    test: int
+    at_hand: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the attributes as plain values."""
+        return asdict(self)
+
+
+def known_datasets(data_root: str | Path | None = None) -> list[Known]:
+    """Return every data set with a name; nothing is fetched or decoded.
+
+    Args:
+        data_root: Folder laid out like the hub; default: the environment variable WARMINIT_DATA.
+
+    Example:
+        >>> [each.name for each in known_datasets()][-2:]
+        ['fashion-mini', 'digits']
+    """
+    root = data_root or os.environ.get("WARMINIT_DATA") or None
+    found = [
+        Known(name, published.hub_id, *published.counts, at_hand=_at_hand(published, root))
+        for name, published in PUBLISHED.items()
+    ]
+    for name in EMBEDDED:
+        dataset = load_dataset(name)
+        found.append(
+            Known(name, None, len(dataset.train_images), len(dataset.test_images), "embedded")
+        )
+    return found
+
+
+def _at_hand(published: Published, root: str | Path | None) -> str:
+    if root is None:
+        return "from the hub"
+    folder = Path(root).expanduser() / published.hub_id
+    if not folder.is_dir():
+        return "no"
+    counts = tuple(
+        _rows(folder / published.configuration, split) or _rows(folder / "data", split)
+        for split in ("train", "test")
+    )
+    if counts == published.counts:
+        return "yes"
+    if 0 in counts:
+        return "yes, counts unknown until it is loaded"
+    return f"partial ({counts[0]:,} / {counts[1]:,})"
+
+
+def _rows(folder: Path, split: str) -> int:
+    """Count the rows of a split's parquet files from their footers; 0 where there are none."""
+    from pyarrow import parquet
+
+    files = folder.glob(f"{split}-*.parquet")
+    return sum(int(parquet.read_metadata(file).num_rows) for file in files)

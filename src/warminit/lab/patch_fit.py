@@ -1,0 +1,124 @@
+"""a sweep of n_patches on colour sets -> the c of Equation 6 that follows, and how sure it is."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from warminit.errors import WarminitError
+from warminit.lab.analysis import Analysis, Cell
+from warminit.lab.statistics import compare_paired
+
+LEVEL = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Optimum:
+    """The best patch count of a sweep on one data set.
+
+    Attributes:
+        dataset: Name of the data set.
+        patch_norm: Mean L2 norm of its mean-centered patches.
+        n_patches: The count with the best mean.
+        not_worse: The smallest and the largest count that cannot be told from the best (two-sided
+            paired t at 0.05, not corrected); the true optimum may be anywhere in it.
+        c: What Equation 6 needs to give `n_patches`, before its floor.
+    """
+
+    dataset: str
+    patch_norm: float
+    n_patches: int
+    not_worse: tuple[int, int]
+    c: float
+
+
+def sweeps_patches(analysis: Analysis) -> bool:
+    """Whether every arm but the baseline is Pre-Warm at a patch count of its own."""
+    swept = [arm for arm in analysis.study.arms if arm.label != analysis.study.baseline]
+    return len(swept) > 1 and all(
+        arm.name == "prewarm" and set(arm.parameters) == {"n_patches"} for arm in swept
+    )
+
+
+def find_optima(
+    analysis: Analysis, patch_norms: Mapping[str, float], *, out_channels: int = 32
+) -> list[Optimum]:
+    """Find the best patch count on each data set.
+
+    Args:
+        analysis: Of a study that sweeps n_patches alone.
+        patch_norms: Of the training splits; a data set without one is left out.
+        out_channels: F, filters of the layer.
+
+    Returns:
+        One optimum for each data set with results; not_worse[0] <= n_patches <= not_worse[1].
+    """
+    counts = {
+        arm.label: int(arm.parameters["n_patches"])
+        for arm in analysis.study.arms
+        if "n_patches" in arm.parameters
+    }
+    optima = []
+    for dataset, norm in patch_norms.items():
+        cells = [
+            cell
+            for cell in analysis.cells
+            if cell.dataset == dataset and cell.scores and cell.arm in counts
+        ]
+        if not cells:
+            continue
+        toward = -1 if analysis.study.lower_is_better else 1
+        best = max(cells, key=lambda cell: toward * (cell.mean or 0.0))
+        near = [counts[cell.arm] for cell in cells if _not_told_apart(analysis, cell, best)]
+        chosen = counts[best.arm]
+        optima.append(
+            Optimum(
+                dataset=dataset,
+                patch_norm=norm,
+                n_patches=chosen,
+                not_worse=(min(near), max(near)),
+                c=chosen / (out_channels / 4 * norm),
+            )
+        )
+    return optima
+
+
+def _not_told_apart(analysis: Analysis, cell: Cell, best: Cell) -> bool:
+    shared = [seed for seed in cell.scores if seed in best.scores]
+    if cell.arm == best.arm or len(shared) < 2:
+        return True
+    p = compare_paired(
+        [cell.scores[seed] for seed in shared],
+        [best.scores[seed] for seed in shared],
+        arm=cell.arm,
+        baseline=best.arm,
+        higher_is_better=not analysis.study.lower_is_better,
+        unit="points" if analysis.in_points else "",
+    ).p_two_sided
+    return p is None or p >= LEVEL
+
+
+def fit_constant(points: Sequence[tuple[int, float]], *, out_channels: int = 32) -> float:
+    """Fit c of n_patches = (F / 4) c norm by least squares through the origin (Section 4.4).
+
+    Args:
+        points: (best n_patches, mean patch norm), one a data set.
+        out_channels: F, filters of the layer.
+
+    Returns:
+        c; the paper's two points give the paper's 6.65.
+
+    Raises:
+        WarminitError: Without a point, or if no norm is above 0.
+
+    Example:
+        >>> round(fit_constant([(28, 0.522), (16, 0.308)]), 2)
+        6.65
+    """
+    x = [out_channels / 4 * norm for _, norm in points]
+    square = math.fsum(value * value for value in x)
+    if not square > 0:
+        raise WarminitError(
+            f"points={list(points)!r} determine no slope; at least one data set with a mean patch "
+            "norm above 0 is needed. Run the sweep on colour images."
+        )
+    return math.fsum(value * n for value, (n, _) in zip(x, points, strict=True)) / square

@@ -1,0 +1,61 @@
+"""keyword arguments -> Protocol (validated). How one run is trained."""
+
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class Strict(BaseModel):
+    """A validated table: values cannot be changed, and a key that it does not know is refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Protocol(Strict):
+    """How one run is trained (Section 3.3).
+
+    Attributes:
+        steps: Optimizer steps.
+        batch_size: Images a step; an incomplete last batch of an epoch is dropped.
+        optimizer: `adam`, `adamw` or `sgd` (momentum 0.9, Nesterov).
+        weight_decay: As the optimizer defines it.
+        lr_start: Learning rate of the first step; None takes the data set's (Table 1).
+        lr_end: Learning rate that the schedule ends at; None takes the data set's (Table 1).
+        schedule: `cosine` per step from `lr_start` to `lr_end`, or `constant` at `lr_start`.
+        augmentation: `none`, or `flip-crop` (mirror and shift by up to 4 zero-padded pixels).
+        eval_interval: Steps between evaluations; None means steps / 20.
+        precision: `float32`, or `bfloat16` autocast.
+    """
+
+    steps: int = Field(default=5000, ge=1)
+    batch_size: int = Field(default=256, ge=2)
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    weight_decay: float = Field(default=0.0, ge=0)
+    lr_start: float | None = Field(default=None, gt=0)
+    lr_end: float | None = Field(default=None, ge=0)
+    schedule: Literal["cosine", "constant"] = "cosine"
+    augmentation: Literal["none", "flip-crop"] = "none"
+    eval_interval: int | None = Field(default=None, ge=1)
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+    @model_validator(mode="after")
+    def _check_rates(self) -> Self:
+        if self.lr_start is None or self.lr_end is None or self.lr_end == self.lr_start:
+            return self
+        if self.schedule == "constant":
+            raise ValueError(
+                f"lr_end={self.lr_end:g} has no use with schedule='constant', which stays at "
+                f"lr_start={self.lr_start:g}; leave lr_end out"
+            )
+        if self.lr_end > self.lr_start:
+            raise ValueError(
+                f"lr_end={self.lr_end:g} is larger than lr_start={self.lr_start:g}, but a cosine "
+                "schedule falls; exchange them"
+            )
+        return self
+
+    @property
+    def evaluation_steps(self) -> tuple[int, ...]:
+        """Steps after which the evaluation split is measured; the last step is always one."""
+        every = self.eval_interval or max(1, self.steps // 20)
+        return tuple(sorted({*range(every, self.steps + 1, every), self.steps}))

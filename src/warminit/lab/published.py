@@ -1,0 +1,216 @@
+"""the paper -> its own figures as data, each with its section or table, and its known errors.
+
+Source: Martinsn, "Pre-Warm", arXiv:2606.25256v1. Nothing here is measured by this package, except
+where an `Erratum` says so.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """One data set's row of Table 1, with what Sections 3.4 and 4.4 say of it.
+
+    Attributes:
+        dataset: Name that `load_dataset` knows.
+        title: Name that the paper prints.
+        in_channels: C_in.
+        image_size: Pixels of a side.
+        fc_dim: Values that enter the first fully connected layer.
+        lr_start: Learning rate of the first step.
+        lr_end: Learning rate that the cosine schedule ends at.
+        n_patches: Patches an image, as the runs had it (Table 1).
+        scale: Standard deviation of the conditioned filters (Table 1).
+        n_patches_rule: What the paper says that its rule gives (Sections 3.4 and 4.4).
+        otsu_threshold: Section 3.4, grayscale sets only.
+        foreground_density: Section 3.4, grayscale sets only.
+        patch_norm: Mean L2 norm of mean-centered patches, Section 4.4, where it is given.
+    """
+
+    dataset: str
+    title: str
+    in_channels: int
+    image_size: int
+    fc_dim: int
+    lr_start: float
+    lr_end: float
+    n_patches: int
+    scale: float
+    n_patches_rule: int
+    otsu_threshold: float | None = None
+    foreground_density: float | None = None
+    patch_norm: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """One data set's row of Table 3: final test accuracy over 8 seeds, shares from 0 to 1.
+
+    Attributes:
+        kaiming: Mean of the baseline, which is torch's default initialization.
+        kaiming_sd: Its standard deviation over the seeds.
+        prewarm: Mean of Pre-Warm.
+        prewarm_sd: Its standard deviation over the seeds.
+        difference: Mean paired difference.
+        error_change: Relative change of the classification error in percent, as printed.
+        p_one_sided: One-sided paired t.
+        wins: Seeds that Pre-Warm finishes ahead, of `SEEDS`.
+    """
+
+    kaiming: float
+    kaiming_sd: float
+    prewarm: float
+    prewarm_sd: float
+    difference: float
+    error_change: float
+    p_one_sided: float
+    wins: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One row of Table 2: a hyperparameter, its rule for each kind of image, and why."""
+
+    parameter: str
+    grayscale: str
+    colour: str
+    rationale: str
+
+
+@dataclass(frozen=True, slots=True)
+class Erratum:
+    """A figure of the paper that does not agree with the rest of it, or with the data.
+
+    Attributes:
+        table: Where it is printed, `table1` or `table3`.
+        dataset: Its row; `mean` for the last row of Table 3.
+        quantity: Its column.
+        printed: What the paper prints.
+        corrected: What belongs there.
+        why: One sentence.
+    """
+
+    table: Literal["table1", "table3"]
+    dataset: str
+    quantity: str
+    printed: float
+    corrected: float
+    why: str
+
+
+SEEDS = 8
+"""Seeds of every figure of Table 3 and of the grid search (Sections 3.3 and 4.3)."""
+
+STEPS = 5000
+"""Optimizer steps of a run of Table 3 (Section 3.3)."""
+
+BATCH_SIZE = 256
+"""Images a step (Section 3.3)."""
+
+INIT_SECONDS = 0.1
+"""Section 1: the initialization "completes in under 0.1 seconds on a T4 GPU"."""
+
+TABLE_1 = {
+    row.dataset: row
+    for row in (
+        Configuration(
+            "mnist", "MNIST", 1, 28, 3136, 3e-3, 3e-5, 58, 0.20, 58,
+            otsu_threshold=0.4434, foreground_density=0.1373,
+        ),
+        Configuration(
+            "fashion-mnist", "Fashion-MNIST", 1, 28, 3136, 3e-3, 3e-5, 22, 0.20, 22,
+            otsu_threshold=0.3809, foreground_density=0.3602,
+        ),
+        Configuration(
+            "cifar10", "CIFAR-10", 3, 32, 4096, 3e-3, 3e-5, 28, 0.25, 27, patch_norm=0.522
+        ),
+        Configuration("svhn", "SVHN", 3, 32, 4096, 5e-4, 3e-6, 16, 0.25, 16, patch_norm=0.308),
+        Configuration("cifar100", "CIFAR-100", 3, 32, 4096, 2e-3, 3e-5, 16, 0.25, 16),
+    )
+}  # fmt: skip
+"""Table 1, by data set, in its order."""
+
+TABLE_2 = (
+    Rule("patch_size", "= K", "= K", "Direct filter correspondence"),
+    Rule("n_clusters", "= floor(F / 2)", "= floor(F / 2)", "Half conditioned, half random"),
+    Rule(
+        "n_patches",
+        "= floor((F / 4) / d)",
+        "= floor((F / 4) * c * mean ||p||), c = 6.65",
+        "Informative patch dominance",
+    ),
+    Rule("scale", "0.20", "0.25", "Kaiming parity at C_in = 3"),
+)
+"""Table 2. F: filters of the layer; K: its kernel size; d: Otsu's foreground density (Equation 5);
+mean ||p||: mean L2 norm of mean-centered patches of raw pixels (Equation 6)."""
+
+TABLE_3 = {
+    "mnist": Accuracy(0.9928, 0.0004, 0.9933, 0.0003, 0.0005, -6.94, 0.0109, 7),
+    "fashion-mnist": Accuracy(0.9267, 0.0019, 0.9283, 0.0013, 0.0016, -2.18, 0.0308, 6),
+    "cifar10": Accuracy(0.7471, 0.0031, 0.7494, 0.0036, 0.0023, -0.91, 0.0322, 6),
+    "svhn": Accuracy(0.8908, 0.0018, 0.8956, 0.0028, 0.0048, -4.40, 0.0007, 8),
+    "cifar100": Accuracy(0.4282, 0.0034, 0.4349, 0.0036, 0.0068, -11.89, 0.0033, 7),
+}
+"""Table 3, by data set, in its order."""
+
+MEAN_DIFFERENCE = 0.0032
+"""Last row of Table 3."""
+
+MEAN_ERROR_CHANGE = -5.26
+"""Last row of Table 3, in percent, as printed."""
+
+GRID = {
+    "patch_size": (3, 5),
+    "n_clusters": (8, 16, 32, 64),
+    "n_patches": (10, 15, 20, 25, 30, 50, 100),
+    "scale": (0.05, 0.1, 0.2, 0.3),
+}
+"""The grid of Section 4.3: 224 configurations, Fashion-MNIST, loss at 500 steps."""
+
+GRID_STEPS = 500
+"""Steps after which the grid search compares training losses (Section 4.3)."""
+
+GRID_CONFIRMATION_P = 0.0025
+"""Section 4.3: n_patches = 22, n_clusters = 16, patch_size = 3, scale 0.20, loss at 500 steps."""
+
+COLOUR_OPTIMA = {"cifar10": 28, "svhn": 16}
+"""Section 4.4: n_patches at the optimum of the author's sweep, to which c was fitted."""
+
+ERRATA = (
+    Erratum(
+        "table1", "cifar100", "n_patches_rule", 16, 30,
+        "the text says that the rule gives 16; on the real training set Equation 6 gives 30 "
+        "(mean patch norm 0.568)",
+    ),
+    Erratum(
+        "table3", "cifar100", "error_change", -11.89, -1.19,
+        "from the paper's own accuracies, 0.0068 / (1 - 0.4282) is 1.19 %",
+    ),
+    Erratum(
+        "table3", "mean", "error_change", -5.26, -3.12,
+        "the mean of the column with CIFAR-100's corrected value",
+    ),
+)  # fmt: skip
+"""Errors of the paper in the figures above."""
+
+
+def erratum(table: Literal["table1", "table3"], dataset: str, quantity: str) -> Erratum | None:
+    """Return what is known to be wrong with a figure of the paper, or None.
+
+    Example:
+        >>> erratum("table3", "cifar100", "error_change").corrected
+        -1.19
+    """
+    known = {(each.table, each.dataset, each.quantity): each for each in ERRATA}
+    return known.get((table, dataset, quantity))
+
+
+def stars(p: float | None) -> str:
+    """Return Section 5's significance marks: * p < 0.1, ** p < 0.05, *** p < 0.01.
+
+    Example:
+        >>> [stars(p) for p in (0.2, 0.0616, 0.0308, 0.0033, None)]
+        ['', '*', '**', '***', '']
+    """
+    return "" if p is None else "*" * sum(p < level for level in (0.1, 0.05, 0.01))

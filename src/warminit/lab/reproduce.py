@@ -1,0 +1,135 @@
+"""names of the paper's data sets -> those at hand, in part or not, and figures side by side."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from warminit.errors import WarminitError
+from warminit.lab.datasets import ImageDataset
+from warminit.lab.engines.job import DataSource
+from warminit.lab.published import TABLE_1, Erratum
+from warminit.lab.sources import PUBLISHED
+from warminit.lab.study import nearest
+
+TABLES = ("table1", "table2", "table3", "grid")
+"""What `warminit reproduce` knows."""
+
+NOT_AVAILABLE = "data not available"
+
+Standing = Literal["complete", "partial", "not available"]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One data set of the paper as it is found here.
+
+    Attributes:
+        name: Name that `load_dataset` knows.
+        title: Name that the paper prints.
+        standing: `complete` only with the published counts: nothing else is set beside the paper.
+        dataset: What was loaded; None where it is not available.
+        reason: Why it is not complete, for the reader; empty where it is.
+    """
+
+    name: str
+    title: str
+    standing: Standing
+    dataset: ImageDataset | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One figure of the paper beside what is measured here.
+
+    Attributes:
+        dataset: Name of the data set.
+        quantity: What it is.
+        paper: The paper's figure, as printed; None where it gives none, and always for data that
+            are partial.
+        here: What is measured here; None where there are no data.
+        form: How both are printed, a format specification.
+        erratum: What is known to be wrong with the paper's figure.
+        note: Where it comes from.
+    """
+
+    dataset: str
+    quantity: str
+    paper: float | None
+    here: float | None
+    form: str
+    erratum: Erratum | None = None
+    note: str = ""
+
+    @property
+    def differs(self) -> bool | None:
+        """Whether both differ as printed; None where one is missing.
+
+        Example:
+            >>> Figure("cifar10", "mean patch norm", 0.522, 0.5246, ".3f").differs
+            True
+        """
+        if self.paper is None or self.here is None:
+            return None
+        return format(self.paper, self.form) != format(self.here, self.form)
+
+
+def paper_datasets(names: Iterable[str] | None) -> tuple[str, ...]:
+    """Check names against the paper's data sets; None or an empty list takes all, in its order.
+
+    Raises:
+        WarminitError: For a data set that the paper does not use.
+    """
+    asked = tuple(names or ()) or tuple(TABLE_1)
+    for name in asked:
+        if name not in TABLE_1:
+            raise WarminitError(
+                f"datasets: {name!r} is not in the paper; {nearest(name, TABLE_1)} For other data "
+                "use `warminit rules`, `warminit run` or `warminit compare`."
+            )
+    return tuple(dict.fromkeys(asked))
+
+
+def find_candidates(
+    names: Iterable[str],
+    source: DataSource,
+    *,
+    progress: Callable[[str], Callable[[int, int], None]] | None = None,
+) -> Mapping[str, Candidate]:
+    """Load what is at hand of the paper's data sets.
+
+    Args:
+        names: As `paper_datasets` returns them.
+        source: Where data are looked for.
+        progress: From a data set's name to the `progress` of `load_dataset`.
+
+    Returns:
+        A candidate for each name. Only absent data make one `not available`.
+
+    Raises:
+        WarminitError: For data that are there and cannot be read.
+    """
+    return {name: _candidate(name, source, progress) for name in names}
+
+
+def _candidate(
+    name: str,
+    source: DataSource,
+    progress: Callable[[str], Callable[[int, int], None]] | None,
+) -> Candidate:
+    title = TABLE_1[name].title
+    try:
+        dataset = source.load(name, progress=None if progress is None else progress(name))
+    except WarminitError as error:
+        if not str(error).startswith(NOT_AVAILABLE):
+            raise
+        return Candidate(name, title, "not available", reason=str(error))
+    if not dataset.partial:
+        return Candidate(name, title, "complete", dataset)
+    here = (len(dataset.train_images), len(dataset.test_images))
+    published = PUBLISHED[name].counts
+    reason = (
+        f"partial: {here[0]:,} training and {here[1]:,} test images, published are "
+        f"{published[0]:,} and {published[1]:,}"
+    )
+    return Candidate(name, title, "partial", dataset, reason)

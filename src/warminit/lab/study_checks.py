@@ -1,0 +1,104 @@
+"""a study's names and numbers -> nothing, or an error that names the nearest valid one."""
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from warminit.errors import WarminitError
+
+if TYPE_CHECKING:
+    from warminit.lab.study import Study
+
+YOURS = "yours"
+"""Name of the data set and of the model where both are inside a user's own training loop."""
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """Return a hint that names the nearest valid name, or all of them where none is near."""
+    names = list(names)
+    near = difflib.get_close_matches(name, names, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(names)}."
+
+
+def check_study(study: "Study") -> None:
+    """Check what a study names, and what its numbers mean together, before anything runs.
+
+    A user's own models and arms (`module:function`) are imported; data sets are not read: a path
+    or a hub id is taken as it is.
+
+    Raises:
+        WarminitError: For an unknown data set, model, arm or parameter of an arm, and for learning
+            rates and patch counts that do not fit a data set.
+    """
+    # Inside, for these load torch: `import warminit.lab.study` stays light.
+    from warminit.initializers import get_arm
+    from warminit.lab.plan import PUBLISHED_PATCHES, check_parameters
+
+    for arm in study.arms:
+        check_parameters(get_arm(arm.name), arm)
+    if study.datasets == (YOURS,):
+        return
+    from warminit.lab.models import model_builder
+    from warminit.lab.optimization import learning_rates
+
+    for dataset in study.datasets:
+        _check_dataset(dataset)
+        start, end = learning_rates(study.protocol, dataset)
+        if study.protocol.schedule == "cosine" and end > start:
+            raise WarminitError(
+                f"protocol: on {dataset} the schedule would rise from lr_start={start:g} to "
+                f"lr_end={end:g} (what is not given is the data set's, Table 1). Give both, with "
+                "lr_end no larger than lr_start."
+            )
+        if study.patch_counts == "as-published" and dataset not in PUBLISHED_PATCHES:
+            raise WarminitError(
+                f"patch_counts='as-published' has no value for data set {dataset!r}; the paper "
+                f"gives {', '.join(PUBLISHED_PATCHES)}. Use patch_counts='rule'."
+            )
+    for model in study.models:
+        model_builder(model)
+
+
+def _check_dataset(name: str) -> None:
+    from warminit.lab.sources import FILES, known_names
+
+    elsewhere = "/" in name or ":" in name or Path(name).suffix in FILES or Path(name).exists()
+    if name not in known_names() and not elsewhere:
+        raise WarminitError(
+            f"datasets: {name!r} is unknown; {nearest(name, known_names())} A hub id is "
+            "'owner/name'; a folder or a file is given by its path."
+        )
+
+
+def explain(
+    error: ValidationError, source: str, keys: Mapping[tuple[str, ...], Iterable[str]]
+) -> str:
+    """Return pydantic's findings as one text that names each key, its value and what is wanted.
+
+    Args:
+        error: What pydantic found.
+        source: Where the values came from.
+        keys: The valid keys of each table, by its place in the study.
+    """
+    lines = []
+    for detail in error.errors():
+        place = ".".join(str(part) for part in detail["loc"])
+        text = detail["msg"].removeprefix("Value error, ")
+        if detail["type"] == "extra_forbidden":
+            *table, key = (str(part) for part in detail["loc"])
+            text = f"unknown key; {nearest(key, keys.get(tuple(table), ()))}"
+        elif detail["type"] == "missing":
+            text = "missing; this key is needed"
+        elif detail["type"] == "literal_error":
+            text += f" (got {detail['input']!r})"
+            names = re.findall(r"'([^']*)'", detail["ctx"]["expected"])
+            near = difflib.get_close_matches(str(detail["input"]), names, n=1)
+            text += f"; did you mean {near[0]!r}?" if near else ""
+        elif detail["type"] != "value_error":
+            text += f" (got {detail['input']!r})"
+        lines.append(f"{place}: {text}" if place else text)
+    return f"{source} is not valid. " + "; ".join(lines)

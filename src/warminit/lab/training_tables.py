@@ -1,0 +1,182 @@
+"""a finished table3 study -> Table 3 measured here, beside the paper's, and where they differ."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from scipy import stats
+
+from warminit.lab.analysis import Analysis
+from warminit.lab.comparison import Comparison
+from warminit.lab.display import counted
+from warminit.lab.published import (
+    BATCH_SIZE,
+    SEEDS,
+    STEPS,
+    TABLE_3,
+    Accuracy,
+    Erratum,
+    erratum,
+    stars,
+)
+from warminit.lab.reproduce import Candidate, Standing
+from warminit.lab.statistics import relative_error_change
+
+LEVEL = 0.05
+"""Means differ where Welch's two-sided test of the paper's mean and ours is below this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table3Row:
+    """One data set of Table 3.
+
+    Attributes:
+        dataset: Name of the data set.
+        title: Name that the paper prints.
+        standing: `complete`, `partial` or `not available`.
+        reason: Why it is not complete.
+        paper: The paper's figures; None for a data set that is partial.
+        erratum: What is known to be wrong with the paper's error change.
+        comparison: What is measured here; None where no seed of both arms is finished.
+        differs: By column, whether both differ; None where that cannot be judged.
+    """
+
+    dataset: str
+    title: str
+    standing: Standing
+    reason: str
+    paper: Accuracy | None
+    erratum: Erratum | None
+    comparison: Comparison | None
+    differs: dict[str, bool | None]
+
+    @property
+    def error_change(self) -> float | None:
+        """Relative change of the classification error measured here, in percent."""
+        c = self.comparison
+        if c is None or c.mean_baseline >= 1:
+            return None
+        return 100 * relative_error_change(c.mean_baseline, c.mean_difference)
+
+
+def table_3(candidates: Iterable[Candidate], analysis: Analysis | None) -> list[Table3Row]:
+    """Set what a study measured beside Table 3.
+
+    Args:
+        candidates: The data sets that were asked for.
+        analysis: Of the study `table3` on those that are at hand; None where none is.
+
+    Returns:
+        One row a data set. Partial ones carry no figure of the paper.
+    """
+    found = {} if analysis is None else _comparisons(analysis)
+    rows = []
+    for candidate in candidates:
+        comparison = found.get(candidate.name)
+        paper = None if candidate.standing == "partial" else TABLE_3[candidate.name]
+        rows.append(
+            Table3Row(
+                dataset=candidate.name,
+                title=candidate.title,
+                standing=candidate.standing,
+                reason=candidate.reason,
+                paper=paper,
+                erratum=erratum("table3", candidate.name, "error_change"),
+                comparison=comparison,
+                differs=_differences(paper, comparison),
+            )
+        )
+    return rows
+
+
+def _comparisons(analysis: Analysis) -> dict[str, Comparison]:
+    return {
+        cell.dataset: cell.comparison
+        for cell in analysis.cells
+        if cell.comparison is not None and cell.arm == "prewarm"
+    }
+
+
+def _differences(paper: Accuracy | None, here: Comparison | None) -> dict[str, bool | None]:
+    """Judge each column: means and differences by Welch's test, p by its stars, wins as counts."""
+    if paper is None or here is None:
+        return {}
+    change = _welch(
+        paper.difference,
+        published_spread(paper),
+        here.mean_difference,
+        here.sd_difference,
+        here.n,
+    )
+    return {
+        "kaiming": _welch(
+            paper.kaiming, paper.kaiming_sd, here.mean_baseline, here.sd_baseline, here.n
+        ),
+        "prewarm": _welch(paper.prewarm, paper.prewarm_sd, here.mean_arm, here.sd_arm, here.n),
+        "difference": change,
+        "error_change": change,
+        "p_one_sided": None
+        if here.p_one_sided is None
+        else stars(here.p_one_sided) != stars(paper.p_one_sided),
+        "wins": here.wins != paper.wins if here.n == SEEDS else None,
+    }
+
+
+def published_spread(paper: Accuracy) -> float:
+    """Return the standard deviation of the paired differences that the paper's p implies.
+
+    With 8 seeds, one-sided p and mean difference D give t = D sqrt(8) / s, hence s.
+
+    Example:
+        >>> round(published_spread(TABLE_3["fashion-mnist"]), 4)
+        0.002
+    """
+    t = float(stats.t.isf(paper.p_one_sided, SEEDS - 1))
+    return paper.difference * math.sqrt(SEEDS) / t
+
+
+def _welch(paper: float, paper_sd: float, here: float, sd: float | None, n: int) -> bool | None:
+    if sd is None:
+        return None
+    test = stats.ttest_ind_from_stats(paper, paper_sd, SEEDS, here, sd, n, equal_var=False)
+    return bool(test.pvalue < LEVEL)
+
+
+def means(rows: Iterable[Table3Row]) -> tuple[int, float | None, float | None]:
+    """Return how many complete rows are measured, and the means of their last-row columns.
+
+    Returns:
+        (data sets, mean difference, mean error change in percent); None where there are none.
+    """
+    measured = [row for row in rows if row.standing == "complete" and row.comparison is not None]
+    changes = [row.error_change for row in measured if row.error_change is not None]
+    differences = [row.comparison.mean_difference for row in measured if row.comparison]
+    if not changes or len(changes) != len(measured):
+        return len(measured), None, None
+    return (
+        len(measured),
+        math.fsum(differences) / len(differences),
+        math.fsum(changes) / len(changes),
+    )
+
+
+def caveats(analysis: Analysis) -> list[str]:
+    """Return in what the study's protocol is not the paper's; each makes it no reproduction."""
+    study, protocol, found = analysis.study, analysis.study.protocol, []
+    if protocol.steps != STEPS:
+        found.append(f"{protocol.steps:,} of the paper's {STEPS:,} steps")
+    if protocol.batch_size != BATCH_SIZE:
+        found.append(f"batch {protocol.batch_size} in place of {BATCH_SIZE}")
+    if len(study.seeds) != SEEDS:
+        found.append(f"{counted(len(study.seeds), 'seed')} in place of {SEEDS}")
+    if study.patch_counts != "as-published":
+        found.append("n_patches by the rule, not as published")
+    if study.validation:
+        found.append(f"{study.validation:,} images set aside and evaluated, not the test set")
+    if protocol.precision != "float32":
+        found.append(f"precision {protocol.precision}")
+    if analysis.missing:
+        found.append(f"{counted(analysis.missing, 'run')} missing")
+    if analysis.failed:
+        found.append(f"{counted(len(analysis.failed), 'run')} failed")
+    return found
