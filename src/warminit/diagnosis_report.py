@@ -69,7 +69,7 @@ class Diagnosis:
 
     def __str__(self) -> str:
         """Return the figures as a small table of plain text."""
-        lines = _table(_rows(self))
+        lines = _table(self.rows())
         return "\n".join(["diagnosis", *lines, *(f"note: {note}" for note in self.notes)])
 
     def compare(self, other: "Diagnosis", names: tuple[str, str] = ("first", "second")) -> str:
@@ -82,7 +82,7 @@ class Diagnosis:
         Returns:
             One line a figure; below it the notes of both, each with its column's name.
         """
-        both = zip(_rows(self), _rows(other), strict=True)
+        both = zip(self.rows(), other.rows(), strict=True)
         rows = [("", *names), *((name, ours, theirs[1]) for (name, ours, _), theirs in both)]
         notes = [
             f"note on {name}: {note}"
@@ -99,30 +99,29 @@ class Diagnosis:
         values = {key: list(v) if isinstance(v, tuple) else v for key, v in values.items()}
         return {**values, "duplicate_pairs": [list(pair) for pair in self.duplicate_pairs]}
 
-
-def _rows(found: Diagnosis) -> list[tuple[str, str, str]]:
-    """Return label, value and remark for each line of the table."""
-    count, size = found.out_channels, found.patch_values
-    mean = math.fsum(found.response_variances) / count
-    dead = len(found.relu_dead_channels)
-    how = "every position" if found.every_position else f"sampled, seed {found.seed}"
-    return [
-        ("layer", found.layer, found.found),
-        ("filters", f"{count} x {size}", "filters x values of a patch"),
-        ("patches", str(found.n_patches), how),
-        ("rank", f"{found.rank} of {min(count, size)}", ""),
-        ("effective rank", _plain(found.effective_rank), "of the bank's singular values"),
-        ("condition number", _plain(found.condition_number), "1 is orthogonal"),
-        ("near-duplicates", f"{len(found.duplicate_pairs)} pairs", "|cosine| > 0.99"),
-        ("dead filters", f"{len(found.dead_filters)} of {count}", "zero, or no response"),
-        ("constant filters", f"{len(found.constant_filters)} of {count}", "never vary"),
-        ("response variance", _plain(mean), "mean over filters"),
-        ("response spread", _plain(found.response_spread), "deviation / mean; 0 is even"),
-        ("energy captured", _plain(found.energy_captured), "of centered patches, by the span"),
-        ("ReLU-dead channels", f"{dead} of {count}", "never above 0"),
-        ("outputs <= 0", _plain(found.nonpositive_share), "share"),
-        ("distance from white", _plain(found.white_distance), "RMS correlation; 0 is white"),
-    ]
+    def rows(self) -> list[tuple[str, str, str]]:
+        """Return label, value and remark for each line of the table."""
+        count, size = self.out_channels, self.patch_values
+        mean = math.fsum(self.response_variances) / count
+        dead = len(self.relu_dead_channels)
+        how = "every position" if self.every_position else f"sampled, seed {self.seed}"
+        return [
+            ("layer", self.layer, self.found),
+            ("filters", f"{count} x {size}", "filters x values of a patch"),
+            ("patches", str(self.n_patches), how),
+            ("rank", f"{self.rank} of {min(count, size)}", ""),
+            ("effective rank", _plain(self.effective_rank), "of the bank's singular values"),
+            ("condition number", _plain(self.condition_number), "1 is orthogonal"),
+            ("near-duplicates", f"{len(self.duplicate_pairs)} pairs", "|cosine| > 0.99"),
+            ("dead filters", f"{len(self.dead_filters)} of {count}", "zero, or no response"),
+            ("constant filters", f"{len(self.constant_filters)} of {count}", "never vary"),
+            ("response variance", _plain(mean), "mean over filters"),
+            ("response spread", _plain(self.response_spread), "deviation / mean; 0 is even"),
+            ("energy captured", _plain(self.energy_captured), "of centered patches, by the span"),
+            ("ReLU-dead channels", f"{dead} of {count}", "never above 0"),
+            ("outputs <= 0", _plain(self.nonpositive_share), "share"),
+            ("distance from white", _plain(self.white_distance), "RMS correlation; 0 is white"),
+        ]
 
 
 def _plain(value: float | None) -> str:

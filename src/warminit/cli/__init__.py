@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from warminit.cli import listings, reproduce, results, studies
+from warminit.cli import listings, looking, reproduce, results, studies
 from warminit.errors import WarminitError, WarminitWarning
 
 EXIT_CODES = (
@@ -126,6 +126,11 @@ _add(
     "warminit rules",
     "warminit rules --datasets mnist,cifar10 --json",
     "warminit rules --datasets my-images/ --resize 32",
+)
+_add(
+    looking.diagnose,
+    "warminit diagnose",
+    "warminit diagnose --datasets cifar10 --arms he-normal,whitening --models resnet20",
 )
 _add(listings.arms, "warminit arms", "warminit arms --json")
 _add(listings.models, "warminit models", "warminit models --json")

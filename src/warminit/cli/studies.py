@@ -35,7 +35,7 @@ def compare(
         typer.Option(
             metavar="NAMES", help="Starts to compare, separated by commas, or all; see `arms`."
         ),
-    ] = "torch-default,prewarm,norm-matched-random",
+    ] = "torch-default,prewarm,norm-matched-random,whitening",
     baseline: Annotated[
         str | None,
         typer.Option(

@@ -140,6 +140,12 @@ def check_parameters(arm: Arm, spec: ArmSpec) -> None:
             raise WarminitError(f"arms: {spec.name!r} does not take {key!r}; {hint}")
 
 
+def takes(arm: Callable[..., Any], parameter: str) -> bool:
+    """Tell whether an arm can be called with a keyword."""
+    names, any_keyword = _keywords(arm)
+    return any_keyword or parameter in names
+
+
 def _keywords(arm: Callable[..., Any]) -> tuple[set[str], bool]:
     """Return the names of an arm's own keywords, and whether it takes any other."""
     names, any_keyword = set(), False

@@ -1,0 +1,100 @@
+"""`warminit diagnose`: a data set, networks, starts -> what the input layer's filters answer."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from warminit.cli import options
+from warminit.cli.output import console as new_console
+from warminit.cli.output import print_json
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from warminit.diagnosis_report import Diagnosis
+    from warminit.lab.datasets import ImageDataset
+
+_CONDITIONING_IMAGES = 256
+
+
+def diagnose(
+    *,
+    datasets: options.Datasets = "fashion-mini",
+    models: options.Models = "simplecnn",
+    arms: Annotated[
+        str, typer.Option(metavar="NAMES", help="Starts to look at, separated by commas.")
+    ] = "torch-default,prewarm,whitening",
+    seed: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Seed of the model, the batch and the start.")
+    ] = 0,
+    data_root: options.DataRoot = None,
+    resize: options.Resize = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Look at the input layer's filters before any training, one start beside the other.
+
+    The start is applied to a fresh model and a batch of 256 training images, drawn with the seed;
+    then the filters' rank, near-duplicates, dead filters and responses to that batch are measured.
+    """
+    from warminit.lab.datasets import load_dataset
+
+    console = new_console(as_json=as_json)
+    shown: list[dict[str, Any]] = []
+    for dataset in options.names(datasets) or []:
+        data = load_dataset(dataset, data_root=data_root, resize=resize)
+        for model in options.names(models) or []:
+            found = {arm: _diagnosed(data, model, arm, seed) for arm in options.names(arms) or []}
+            for arm, diagnosis in found.items():
+                shown.append({"dataset": data.name, "model": model, "arm": arm})
+                shown[-1] |= diagnosis.to_dict()
+            if not as_json:
+                _print(f"{data.name}, {model}, seed {seed}", found, console)
+    if as_json:
+        print_json(shown)
+
+
+def _diagnosed(data: "ImageDataset", model_name: str, arm: str, seed: int) -> "Diagnosis":
+    import torch
+
+    from warminit.diagnosis import diagnose as measure
+    from warminit.initializers import init_
+    from warminit.lab.models import build_model
+
+    images = _batch(data, seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = build_model(model_name, data.in_channels, data.image_size, data.n_classes)
+    rules = {"mean": data.mean, "std": data.std} if _takes_statistics(arm) else {}
+    init_(model, images, arm, seed=seed, **rules)
+    return measure(model, images, seed=seed)
+
+
+def _batch(data: "ImageDataset", seed: int) -> "Tensor":
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+    chosen = torch.randperm(len(data.train_images), generator=generator)[:_CONDITIONING_IMAGES]
+    mean, std = (torch.tensor(each).view(1, -1, 1, 1) for each in (data.mean, data.std))
+    return (data.train_images[chosen] / 255 - mean) / std
+
+
+def _takes_statistics(arm: str) -> bool:
+    """Tell whether an arm derives pixel rules, for which it must know how to undo the scaling."""
+    from warminit.initializers import get_arm
+    from warminit.lab.plan import takes
+
+    return takes(get_arm(arm), "mean") and takes(get_arm(arm), "std")
+
+
+def _print(title: str, found: dict[str, "Diagnosis"], console: Any) -> None:
+    from warminit.lab.display import new_table
+
+    columns = [(name, True) for name in found]
+    table = new_table(title, ("quantity", False), *columns)
+    rows = [each.rows() for each in found.values()]
+    for together in zip(*rows, strict=True):
+        table.add_row(together[0][0], *(value for _, value, _ in together))
+    console.print(table)
+    for name, each in found.items():
+        for note in each.notes:
+            console.print(f"note on {name}: {note}", highlight=False, markup=False)
