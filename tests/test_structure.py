@@ -73,9 +73,7 @@ def test_gabor_is_its_formula_pixel_by_pixel(n: int, shape: tuple[int, int, int]
     np.testing.assert_allclose(bank, expected, atol=1e-12)
 
 
-@pytest.mark.parametrize(
-    "shape", [(1, 2, 2), (3, 3, 3), (1, 4, 4), (2, 7, 7), (1, 3, 5), (3, 1, 3)]
-)
+@pytest.mark.parametrize("shape", [(3, 3, 3), (1, 4, 4), (2, 7, 7), (1, 3, 5)])
 def test_gabor_functions_have_zero_mean_and_unit_norm(shape: tuple[int, int, int]) -> None:
     for n in range(1, 17):
         bank = gabor_bank(n, shape).numpy()
@@ -139,13 +137,16 @@ def test_a_kernel_that_leaves_nothing_is_an_error(arm: str) -> None:
     assert bits(model.weight) == before
 
 
-def test_gabor_names_the_kernel() -> None:
-    with pytest.raises(WarminitError, match=r"larger than 1 x 1, and the layer's is 1 x 1\. Use"):
-        gabor_bank(4, (3, 1, 1))
+@pytest.mark.parametrize("kernel", [(1, 1), (2, 2), (3, 1), (1, 3)])
+def test_gabor_names_the_kernel(kernel: tuple[int, int]) -> None:
+    text = rf"at least 3 x 3, and the layer's is {kernel[0]} x {kernel[1]}\. Use"
+    with pytest.raises(WarminitError, match=text):
+        gabor_bank(4, (3, *kernel))
 
 
-@pytest.mark.parametrize("arm", ["dct", "gabor"])
-@pytest.mark.parametrize("kernel", [(2, 2), (1, 3), (4, 4)])
+@pytest.mark.parametrize(
+    ("arm", "kernel"), [("dct", (2, 2)), ("dct", (1, 3)), ("dct", (4, 4)), ("gabor", (4, 4))]
+)
 def test_small_kernels_give_finite_filters(arm: str, kernel: tuple[int, int]) -> None:
     model = make_conv(2, 16, kernel)
     init_(model, make_images(8, 2, 9, 9), arm, n_patches=9)

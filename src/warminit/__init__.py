@@ -18,6 +18,7 @@ The library is two pipelines. The core, in the order of the data's way:
     whitening.py     the same with whitening directions
     paper.py         Listing 1 as published, bit for bit
     diagnosis.py     model, images -> Diagnosis of the input layer's filters
+    plots.py         filters -> picture (Pillow, imported when called)
 
 Beside it stand the `initializers` (any arm by name) and the `lab` (a study -> runs -> statistics).
 """
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from warminit.init_report import InitReport
     from warminit.initializers import init_
     from warminit.paper import conditioned_init
+    from warminit.plots import plot_filters
     from warminit.prewarm import prewarm_, prewarm_filters
     from warminit.rules import Hyperparameters, derive_rules
     from warminit.whitening import whiten_
@@ -49,6 +51,7 @@ _HOME = {
     "derive_rules": "warminit.rules",
     "diagnose": "warminit.diagnosis",
     "init_": "warminit.initializers",
+    "plot_filters": "warminit.plots",
     "prewarm_": "warminit.prewarm",
     "prewarm_filters": "warminit.prewarm",
     "whiten_": "warminit.whitening",
@@ -64,6 +67,7 @@ __all__ = [
     "derive_rules",
     "diagnose",
     "init_",
+    "plot_filters",
     "prewarm_",
     "prewarm_filters",
     "whiten_",

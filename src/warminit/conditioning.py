@@ -241,6 +241,8 @@ def _make(
             f"{float(images.abs().max()):.3g}. Standardize the images first."
         )
     notes = [] if note is None else [note]
+    if len(group) < min(hyper.n_clusters, per_group):
+        notes.append(f"{len(group)} of {hyper.n_clusters} filters were made: no more directions")
     if len(group) > per_group:
         notes.append(f"the first {per_group} of {len(group)} filters fit into the layer")
     return _Made(torch.cat(rows), made, hyper, tuple(notes))

@@ -10,7 +10,7 @@ from torch import Tensor
 from warminit.checks import as_kernel_size, check_count, count_positions
 from warminit.errors import WarminitError
 from warminit.filters import NAMED_SCALES, Scale
-from warminit.rules import Hyperparameters, derive_rules
+from warminit.rules import Hyperparameters, derive_rules, scale_rule
 
 
 def resolve_rules(
@@ -36,7 +36,7 @@ def resolve_rules(
         out_channels: F of the layer.
         kernel_size: K of the layer.
         groups: Of the layer: each conditions floor(F / groups / 2) filters of its own, at least
-            one, and Kaiming parity is that of its own fan-in.
+            one, at the scale of its own channels and fan-in.
         dilation: Of the layer.
         seed: Of the patch-norm sample.
         n_clusters: Filters to set, in each group.
@@ -72,14 +72,11 @@ def resolve_rules(
         )
     provenance = dict(hyper.provenance)
     if groups > 1:
-        per_group, fan_in = out_channels // groups, images.shape[1] // groups
-        fan_in *= math.prod(kernel_size)
-        hyper = replace(hyper, n_clusters=max(1, per_group // 2))
+        per_group = out_channels // groups
+        group_scale, why_scale = scale_rule(images.shape[1] // groups, kernel_size)
+        hyper = replace(hyper, n_clusters=max(1, per_group // 2), scale=group_scale)
         provenance["n_clusters"] = f"max(1, floor(F / 2)) with F = {per_group} in each group"
-        parity = math.sqrt(2 / fan_in)
-        if isinstance(hyper.scale, float) and parity < hyper.scale:
-            hyper = replace(hyper, scale=parity)
-            provenance["scale"] = f"Kaiming parity sqrt(2 / {fan_in}) of a group"
+        provenance["scale"] = f"{why_scale}, of a group"
     if n_clusters is not None:
         hyper = replace(hyper, n_clusters=check_count("n_clusters", n_clusters))
         provenance["n_clusters"] = "given"

@@ -107,7 +107,7 @@ def derive_rules(
             "conditioned. Choose a wider layer."
         )
     positions = count_positions(checked, kernel, dilation)
-    scale, why_scale = _scale(channels, kernel)
+    scale, why_scale = scale_rule(channels, kernel)
     if n_patches is not None:
         measured: dict[str, float] = {}
         count, why_count = check_count("n_patches", n_patches), "given"
@@ -134,7 +134,8 @@ def derive_rules(
     )
 
 
-def _scale(channels: int, kernel: tuple[int, ...]) -> tuple[float, str]:
+def scale_rule(channels: int, kernel: tuple[int, ...]) -> tuple[float, str]:
+    """Return the standard deviation of filters over so many channels, and where it comes from."""
     wanted, why = (0.20, "one channel") if channels == 1 else (0.25, "two or more channels")
     fan_in = channels * math.prod(kernel)
     parity = math.sqrt(2 / fan_in)

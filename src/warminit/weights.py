@@ -1,6 +1,7 @@
 """filters -> a layer's effective weight, in place. What is written is read back."""
 
 import math
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -144,7 +145,9 @@ def effective_weight(module: nn.Module) -> Tensor | None:
     seen = _SeenConvolution()
     # The class's own forward: hooks of the user are not for this image.
     no_autocast = torch.autocast(image.device.type, enabled=False)
-    with in_eval_mode(module), torch.no_grad(), no_autocast, seen:
+    with warnings.catch_warnings(), in_eval_mode(module), torch.no_grad(), no_autocast, seen:
+        # torch has something to say on padding="same"; it will say it to the first real image.
+        warnings.simplefilter("ignore")
         type(module).forward(module, image)
     return seen.weight
 
@@ -196,6 +199,8 @@ def looks_trained(weight: Tensor) -> bool:
     values off all of these.
     """
     values = weight.detach().float().flatten().cpu().double().sort().values
+    if not bool(torch.isfinite(values).all()) or bool(values[0] == values[-1]):
+        return True
     fan_in, fan_out = weight[0].numel(), weight[:, 0].numel()
     variances = [1 / fan_in, 1 / fan_out, 2 / fan_in, 2 / fan_out, 2 / (fan_in + fan_out)]
     deviations = [math.sqrt(v) for v in (1 / (3 * fan_in), *variances)] + [0.01, 0.02]

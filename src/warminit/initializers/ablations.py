@@ -54,7 +54,7 @@ def prewarm(
                 f"fraction={fraction} and n_clusters={options['n_clusters']} are both given; one "
                 "of the two is needed. Leave one out."
             )
-        if not 0 < fraction <= 1:
+        if not isinstance(fraction, int | float) or not 0 < fraction <= 1:
             raise WarminitError(
                 f"fraction={fraction!r}; a number above 0 and at most 1 is needed. The paper's is "
                 "0.5."

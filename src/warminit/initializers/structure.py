@@ -69,7 +69,7 @@ def gabor(
     Olshausen & Field, 1996), from no image at all. Count and scale are Pre-Warm's.
 
     Args:
-        model: Any module with an `nn.Conv2d` whose kernel is larger than 1 x 1.
+        model: Any module with an `nn.Conv2d` whose kernel is at least 3 x 3.
         images: (N, C, H, W); only for the count of channels, and for scales that need patches.
         seed: Of those patches.
         layer: Dotted name of the layer, or the module; the first convolution by default.
@@ -138,10 +138,11 @@ def gabor_bank(n: int, shape: tuple[int, ...]) -> Tensor:
     """
     channels, height, width = shape
     size = max(height, width)
-    if size == 1:
+    if min(height, width) < 3:
+        # Some orientation is flat there: nothing is left of it once its mean is removed.
         raise WarminitError(
-            "a Gabor function needs a kernel larger than 1 x 1, and the layer's is 1 x 1. Use "
-            "another arm."
+            f"Gabor functions at every orientation need a kernel of at least 3 x 3, and the layer's "
+            f"is {height} x {width}. Use another arm, such as dct."
         )
     y, x = torch.meshgrid(
         torch.arange(height, dtype=torch.float64) - (height - 1) / 2,
