@@ -44,8 +44,8 @@ def page(analysis: Analysis, name: str) -> str:
     lines = [f"# {name}", "", study.description, "", setting]
     if protocol.steps < FULL_STEPS:
         lines += ["", f"**Shortened**: the paper trains {FULL_STEPS:,} steps."]
-    columns = ("data set", "arm", "seeds", "accuracy %", "difference, points", "95 % interval")
-    columns += ("p one-sided", "p Holm", "wins")
+    columns = ["data set", "arm", "seeds", "accuracy %", "difference, points", "95 % interval"]
+    columns += ["p one-sided", "p Holm", "wins"]
     lines += ["", f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for cell in analysis.cells:
         if cell.mean is None:
