@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -74,6 +75,19 @@ def well_behaved(model: nn.Module, images: Tensor, *, seed: int) -> InitReport:
     return _report(seed)
 
 
+def draws(model: nn.Module, images: Tensor, *, seed: int) -> InitReport:
+    """Draw from the global generators, as a user's arm may: the loop must not notice."""
+    random.random(), np.random.rand(), torch.rand(3)
+    return _report(seed)
+
+
+def sleeps(model: nn.Module, images: Tensor, *, seed: int, started: str) -> InitReport:
+    """Take an hour over it, and leave the file `started` at the beginning."""
+    Path(started).touch()
+    time.sleep(3600)
+    return _report(seed)
+
+
 def raises(model: nn.Module, images: Tensor, *, seed: int, healed: str) -> InitReport:
     """Raise until the file `healed` is there."""
     if not Path(healed).exists():
@@ -101,7 +115,7 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
-def drive(data: str, folder: str, workers: str, n_seeds: str) -> None:
+def drive(data: str, folder: str, workers: str, n_seeds: str, arms: str) -> None:
     """Run a study and print the key of each finished run, once it is stored."""
 
     def planned(runs: tuple[PlannedRun, ...], done: int) -> None:
@@ -110,7 +124,8 @@ def drive(data: str, folder: str, workers: str, n_seeds: str) -> None:
     def finished(run: PlannedRun, outcome: Outcome) -> None:
         say(f"finished {run.key}")
 
-    study = tiny_study(Path(data), seeds=int(n_seeds))
+    changes = {"arms": json.loads(arms)} if arms else {}
+    study = tiny_study(Path(data), seeds=int(n_seeds), **changes)
     run_study(
         study,
         Path(folder),
@@ -130,10 +145,18 @@ def environment() -> dict[str, str]:
 class Driver:
     """A driver in a session of its own, with its worker processes, as a terminal would have it."""
 
-    def __init__(self, data: Path, folder: Path, *, workers: int, n_seeds: int) -> None:
+    def __init__(
+        self, data: Path, folder: Path, *, workers: int, n_seeds: int, arms: Any = None
+    ) -> None:
         code = "import sys, study_cases; study_cases.drive(*sys.argv[1:])"
         self.process = subprocess.Popen(
-            [sys.executable, "-c", code, str(data), str(folder), str(workers), str(n_seeds)],
+            [
+                sys.executable,
+                "-c",
+                code,
+                *(str(data), str(folder), str(workers), str(n_seeds)),
+                json.dumps(arms) if arms else "",
+            ],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -40,8 +40,10 @@ def test_each_arm_is_compared_with_the_baseline_as_scipy_does() -> None:
 
 def test_only_seeds_that_both_arms_finished_are_paired() -> None:
     study = small_study(arms=["torch-default", "prewarm"])
-    results = {("torch-default", seed): result(0.5) for seed in study.seeds[:3]}
-    results |= {("prewarm", seed): result(0.6 + 0.01 * seed % 0.1) for seed in study.seeds[1:]}
+    baseline_scores = dict(zip(study.seeds[:3], [0.5, 0.6, 0.7], strict=True))
+    arm_scores = dict(zip(study.seeds[1:], [0.65, 0.72, 0.9], strict=True))
+    results = {("torch-default", seed): result(score) for seed, score in baseline_scores.items()}
+    results |= {("prewarm", seed): result(score) for seed, score in arm_scores.items()}
     runs = stored(
         study, {**results, ("torch-default", study.seeds[3]): "Traceback\nValueError: no"}
     )
@@ -51,6 +53,7 @@ def test_only_seeds_that_both_arms_finished_are_paired() -> None:
     assert list(arm.scores) == list(study.seeds[1:])
     assert arm.comparison is not None
     assert arm.comparison.n == 2
+    assert arm.comparison.mean_difference == pytest.approx((0.05 + 0.02) / 2)
     assert analysis.missing == 1
     assert [run.error for run in analysis.failed] == ["Traceback\nValueError: no"]
 

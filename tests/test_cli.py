@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 from warminit.cli import app
 from warminit.errors import WarminitError
 
-COMMANDS = ("compare", "run", "reproduce", "export", "rules", "arms", "models", "datasets")
+GROUP: Any = typer.main.get_command(app)
+COMMANDS = tuple(GROUP.commands)
 
 
 @pytest.fixture(autouse=True)
@@ -70,8 +71,7 @@ def test_every_command_has_help_with_examples(command: str) -> None:
 
 
 def parameters(command: str) -> list[Any]:
-    group: Any = typer.main.get_command(app)
-    return [each for each in group.commands[command].params if each.name != "help"]
+    return [each for each in GROUP.commands[command].params if each.name != "help"]
 
 
 def test_every_option_has_help_and_a_default() -> None:

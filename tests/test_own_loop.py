@@ -92,18 +92,21 @@ def test_it_runs_stores_resumes_and_compares(tmp_path: Path) -> None:
 def test_the_arms_share_what_they_do_not_set(tmp_path: Path) -> None:
     torch.manual_seed(0)
     state = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()  # type: ignore[index]
-    analysis = compare(train, ARMS, seeds=2, out=tmp_path)
+    arms = [*ARMS, "study_cases:draws"]
+    analysis = compare(train, arms, seeds=2, out=tmp_path)
     now = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()  # type: ignore[index]
     assert torch.equal(state[0], now[0])
     assert state[1:] == now[1:]
     first, second = metrics(analysis, "torch-default"), metrics(analysis, "he-normal")
-    for ours, theirs in zip(first, second, strict=True):
+    third = metrics(analysis, "study_cases:draws")
+    for ours, theirs, drawing in zip(first, second, third, strict=True):
         assert ours["elsewhere"] == 0
         for name in ("head", "drawn 0", "drawn 1", "drawn 2"):
-            assert ours[name] == theirs[name]
+            assert ours[name] == theirs[name] == drawing[name]
         assert ours["size"] != theirs["size"]
     assert first[0]["drawn 2"] != first[1]["drawn 2"]  # another seed, other draws
     results = [run.result for run in analysis.runs if run.result is not None]
+    # An arm that sets nothing leaves torch's own weights.
     assert len({result.weights_digest for result in results}) == 4
     assert results[0].init_report["arm"] == "torch-default"
     assert 0 <= results[0].init_seconds <= results[0].init_seconds + results[0].train_seconds < 60

@@ -242,7 +242,7 @@ def test_loading_is_told_with_the_data_set_s_name(
 # ---------------------------------------------------------------- the estimate
 @pytest.fixture(scope="module")
 def planned(tmp_path_factory: pytest.TempPathFactory) -> tuple[PlannedRun, ...]:
-    data = write_data(tmp_path_factory.mktemp("data"), n_test=600)
+    data = write_data(tmp_path_factory.mktemp("data"), n_test=1500)
     protocol = {"steps": 200, "batch_size": 16, "eval_interval": 100}
     return plan(tiny_study(data, seeds=4, protocol=protocol), DataSource())
 
@@ -290,7 +290,7 @@ def test_evaluations_count_by_the_size_of_the_test_split(
     monkeypatch.setattr(module, "evaluate", half_a_second)
     dataset = DataSource().load(planned[0].spec.dataset)
     assert module._evaluation_seconds(planned[0], dataset, DataSource()) == pytest.approx(
-        0.5 * 600 / 500, rel=0.2
+        0.5 * 1500 / 500, rel=0.2
     )
     assert shown == [500]
 

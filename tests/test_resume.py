@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from conftest import Robustness
-from study_cases import Driver, facts, tiny_study, write_data
+from study_cases import PATIENCE, Driver, facts, tiny_study, write_data
 from warminit.errors import WarminitError
 from warminit.lab.analysis import analyse
 from warminit.lab.driver import (
@@ -118,6 +118,23 @@ def test_kill_9_of_the_driver_loses_and_doubles_nothing(
     assert counts["lost"] == counts["doubled"] == counts["orphans"] == 0
     if kills == 30:
         robustness.record("kill -9 of the driver", dict(counts))
+
+
+def test_kill_9_of_the_driver_ends_a_worker_in_the_midst_of_a_long_run(
+    data: Path, tmp_path: Path
+) -> None:
+    started = tmp_path / "started"
+    arms = ["torch-default", {"name": "study_cases:sleeps", "started": str(started)}]
+    driver = Driver(data, tmp_path, workers=1, n_seeds=1, arms=arms)
+    deadline = time.monotonic() + PATIENCE
+    while not started.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert driver.survivors()
+    driver.kill()
+    assert driver.end()[0] == -signal.SIGKILL
+    assert driver.alone_in_time()
+    assert len(read_study(tmp_path)[1]) == 1
 
 
 @pytest.mark.parametrize("moment", ["while workers start", "among the runs"])

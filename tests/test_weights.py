@@ -164,9 +164,9 @@ def spectral() -> nn.Module:
 
 
 def one_norm_for_all() -> nn.Module:
-    model = parametrizations.weight_norm(make(), dim=None)  # type: ignore[arg-type]
+    model: nn.Module = parametrizations.weight_norm(make(), dim=None)  # type: ignore[arg-type]
     with torch.no_grad():
-        model.parametrizations.weight.original1.mul_(2)  # type: ignore[union-attr, operator]
+        dict(model.named_parameters())["parametrizations.weight.original1"].mul_(2)
     return model
 
 

@@ -35,7 +35,7 @@ def duration(seconds: float) -> str:
 
     Example:
         >>> duration(4000), duration(75), duration(3)
-        ('1 h 7 min', '1 min 15 s', '3 s')
+        ('1 h 6 min', '1 min 15 s', '3 s')
     """
     whole = round(seconds)
     if whole >= 3600:
