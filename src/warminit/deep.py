@@ -101,7 +101,7 @@ def activations(model: nn.Module, target: FoundLayer, images: Tensor) -> Tensor:
         if not whole_pass:
             raise _Reached
 
-    weight: Any = target.module.weight
+    entry = next(inner.parameters())
     with undisturbed(inner):
         inner.eval()
         for module in inner.modules():
@@ -110,7 +110,7 @@ def activations(model: nn.Module, target: FoundLayer, images: Tensor) -> Tensor:
         handle = target.module.register_forward_pre_hook(take)
         try:
             with torch.no_grad():
-                inner(images.to(device=weight.device, dtype=next(inner.parameters()).dtype))
+                inner(images.to(device=entry.device, dtype=entry.dtype))
         except _Reached:
             pass
         finally:

@@ -159,7 +159,7 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
     So are the weights that FSDP2 gathers for a pass: each rank holds its own part again.
     """
     modes = [(module, module.training) for module in model.modules()]
-    buffers = [(each, each.detach().clone(), each._version) for each in model.buffers()]  # noqa: SLF001 - torch has no public name for it
+    buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - it is what is kept
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
     with torch.random.fork_rng(devices), torch.compiler.set_stance("force_eager"):
@@ -171,9 +171,9 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
             for module, training in modes:
                 module.training = training
             with torch.no_grad():
-                for buffer, value, version in buffers:
-                    # What was not written keeps its version too: autograd may have saved it.
-                    if buffer._version != version:  # noqa: SLF001 - as above
+                for buffer, value in buffers:
+                    # What is as it was is not written: autograd may have saved it.
+                    if not torch.equal(buffer, value):
                         buffer.copy_(value)
             for module in fully_sharded(model):
                 module.reshard()
@@ -239,7 +239,7 @@ def _chosen(
     fitting = {
         name: module
         for name, module in convolutions.items()
-        if is_lazy(module.weight)
+        if any(map(is_lazy, module.parameters()))
         or (module.in_channels == images.shape[1] and len(module.kernel_size) == images.ndim - 2)
     }
     told = _first_conv_of_metadata(model)

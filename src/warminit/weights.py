@@ -185,7 +185,9 @@ def restored_on_error(modules: Sequence[nn.Module]) -> Iterator[None]:
         with torch.no_grad():
             for tensor, value, version in before:
                 # What was not written keeps its version too: autograd may have saved it.
-                if tensor._version != version:  # noqa: SLF001 - as above
+                written = tensor._version != version  # noqa: SLF001 - as above
+                # Norms write their buffers behind autograd's back.
+                if written or not (is_sharded(tensor) or torch.equal(tensor, value)):
                     tensor.copy_(value)
         raise
 

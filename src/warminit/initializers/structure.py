@@ -141,7 +141,7 @@ def gabor_bank(n: int, shape: tuple[int, ...]) -> Tensor:
     if min(height, width) < 3:
         # Some orientation is flat there: nothing is left of it once its mean is removed.
         raise WarminitError(
-            f"Gabor functions at every orientation need a kernel of at least 3 x 3, and the layer's "
+            "Gabor functions at every orientation need a kernel of at least 3 x 3, and the layer's "
             f"is {height} x {width}. Use another arm, such as dct."
         )
     y, x = torch.meshgrid(

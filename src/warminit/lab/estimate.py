@@ -93,9 +93,9 @@ def _measure(run: PlannedRun, source: DataSource, budget: float) -> tuple[float,
     started = time.perf_counter()
     result = _train(run, short, source, steps=1)  # what is slow only the first time
     left = budget - (time.perf_counter() - started)
-    steps = min(20, run.spec.protocol.steps, int(left / 2 / result.train_seconds))
-    if steps > 0:
-        result = _train(run, short, source, steps=steps)
+    # Three at least, whatever the budget: the first step of a process says nothing about others.
+    steps = min(run.spec.protocol.steps, max(3, min(20, int(left / 2 / result.train_seconds))))
+    result = _train(run, short, source, steps=steps)
     protocol = run.spec.protocol
     seconds = result.init_seconds
     seconds += result.train_seconds / len(result.train_loss) * protocol.steps
