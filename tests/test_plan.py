@@ -21,7 +21,7 @@ from warminit.lab.datasets import ImageDataset
 from warminit.lab.driver import Listener, plan
 from warminit.lab.engines.job import DataSource, keep_freed_memory
 from warminit.lab.engines.local import default_workers
-from warminit.lab.estimate import MEASURING_SECONDS, Estimate, estimate
+from warminit.lab.estimate import Estimate, estimate
 from warminit.lab.plan import PlannedRun, plan_runs
 from warminit.lab.study import Study
 from warminit.rules import derive_rules
@@ -249,14 +249,11 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> tuple[PlannedRun, ...]:
 
 def test_the_estimate_measures_and_counts(planned: tuple[PlannedRun, ...]) -> None:
     before = torch.get_num_threads()
-    started = time.perf_counter()
     whole = estimate(planned, DataSource(), workers=1)
-    taken = time.perf_counter() - started
     assert torch.get_num_threads() == before
-    assert taken < MEASURING_SECONDS + 10  # a busy machine; nothing is trained to its end
     assert (whole.runs, whole.to_do) == (8, 8)
-    # 200 steps of this network take over 0.05 s on anything, and under 60 s on a busy machine.
-    assert 8 * 0.05 < whole.seconds < 8 * 60
+    # 200 steps of this network take over 0.05 s on anything.
+    assert whole.seconds > 8 * 0.05
     # Losses of about 19 characters, 200 a run; the curves and the report are small.
     assert 8 * 200 * 15 < whole.megabytes * 1e6 < 8 * (200 * 24 + 4000)
 
