@@ -61,8 +61,8 @@ def page(analysis: Analysis, name: str) -> str:
             row += [
                 f"{100 * c.mean_difference:+.2f}",
                 f"{low:+.2f} to {high:+.2f}",
-                f"{c.p_one_sided:.4f}",
-                "-" if c.p_holm is None else f"{c.p_holm:.4f}",
+                _p(c.p_one_sided),
+                _p(c.p_holm),
                 f"{c.wins}/{c.n}",
             ]
         lines.append(f"| {' | '.join(row)} |")
@@ -73,6 +73,12 @@ def page(analysis: Analysis, name: str) -> str:
     lines += [f"- `{environment}`" for environment in sorted(environments)]
     lines += ["", "Again: `warminit run study.toml` in this folder.", ""]
     return "\n".join(lines)
+
+
+def _p(p: float | None) -> str:
+    if p is None:
+        return "-"
+    return f"{p:.4f}" if p >= 0.0001 else "< 0.0001"
 
 
 if __name__ == "__main__":
