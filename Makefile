@@ -13,12 +13,17 @@ help: ## Show this list
 
 install: $(STAMP) ## Create .venv and install the package with the pinned versions, once
 
+# The model zoos that the tests go through, without what they require: torchvision asks for another
+# build of torch, and what timm needs besides (huggingface_hub, pyyaml) comes with the lab.
+ZOO := timm torchvision safetensors
+
 # hatchling comes first, from the same pins, so that the build does not fetch a version of its own.
 $(STAMP): pyproject.toml constraints.txt
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV) (a few minutes on a fresh machine, most of them for torch)"
 	@$(RUN) pip install --quiet -c constraints.txt hatchling editables
 	@$(RUN) pip install --quiet -c constraints.txt --no-build-isolation -e '.[lab,dev]'
+	@$(RUN) pip install --quiet -c constraints.txt --no-deps $(ZOO)
 	@touch $@
 
 demo: $(STAMP) ## Compare Pre-Warm with torch's default on real images (at most 3 minutes)

@@ -17,6 +17,9 @@ from warminit.errors import WarminitError
 _KS_LIMIT = 2.23
 """Kolmogorov-Smirnov limit of sqrt(n) * D: a true sample exceeds it once in 10,000 times."""
 
+_ZOO_DEVIATIONS = (0.01, 0.02, 0.03, 0.1)
+"""Fixed deviations: VGG and others, transformers, torchvision's SSDlite, Inception."""
+
 _SAME_DIRECTION = 0.999
 """Cosine between a filter and what the layer makes of it, from which only the scale is lost."""
 
@@ -197,15 +200,16 @@ def looks_trained(weight: Tensor) -> bool:
 
     The values are held by a Kolmogorov-Smirnov test against the uniform, normal and truncated
     normal distributions of torch's default, He, Glorot and LeCun, and against the fixed deviations
-    0.01 and 0.02. One fresh layer in 10,000 is called trained by chance; a short training moves the
-    values off all of these.
+    0.01, 0.02, 0.03 and 0.1 that model zoos use. One fresh layer in 10,000 is called trained by
+    chance; a short training moves the values off all of these.
     """
     values = weight.detach().float().flatten().cpu().double().sort().values
     if not bool(torch.isfinite(values).all()) or bool(values[0] == values[-1]):
         return True
     fan_in, fan_out = weight[0].numel(), weight[:, 0].numel()
     variances = [1 / fan_in, 1 / fan_out, 2 / fan_in, 2 / fan_out, 2 / (fan_in + fan_out)]
-    deviations = [math.sqrt(v) for v in (1 / (3 * fan_in), *variances)] + [0.01, 0.02]
+    deviations = [math.sqrt(v) for v in (1 / (3 * fan_in), *variances)]
+    deviations += _ZOO_DEVIATIONS
     return all(
         _ks_distance(values, deviation, kind) > _KS_LIMIT / math.sqrt(values.numel())
         for deviation in deviations

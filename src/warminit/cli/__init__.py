@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from warminit.cli import listings, looking, reproduce, results, studies
+from warminit.cli import listings, looking, report, reproduce, results, studies
 from warminit.errors import WarminitError, WarminitWarning
 
 EXIT_CODES = (
@@ -120,6 +120,11 @@ _add(
     results.export,
     "warminit export warminit-results/compare --format csv",
     "warminit export warminit-results/table3 --format latex --out table3.tex",
+)
+_add(
+    report.report,
+    "warminit report warminit-results/compare --open",
+    "warminit report table3 --data-root /data/hub",
 )
 _add(
     listings.rules,

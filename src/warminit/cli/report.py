@@ -1,0 +1,91 @@
+"""`warminit report`: a study's folder -> its page, written anew, and opened where asked."""
+
+import webbrowser
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from warminit.cli import options
+from warminit.cli.output import console as new_console
+from warminit.cli.output import print_json
+from warminit.cli.results import _partial, study_folder
+from warminit.errors import WarminitError
+
+if TYPE_CHECKING:
+    from warminit.lab.datasets import ImageDataset
+    from warminit.lab.study import Study
+
+
+def report(
+    *,
+    study: Annotated[
+        str,
+        typer.Argument(
+            metavar="STUDY",
+            help="Folder of a study's results, its study.sqlite, or its name in warminit-results.",
+        ),
+    ],
+    show: Annotated[
+        bool, typer.Option("--open", help="Open the page in the browser.", show_default="off")
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="File to write.", show_default="report.html in the study's folder"
+        ),
+    ] = None,
+    data_root: options.DataRoot = None,
+    resize: options.Resize = None,
+    allow_mixed: options.AllowMixed = False,
+    as_json: options.AsJson = False,
+) -> None:
+    """Write a study's report page anew: one file that opens offline. The study may be unfinished.
+
+    Data sets that are at hand (embedded, or under --data-root) add images, filters and pixels.
+    """
+    from warminit.lab.analysis import analyse
+    from warminit.lab.driver import read_study
+    from warminit.lab.report import FILE_NAME, write_report
+
+    folder = study_folder(study)
+    found, runs = read_study(folder)
+    analysis = analyse(found, runs, allow_mixed=allow_mixed, partial=_partial(folder))
+    datasets = _at_hand(found, data_root, resize)
+    path = write_report(analysis, out or folder / FILE_NAME, datasets=datasets)
+    if as_json:
+        print_json({"file": str(path), "runs": len(runs), "missing": analysis.missing})
+    else:
+        missing = f", {analysis.missing} missing" if analysis.missing else ""
+        failed = f", {len(analysis.failed)} of them failed" if analysis.failed else ""
+        new_console().print(
+            f"{path}: {len(runs)} runs{failed}{missing}",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
+    if show and not webbrowser.open(path.absolute().as_uri()):
+        raise WarminitError(f"no browser could be started; open {path.absolute()} in one yourself.")
+
+
+def _at_hand(
+    study: "Study", data_root: Path | None, resize: int | None
+) -> "dict[str, ImageDataset]":
+    """Load the study's data sets that need no network; a page is no reason to fetch any."""
+    from warminit.lab.datasets import load_dataset
+    from warminit.lab.sources import EMBEDDED
+
+    found = {}
+    for name in study.datasets:
+        local = name in EMBEDDED or data_root is not None or Path(name).expanduser().exists()
+        if not local:
+            continue
+        try:
+            dataset = load_dataset(
+                name, data_root=None if data_root is None else str(data_root), resize=resize
+            )
+            validated = dataset.with_validation(study.validation) if study.validation else dataset
+        except WarminitError:
+            continue
+        found[name] = validated
+    return found

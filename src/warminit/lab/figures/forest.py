@@ -1,0 +1,187 @@
+"""Analysis -> forest plot: the paired difference and interval of each arm, data set and model."""
+
+from typing import Any
+
+import altair as alt
+
+from warminit.lab.analysis import Analysis, Cell
+from warminit.lab.comparison import Comparison
+from warminit.lab.figures.theme import (
+    FILE_WIDTH,
+    ORANGE,
+    OUTCOMES,
+    Layered,
+    Width,
+    charted,
+    in_lines,
+    rows_axis,
+    rows_height,
+)
+from warminit.lab.published import TABLE_3
+
+MOST_ROWS = 40
+"""Comparisons shown; of a sweep's hundreds those with the smallest p."""
+
+PAPER = "the paper's difference"
+
+
+def forest_rows(analysis: Analysis) -> list[dict[str, Any]]:
+    """Return one row a comparison, in the study's order; differences in the unit that is shown.
+
+    Of more than `MOST_ROWS` those with the smallest two-sided p stay.
+    """
+    factor = 100.0 if analysis.in_points else 1.0
+    cells = [cell for cell in analysis.cells if cell.comparison is not None]
+    if len(cells) > MOST_ROWS:
+        smallest = sorted(cells, key=_p)[:MOST_ROWS]
+        cells = [cell for cell in cells if cell in smallest]
+    several = len(analysis.study.datasets) * len(analysis.study.models) > 1
+    rows = []
+    for cell in cells:
+        assert cell.comparison is not None  # noqa: S101 - filtered above
+        place = f"{analysis.title(cell.dataset)}, {cell.model}"
+        rows.append(
+            {
+                "row": in_lines(cell.arm) + (f"\n{place}" if several else ""),
+                "place": place,
+                "arm": cell.arm,
+                **_numbers(cell.comparison, factor),
+                "paper": _paper(analysis, cell, factor),
+            }
+        )
+    return rows
+
+
+def forest(analysis: Analysis, width: Width = FILE_WIDTH) -> Layered:
+    """Draw every comparison as a point with its interval.
+
+    Filled points are significant after Holm's correction. The band is the equivalence margin. A
+    vertical tick is the paper's own figure, where Table 3 has one for the arm, model and data set.
+    """
+    study, rows = analysis.study, forest_rows(analysis)
+    factor, unit = (100.0, "points") if analysis.in_points else (1.0, study.unit or "")
+    margin = factor * study.margin
+    better = "lower is better" if study.lower_is_better else "higher is better"
+    shown = unit if not analysis.in_points else "percentage points"
+    title = [
+        f"difference from {study.baseline}",
+        f"{study.metric.replace('_', ' ')}{', ' + shown if shown else ''}",
+        better,
+    ]
+    order = [row["row"] for row in rows]
+    y = alt.Y("row:N", sort=order, title=None, axis=rows_axis())
+    outcomes = [name for name in OUTCOMES if any(row["outcome"] == name for row in rows)]
+    colours = alt.Scale(domain=outcomes, range=[OUTCOMES[name][0] for name in outcomes])
+    shapes = alt.Scale(domain=outcomes, range=[OUTCOMES[name][1] for name in outcomes])
+    legend = alt.Legend(title=None, columns=2, symbolStrokeWidth=2)
+    paper: list[alt.Chart] = []
+    if any(row["paper"] is not None for row in rows):
+        title.append(f"orange tick: {PAPER}")
+        ticks = charted([row for row in rows if row["paper"] is not None])
+        paper = [
+            ticks.mark_tick(color=ORANGE, thickness=4, size=24, opacity=1).encode(
+                y=y, x="paper:Q", tooltip=[alt.Tooltip("paper:Q", title=PAPER)]
+            )
+        ]
+    x_axis = alt.Axis(
+        title=title,
+        titleAnchor="end",  # to the left of the plot there is room for a long one
+        format="+.2~f" if analysis.in_points else "+.3~g",
+        labelExpr="datum.value === 0 ? '0' : datum.label",
+        tickCount=5,
+    )
+    base = charted(rows)
+    tooltip = [
+        alt.Tooltip(f"{name}:N", title=heading)
+        for name, heading in (
+            ("arm", "arm"),
+            ("place", "data set, model"),
+            ("shown", f"difference ({unit})" if unit else "difference"),
+            ("interval", "interval"),
+            ("holm", "Holm p"),
+            ("wins", "wins"),
+            ("outcome", "outcome"),
+        )
+    ]
+    layers: list[alt.Chart] = [
+        charted([{"low": -margin, "high": margin}])
+        .mark_rect(color=OUTCOMES["equivalent"][0], opacity=0.13)
+        .encode(x=alt.X("low:Q", axis=x_axis), x2="high:Q"),
+        charted([{"zero": 0}]).mark_rule(strokeDash=[4, 3]).encode(x="zero:Q"),
+        base.transform_filter("isValid(datum.low)")
+        .mark_rule(strokeWidth=2.5)
+        .encode(
+            y=y,
+            x=alt.X("low:Q", axis=x_axis),
+            x2="high:Q",
+            color=alt.Color("outcome:N", scale=colours, legend=legend),
+            tooltip=tooltip,
+        ),
+        *paper,
+        base.mark_point(size=110, strokeWidth=2, opacity=1).encode(
+            y=y,
+            x=alt.X("difference:Q", axis=x_axis),
+            color=alt.Color("outcome:N", scale=colours, legend=legend),
+            shape=alt.Shape("outcome:N", scale=shapes, legend=legend),
+            fill=alt.condition(
+                "datum.significant",
+                alt.Color("outcome:N", scale=colours, legend=legend),
+                alt.value("transparent"),
+            ),
+            tooltip=tooltip,
+        ),
+    ]
+    return alt.layer(*layers).properties(
+        width=width,
+        height=rows_height(order),
+        description=_description(analysis, rows, unit),
+    )
+
+
+def _numbers(comparison: Comparison, factor: float) -> dict[str, Any]:
+    low, high = comparison.confidence_interval or (None, None)
+    digits = 2 if comparison.unit == "points" else 4
+    size = factor * comparison.mean_difference
+    interval = "no interval"
+    if low is not None and high is not None:
+        low, high = factor * low, factor * high
+        interval = f"{low:+.{digits}f} to {high:+.{digits}f}"
+    p = comparison.p_holm
+    return {
+        "difference": size,
+        "low": low,
+        "high": high,
+        "shown": f"{size:+.{digits}f}",
+        "interval": interval,
+        "holm": "not tested" if p is None else f"{p:.4f}",
+        "significant": p is not None and p < comparison.alpha,
+        "wins": f"{comparison.wins} of {comparison.n}",
+        "outcome": comparison.outcome,
+    }
+
+
+def _paper(analysis: Analysis, cell: Cell, factor: float) -> float | None:
+    """Return Table 3's difference where it is of this arm, baseline, metric, model and data set."""
+    study = analysis.study
+    same = (cell.arm, study.baseline, study.metric) == ("prewarm", "torch-default", "accuracy")
+    if not same or cell.model != "simplecnn" or cell.dataset in analysis.partial:
+        return None
+    row = TABLE_3.get(cell.dataset)
+    return None if row is None else factor * row.difference
+
+
+def _p(cell: Cell) -> float:
+    p = None if cell.comparison is None else cell.comparison.p_two_sided
+    return 2.0 if p is None else p
+
+
+def _description(analysis: Analysis, rows: list[dict[str, Any]], unit: str) -> str:
+    told = [
+        f"{row['arm']} on {row['place']}: {row['shown']} {unit}".rstrip() + f" ({row['outcome']})"
+        for row in rows[:6]
+    ]
+    more = f"; and {len(rows) - 6} more" if len(rows) > 6 else ""
+    return (
+        f"Forest plot of {len(rows)} paired differences from {analysis.study.baseline} with their "
+        f"intervals. {'; '.join(told)}{more}."
+    )

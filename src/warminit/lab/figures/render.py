@@ -1,0 +1,86 @@
+"""chart or SVG text -> SVG, PNG or PDF. Offline, with the fonts and engine of vl-convert."""
+
+import json
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+import vl_convert
+
+from warminit.errors import WarminitError
+from warminit.lab.figures.theme import config
+
+FORMATS = ("svg", "png", "pdf")
+
+PNG_SCALE = 3
+"""Pixels of a PNG a unit: 620 units are 1,860 pixels, 300 dots an inch over 6.2 inches."""
+
+Figure = alt.TopLevelMixin | str
+"""A chart, or the text of an SVG document."""
+
+
+def spec(chart: alt.TopLevelMixin) -> dict[str, Any]:
+    """Return a chart as a Vega-Lite specification in plain values, without a configuration."""
+    content: dict[str, Any] = json.loads(chart.to_json(validate=False))
+    content.pop("config", None)
+    # Altair names the schema by its address; nothing reads it from there.
+    return content
+
+
+def render(figure: Figure, file_format: str = "svg") -> bytes:
+    """Return a figure as a file's contents, light, on white.
+
+    Args:
+        figure: What a function of this package returned; `width="container"` has no width here.
+        file_format: `svg`, `png` or `pdf`.
+
+    Raises:
+        WarminitError: If the format is unknown.
+    """
+    if file_format not in FORMATS:
+        raise WarminitError(
+            f"format={file_format!r} is none of a figure's: {', '.join(FORMATS)}. Choose one."
+        )
+    svg = figure if isinstance(figure, str) else _chart_svg(figure)
+    if file_format == "svg":
+        return svg.encode()
+    if file_format == "png":
+        return bytes(vl_convert.svg_to_png(svg, scale=PNG_SCALE))
+    return bytes(vl_convert.svg_to_pdf(svg))
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Write a figure to a file, whose ending is its format; the file is whole or not there.
+
+    Raises:
+        WarminitError: If the ending is no format, or the file cannot be written.
+    """
+    content = render(figure, path.suffix.removeprefix(".").lower())
+    write_atomically(path, content)
+    return path
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that whoever reads it finds the old one or the new one, whole.
+
+    Raises:
+        WarminitError: If it cannot be written.
+    """
+    scratch = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        scratch.write_bytes(content)
+        scratch.replace(path)
+    except OSError as error:
+        raise WarminitError(
+            f"{path} cannot be written: {error}. Check the folder, or give another with --out."
+        ) from error
+    finally:
+        with suppress(OSError):
+            scratch.unlink(missing_ok=True)
+
+
+def _chart_svg(chart: alt.TopLevelMixin) -> str:
+    look = {**config("light"), "background": "white"}
+    return vl_convert.vegalite_to_svg(spec(chart), config=look)

@@ -1,0 +1,93 @@
+"""Analysis -> one self-contained HTML page on disk, also while its study runs."""
+
+import time
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from warminit.errors import WarminitWarning
+from warminit.lab.analysis import Analysis, analyse
+from warminit.lab.datasets import ImageDataset
+from warminit.lab.figures.render import write_atomically
+from warminit.lab.report_images import data_figures
+from warminit.lab.report_page import page
+from warminit.lab.store import StoredRun
+from warminit.lab.study import Study
+
+FILE_NAME = "report.html"
+
+
+def write_report(
+    analysis: Analysis,
+    path: Path,
+    *,
+    datasets: Mapping[str, ImageDataset] | None = None,
+    command: str | None = None,
+) -> Path:
+    """Write the report page of a study, finished or not.
+
+    Args:
+        analysis: What the page says.
+        path: The file; it is whole at every moment, the old page or the new one.
+        datasets: By the study's names; with them the page shows images, filters and pixels.
+        command: That reproduces the study; by default `warminit run` with the study's file.
+
+    Returns:
+        The file.
+
+    Raises:
+        WarminitError: If it cannot be written.
+    """
+    figures = data_figures(analysis, datasets or {})
+    text = page(analysis, datasets=datasets or {}, figures=figures, command=command)
+    write_atomically(path, text.encode())
+    return path
+
+
+class LiveReport:
+    """Keeps a study's page up to date while the study runs.
+
+    Call `update` after each finished run; it writes at most once every `seconds`, and leaves the
+    figures of images and filters to the last page. What goes wrong is told once as a warning: a
+    page is never worth a study.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        path: Path,
+        stored: Callable[[], Iterable[StoredRun]],
+        *,
+        partial: Iterable[str] = (),
+        seconds: float = 5.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Take the study, the page's file and what reads the study's runs."""
+        self._study, self._path, self._stored = study, path, stored
+        self._partial, self._seconds, self._clock = tuple(partial), seconds, clock
+        self._written: float | None = None
+        self._failed = False
+
+    def update(self) -> bool:
+        """Write the page if the last one is old enough; return whether it was written."""
+        now = self._clock()
+        if self._failed or (self._written is not None and now - self._written < self._seconds):
+            return False
+        try:
+            # Versions are compared when the study begins and at its end; this page only looks.
+            analysis = analyse(
+                self._study, tuple(self._stored()), allow_mixed=True, partial=self._partial
+            )
+            write_atomically(self._path, page(analysis).encode())
+        except Exception as error:  # noqa: BLE001 - whatever it is, the study goes on
+            self._failed = True
+            warnings.warn(
+                f"the report page cannot be kept up to date ({error}); the study goes on. "
+                "`warminit report` writes it afterwards.",
+                WarminitWarning,
+                stacklevel=2,
+            )
+            return False
+        # Measured after the work: a slow page may not take more than its share of the time.
+        self._written = self._clock()
+        return True

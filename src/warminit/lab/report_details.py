@@ -1,0 +1,76 @@
+"""Analysis, data sets -> the tables at the end of the report page: arms, data, environment."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from warminit.lab.analysis import Analysis
+from warminit.lab.datasets import ImageDataset
+from warminit.lab.report_tables import Entry, Table
+
+MOST_CLASSES = 20
+"""Class names that are listed; of more, the rest are counted."""
+
+
+def arms_table(analysis: Analysis) -> Table:
+    """Return one row an arm and place: the layer it set and what with, at the first seed."""
+    rows, seen = [], set()
+    for run in analysis.runs:
+        place = (run.spec.dataset, run.spec.model, run.spec.arm.label)
+        if run.result is None or place in seen or not run.result.init_report:
+            continue
+        seen.add(place)
+        told = run.result.init_report
+        parameters = ", ".join(f"{k} = {_plain(v)}" for k, v in told["parameters"].items())
+        rows.append(
+            (
+                Entry(analysis.title(run.spec.dataset)),
+                Entry(run.spec.model),
+                Entry(run.spec.arm.label),
+                Entry(str(told["layer"])),
+                Entry(f"{told['filters_set']} of {told['out_channels']}", told["filters_set"]),
+                Entry(parameters),
+                Entry(" ".join(told["notes"])),
+            )
+        )
+    headings = ("data set", "model", "arm", "layer", "filters set", "with", "notes")
+    caption = "What each arm did at the first seed."
+    return Table("arms", caption, headings, tuple(rows), frozenset({"filters set"}))
+
+
+def datasets_table(datasets: Mapping[str, ImageDataset]) -> Table:
+    """Return one row a data set: how many images, their size, the classes."""
+    rows = []
+    for name, data in datasets.items():
+        classes = ", ".join(data.class_names[:MOST_CLASSES])
+        more = data.n_classes - MOST_CLASSES
+        height, width = data.image_size
+        rows.append(
+            (
+                Entry(f"{name} (partial)" if data.partial else name),
+                Entry(f"{len(data.train_images):,}", len(data.train_images)),
+                Entry(f"{len(data.test_images):,}", len(data.test_images)),
+                Entry(f"{data.in_channels} x {height} x {width}"),
+                Entry(str(data.n_classes), data.n_classes),
+                Entry(f"{classes}, and {more} more" if more > 0 else classes),
+            )
+        )
+    headings = ("data set", "training images", "evaluated images", "size", "classes", "names")
+    numeric = frozenset({"training images", "evaluated images", "classes"})
+    return Table("datasets", "The data.", headings, tuple(rows), numeric)
+
+
+def environment_table(analysis: Analysis) -> Table:
+    """Return what the runs were computed with; where they differ, every value."""
+    found: dict[str, dict[str, None]] = {}
+    for run in analysis.runs:
+        for name, value in run.environment.items():
+            found.setdefault(name, {})[value] = None
+    rows = tuple((Entry(name), Entry(", ".join(values))) for name, values in found.items())
+    return Table("environment", "What the runs were computed with.", ("name", "value"), rows)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    is_sequence = isinstance(value, Sequence) and not isinstance(value, str)
+    return " x ".join(str(each) for each in value) if is_sequence else str(value)

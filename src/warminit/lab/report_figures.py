@@ -1,0 +1,122 @@
+"""Analysis -> the charts of the report page, each with its caption and alt text."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import altair as alt
+
+from warminit.lab.analysis import Analysis
+from warminit.lab.datasets import ImageDataset
+from warminit.lab.figures.curves import ZOOM, learning_curves
+from warminit.lab.figures.forest import MOST_ROWS, forest
+from warminit.lab.figures.grid import Prediction, grid_heat_map, grid_panels
+from warminit.lab.figures.paired import paired_seeds
+from warminit.lab.figures.power import power_curves
+from warminit.lab.figures.render import spec
+from warminit.lab.grid_table import grid_rows
+from warminit.lab.plan import model_rules
+
+
+@dataclass(frozen=True, slots=True)
+class PageFigure:
+    """One figure of the page: a chart's specification, or pictures.
+
+    Attributes:
+        name: Part of its id and of the files it downloads as: letters, digits and dashes.
+        title: Heading.
+        caption: How to read it.
+        alt: What it shows, for who cannot see it.
+        spec: Vega-Lite as JSON text; empty for a picture.
+        panels: SVG documents whose text is escaped, side by side where there is room; empty for a
+            chart.
+    """
+
+    name: str
+    title: str
+    caption: str
+    alt: str
+    spec: str = ""
+    panels: tuple[str, ...] = ()
+
+
+def forest_figure(analysis: Analysis) -> PageFigure | None:
+    """Return the forest plot; None while there is no comparison."""
+    if not analysis.comparisons:
+        return None
+    cut = ""
+    if len(analysis.comparisons) > MOST_ROWS:
+        cut = f" Of {len(analysis.comparisons)} comparisons, the {MOST_ROWS} with the smallest p."
+    caption = (
+        f"Mean paired difference from {analysis.study.baseline} with its "
+        f"{100 * (1 - analysis.comparisons[0].alpha):g} % interval. Filled: significant after "
+        "Holm's correction over all comparisons. Green band: the equivalence margin." + cut
+    )
+    return chart_figure("forest", "Every comparison", caption, forest(analysis, "container"))
+
+
+def place_figures(analysis: Analysis, dataset: str, model: str, number: int) -> list[PageFigure]:
+    """Return the figures of one data set and model: paired seeds and learning curves."""
+    found = [
+        chart_figure(
+            f"paired-{number}",
+            "Seed by seed",
+            "A gray line joins the runs of one seed, which share every other initial weight and "
+            "see the same batches. Orange: the mean of each arm.",
+            paired_seeds(analysis, dataset, model, "container"),
+        )
+    ]
+    for curve, title in (("accuracy", "Accuracy while training"), ("loss", "Training loss")):
+        chart = learning_curves(analysis, dataset, model, curve, "container")  # type: ignore[arg-type]
+        if chart is not None:
+            caption = f"Mean over the seeds; the band is one standard deviation around it. {ZOOM}"
+            found.append(chart_figure(f"{curve}-{number}", title, caption, chart))
+    return found
+
+
+def power_figure(analysis: Analysis) -> PageFigure | None:
+    """Return the power curves; None where nothing could be tested."""
+    chart = power_curves(analysis, "container")
+    caption = (
+        "The smallest effect that a one-sided paired t test sees in four of five studies, at the "
+        "spread found here. Large points: this study. Dashed: 0.2 points."
+    )
+    return (
+        None
+        if chart is None
+        else chart_figure("power", "What could have been seen", caption, chart)
+    )
+
+
+def grid_figures(analysis: Analysis, datasets: Mapping[str, ImageDataset]) -> list[PageFigure]:
+    """Return the heat maps where every arm but the baseline is a point of a grid, else none."""
+    needed = {"patch_size", "n_clusters", "n_patches", "scale"}
+    others = [arm for arm in analysis.study.arms if arm.label != analysis.study.baseline]
+    if len(others) < 4 or any(not needed <= arm.parameters.keys() for arm in others):
+        return []
+    found = []
+    for place, dataset in enumerate(analysis.study.datasets):
+        rows = grid_rows(analysis, dataset)
+        predicted = None
+        if dataset in datasets:
+            rules = model_rules(datasets[dataset], analysis.study.models[0])
+            if isinstance(rules.scale, float):
+                predicted = Prediction(
+                    rules.patch_size[0], rules.n_clusters, rules.n_patches, rules.scale
+                )
+        for number, panel in enumerate(grid_panels(rows)):
+            chart = grid_heat_map(rows, panel, predicted, "container")
+            title = f"{analysis.title(dataset)}: patch_size {panel[0]}, n_clusters {panel[1]}"
+            caption = "Dot: p < 0.05 uncorrected; large: after Holm. Frame: the rule's prediction."
+            found.append(chart_figure(f"grid-{place}-{number}", title, caption, chart))
+    return found
+
+
+def chart_figure(name: str, title: str, caption: str, chart: alt.TopLevelMixin) -> PageFigure:
+    """Return a chart as the page embeds it."""
+    content = spec(chart)
+    # So wide as the page allows, labels included; without it labels would come on top of that.
+    content["autosize"] = {"type": "fit-x", "contains": "padding"}
+    content.pop("title", None)
+    alt_text = str(content.get("description", title))
+    return PageFigure(name, title, caption, alt_text, spec=json.dumps(content))

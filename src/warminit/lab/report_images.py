@@ -1,0 +1,154 @@
+"""data sets, runs -> the figures of the report page that need images: filters, pipeline, pixels."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from warminit.errors import WarminitError
+from warminit.lab.analysis import Analysis
+from warminit.lab.datasets import ImageDataset
+from warminit.lab.figures.pictures import Picture, mosaic, to_svg
+from warminit.lab.figures.pipeline import (
+    pipeline_pictures,
+    prewarm_pipeline,
+    spectrum_chart,
+    whitening_pipeline,
+)
+from warminit.lab.figures.pixels import patch_norms, pixel_histogram
+from warminit.lab.plan import model_rules
+from warminit.lab.report_figures import PageFigure, chart_figure
+from warminit.lab.starts import Start, start_of
+from warminit.lab.store import StoredRun
+from warminit.rules import Hyperparameters
+
+MOST_FILTERS = 64
+"""Filters shown of a layer."""
+
+MOST_BANKS = 8
+"""Arms whose filters are shown, in the study's order."""
+
+
+def data_figures(analysis: Analysis, datasets: Mapping[str, ImageDataset]) -> list[PageFigure]:
+    """Return what needs the images: pixel statistics, filters, the way from images to filters.
+
+    Of each data set with the study's first model, at the study's first finished seed. What cannot
+    be made anew (an arm that is not importable here) is left out.
+    """
+    found: list[PageFigure] = []
+    for number, (name, dataset) in enumerate(datasets.items()):
+        if name not in analysis.study.datasets:
+            continue
+        model, title = analysis.study.models[0], analysis.title(name)
+        try:
+            rules = model_rules(dataset, model)
+        except WarminitError:
+            continue
+        starts = _starts(analysis, dataset, name, model)
+        found += _filters(starts, title, number)
+        found += _pipelines(starts, rules, title, number)
+        found += _pixels(dataset, rules, title, number)
+    # Pictures take the whole width, so charts come after them, side by side.
+    return sorted(found, key=lambda figure: not figure.panels)
+
+
+def _starts(
+    analysis: Analysis, dataset: ImageDataset, name: str, model: str
+) -> list[tuple[StoredRun, Start]]:
+    """Return the first finished run of each arm on a place, with what it started from."""
+    first: dict[str, StoredRun] = {}
+    for run in analysis.runs:
+        if run.result is not None and (run.spec.dataset, run.spec.model) == (name, model):
+            first.setdefault(run.spec.arm.label, run)
+    found = []
+    for run in list(first.values())[:MOST_BANKS]:
+        try:
+            found.append((run, start_of(dataset, run)))
+        except WarminitError:
+            continue
+    return found
+
+
+def _filters(
+    starts: Sequence[tuple[StoredRun, Start]], title: str, number: int
+) -> list[PageFigure]:
+    pictures: list[Picture] = []
+    for run, start in starts:
+        label, count = run.spec.arm.label, len(start.after)
+        if not pictures:
+            pictures.append(mosaic(start.before[:MOST_FILTERS], title="before any arm"))
+        if start.changed:
+            cut = f" (first {MOST_FILTERS} of {count})" if count > MOST_FILTERS else ""
+            shown = [row for row in start.changed if row < MOST_FILTERS]
+            pictures.append(
+                mosaic(start.after[:MOST_FILTERS], title=f"after {label}{cut}", marked=shown)
+            )
+    caption = (
+        "The first layer at the first seed, each filter scaled to its own range. A frame marks the "
+        "filters that the arm set; arms that change nothing are not shown."
+    )
+    return _pictures(f"filters-{number}", f"{title}: filters before and after", caption, pictures)
+
+
+def _pipelines(
+    starts: Sequence[tuple[StoredRun, Start]], rules: Hyperparameters, title: str, number: int
+) -> list[PageFigure]:
+    found: list[PageFigure] = []
+    for run, start in starts:
+        arm, given = run.spec.arm, run.arm_parameters
+        kernel = tuple(start.after.shape[2:])
+        own = {"n_patches", "n_clusters", "n_filters", "scale", "engine"}
+        if len(kernel) != 2 or not set(given) <= own or given.get("engine", "paper") != "paper":
+            continue
+        scale = given.get("scale", rules.scale)
+        n_patches = int(given.get("n_patches", rules.n_patches))
+        common: dict[str, Any] = {
+            "n_patches": n_patches, "scale": scale, "kernel": kernel, "seed": run.spec.seed,
+        }  # fmt: skip
+        batch = (start.images, start.pixels)
+        if arm.name == "prewarm":
+            n_clusters = int(given.get("n_clusters", rules.n_clusters))
+            stages = prewarm_pipeline(*batch, n_clusters=n_clusters, **common)
+        elif arm.name == "whitening":
+            n_filters = int(given.get("n_filters", rules.n_clusters))
+            stages = whitening_pipeline(*batch, n_filters=n_filters, **common)
+            chart = spectrum_chart(stages, width="container")
+            caption = "Energy of the patches in each direction. Dashed: whitening's eps."
+            found.append(
+                chart_figure(
+                    f"spectrum-{number}", f"{title}: spectrum of the patches", caption, chart
+                )
+            )
+        else:
+            continue
+        caption = (
+            f"The first batch of seed {run.spec.seed}: {n_patches} patches an image, all of them "
+            "framed in the first images. Each tile is scaled to its own range."
+        )
+        found += _pictures(
+            f"{arm.name}-{number}",
+            f"{title}: from images to filters, {arm.label}",
+            caption,
+            pipeline_pictures(stages),
+        )
+    return found
+
+
+def _pixels(
+    dataset: ImageDataset, rules: Hyperparameters, title: str, number: int
+) -> list[PageFigure]:
+    found = []
+    histogram = pixel_histogram(dataset, rules, "container")
+    if histogram is not None:
+        caption = "All training pixels. Otsu's threshold splits foreground from background."
+        found.append(chart_figure(f"pixels-{number}", f"{title}: pixels", caption, histogram))
+    norms = patch_norms(dataset, rules, "container")
+    caption = "How much training patches vary, their mean removed."
+    found.append(chart_figure(f"norms-{number}", f"{title}: patch norms", caption, norms))
+    return found
+
+
+def _pictures(name: str, title: str, caption: str, pictures: Sequence[Picture]) -> list[PageFigure]:
+    if not pictures:
+        return []
+    panels = tuple(to_svg([picture], ink="currentColor") for picture in pictures)
+    told = " ".join(picture.alt for picture in pictures)
+    return [PageFigure(name, title, caption, told, panels=panels)]

@@ -1,0 +1,145 @@
+"""Analysis, figures -> the text of the report page. One file that opens offline."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import vl_convert
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from warminit.lab.analysis import Analysis
+from warminit.lab.datasets import ImageDataset
+from warminit.lab.display import notes
+from warminit.lab.figures.theme import config
+from warminit.lab.report_details import arms_table, datasets_table, environment_table
+from warminit.lab.report_figures import (
+    PageFigure,
+    forest_figure,
+    grid_figures,
+    place_figures,
+    power_figure,
+)
+from warminit.lab.report_tables import failed_table, results_table, runs_table, tests_table
+from warminit.lab.report_texts import asked, reproduce, state, summary, verdicts
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+def page(
+    analysis: Analysis,
+    *,
+    datasets: Mapping[str, ImageDataset] | None = None,
+    figures: Sequence[PageFigure] = (),
+    command: str | None = None,
+) -> str:
+    """Return the page's text: the same analysis gives the same text.
+
+    Args:
+        analysis: What the page says.
+        datasets: By the study's names, for the table of data and the grid's prediction.
+        figures: Of images and filters, as `data_figures` gives them.
+        command: That reproduces the study.
+    """
+    study = analysis.study
+    css, javascript = (_static(name) for name in ("report.css", "report.js"))
+    grouped, more = verdicts(analysis)
+    content = {
+        "study": study,
+        "asked": asked(analysis),
+        "state": state(analysis),
+        "summary": summary(analysis),
+        "verdicts": grouped,
+        "more_verdicts": more,
+        "notes": notes(analysis),
+        "forest": forest_figure(analysis),
+        "results": results_table(analysis),
+        "failed": failed_table(analysis),
+        "grid": grid_figures(analysis, datasets or {}),
+        "places": _places(analysis),
+        "power": power_figure(analysis),
+        "tests": tests_table(analysis),
+        "datasets": datasets_table(datasets) if datasets else None,
+        "data": figures,
+        "arms": arms_table(analysis),
+        "runs": runs_table(analysis),
+        "reproduce": reproduce(analysis, command),
+        "environment": environment_table(analysis),
+        "last": max((run.finished_at for run in analysis.runs), default=""),
+        "version": version("warminit"),
+        "themes": json.dumps({"light": config("light"), "dark": config("dark")}),
+        "css": css,
+        "runtime": _runtime(),
+        "javascript": javascript,
+        "policy": _policy(_runtime(), javascript),
+    }
+    return _environment().get_template("report.html.j2").render(content)
+
+
+@cache
+def _environment() -> Environment:
+    # `trusted` is for the package's own texts and for SVG whose texts are escaped.
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined
+    )
+    environment.filters["in_script"] = in_script
+    environment.filters["trusted"] = Markup
+    return environment
+
+
+def in_script(json_text: str) -> Markup:
+    r"""Return JSON text that cannot end, or begin, the script element that it stands in.
+
+    Example:
+        >>> print(in_script('"</script>"'))
+        "\u003c/script\u003e"
+    """
+    # In JSON these signs stand only inside of strings, where an escape means the same.
+    for sign, escaped in (("<", "\\u003c"), (">", "\\u003e"), ("&", "\\u0026")):
+        json_text = json_text.replace(sign, escaped)
+    return Markup(json_text)  # noqa: S704 - escaped above
+
+
+@cache
+def _static(name: str) -> str:
+    return (_TEMPLATES / name).read_text(encoding="utf-8")
+
+
+@cache
+def _runtime() -> str:
+    """Return Vega, Vega-Lite and Vega-Embed as one script; the only copy on the page."""
+    return str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"))
+
+
+@cache
+def _policy(*scripts: str) -> str:
+    """Return a content security policy: these scripts and no other, and no network at all."""
+    hashes = " ".join(
+        f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+        for script in scripts
+    )
+    return (
+        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _places(analysis: Analysis) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    for dataset in analysis.study.datasets:
+        for model in analysis.study.models:
+            done = any(
+                cell.scores
+                for cell in analysis.cells
+                if (cell.dataset, cell.model) == (dataset, model)
+            )
+            if done:
+                figures = place_figures(analysis, dataset, model, len(found))
+                title = f"{analysis.title(dataset)}, {model}"
+                found.append({"title": title, "figures": figures})
+    return found

@@ -1,0 +1,211 @@
+"""Analysis -> the tables of the report page: what is shown, and the exact values to copy."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from warminit.lab.analysis import Analysis, Cell
+from warminit.lab.comparison import EFFECTS, Comparison
+from warminit.lab.published import stars
+from warminit.lab.tables import last_line, run_rows
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One cell of a table: what is shown, and the value that is sorted by and copied as CSV."""
+
+    text: str
+    value: Any = None
+
+    @property
+    def raw(self) -> str:
+        """The value as CSV has it: full precision, empty where there is none."""
+        return self.text if self.value is None else str(self.value)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table of the page.
+
+    Attributes:
+        name: Part of its id, letters and dashes.
+        caption: One line.
+        headings: Column headings.
+        numeric: Which columns hold numbers, by heading.
+        long: Which columns hold texts that may be broken into lines, by heading.
+        rows: As many entries as headings each.
+    """
+
+    name: str
+    caption: str
+    headings: tuple[str, ...]
+    rows: tuple[tuple[Entry, ...], ...]
+    numeric: frozenset[str] = frozenset()
+    long: frozenset[str] = frozenset({"error", "names", "with", "notes", "value"})
+
+
+def results_table(analysis: Analysis) -> Table:
+    """Return one row an arm, data set and model: mean, difference, p and wins."""
+    factor, digits, unit = _shown(analysis)
+    level = f"{metric_name(analysis)}{', %' if analysis.in_points else ''}"
+    difference = f"difference{unit}"
+    headings = (
+        "data set", "model", "arm", "seeds", level, "sd", difference, "interval",
+        "one-sided p", "Holm p", "wins", "outcome",
+    )  # fmt: skip
+    rows = []
+    for cell in analysis.cells:
+        c = cell.comparison
+        rows.append(
+            (
+                Entry(analysis.title(cell.dataset)),
+                Entry(cell.model),
+                Entry(cell.arm),
+                Entry(_seeds(cell), len(cell.scores)),
+                _number(cell.mean, factor, digits),
+                _number(cell.sd, factor, digits),
+                _number(None if c is None else c.mean_difference, factor, digits, sign=True),
+                Entry(_interval(c, factor, digits)),
+                _p(None if c is None else c.p_one_sided, starred=True),
+                _p(None if c is None else c.p_holm),
+                Entry("" if c is None else f"{c.wins} of {c.n}", None if c is None else c.wins),
+                Entry(_outcome(analysis, cell)),
+            )
+        )
+    numeric = {"seeds", level, "sd", difference, "interval", "one-sided p", "Holm p", "wins"}
+    caption = "Every arm against the baseline. Stars: * p < 0.1, ** p < 0.05, *** p < 0.01."
+    return Table("results", caption, headings, tuple(rows), frozenset(numeric))
+
+
+def tests_table(analysis: Analysis) -> Table:
+    """Return one row a comparison with every test that was made."""
+    factor, digits, unit = _shown(analysis)
+    sd = f"sd of differences{unit}"
+    seeds = [f"seeds for {factor * effect:g}{unit.removeprefix(',')}" for effect in EFFECTS]
+    headings = (
+        "data set", "model", "arm", "two-sided p", "sign-flip p", "Wilcoxon p", "TOST p",
+        "non-inferiority p", "error reduction, %", "Cohen's d", sd, "power", *seeds,
+    )  # fmt: skip
+    rows = []
+    for cell in analysis.cells:
+        c = cell.comparison
+        if c is None:
+            continue
+        needed = c.seeds_needed or {}
+        rows.append(
+            (
+                Entry(analysis.title(cell.dataset)),
+                Entry(cell.model),
+                Entry(cell.arm),
+                *(
+                    _p(p)
+                    for p in (
+                        c.p_two_sided, c.p_sign_flip, c.p_wilcoxon, c.p_equivalence,
+                        c.p_noninferiority,
+                    )
+                ),
+                _number(c.relative_error_reduction, 100, 2, sign=True),
+                _number(c.cohens_d, 1, 2, sign=True),
+                _number(c.sd_difference, factor, digits),
+                _number(c.power, 1, 2),
+                *(_count(needed.get(effect), tested=bool(needed)) for effect in EFFECTS),
+            )
+        )  # fmt: skip
+    caption = (
+        "Every test of every comparison. Seeds: how many the one-sided paired t test needs to see "
+        "such an effect with 80 % power."
+    )
+    return Table("tests", caption, headings, tuple(rows), frozenset(headings[3:]))
+
+
+def runs_table(analysis: Analysis) -> Table:
+    """Return one row a run: its metrics and times, or that it failed."""
+    rows = run_rows(analysis)
+    metrics = list(
+        dict.fromkeys(
+            name
+            for run in analysis.runs
+            if run.result is not None
+            for name in run.result.metrics
+        )
+    )  # fmt: skip
+    columns = [*metrics, "init_seconds", "train_seconds"]
+    headings = (
+        "data set", "model", "arm", "seed", *(name.replace("_", " ") for name in columns), "state",
+    )  # fmt: skip
+    table = tuple(
+        (
+            Entry(analysis.title(row["dataset"])),
+            Entry(row["model"]),
+            Entry(row["arm"]),
+            Entry(str(row["seed"]), row["seed"]),
+            *(_number(row.get(name), 1, 3 if "seconds" in name else 4) for name in columns),
+            Entry("failed" if row["error"] else "done"),
+        )
+        for row in rows
+    )
+    numeric = frozenset(headings[3:-1])
+    return Table("runs", "Every run that has ended.", headings, table, numeric)
+
+
+def failed_table(analysis: Analysis) -> Table:
+    """Return one row a failed run with the last line of its error."""
+    rows = tuple(
+        (
+            Entry(analysis.title(run.spec.dataset)),
+            Entry(run.spec.model),
+            Entry(run.spec.arm.label),
+            Entry(str(run.spec.seed), run.spec.seed),
+            Entry(last_line(run.error)),
+        )
+        for run in analysis.failed
+    )
+    headings = ("data set", "model", "arm", "seed", "error")
+    return Table("failed", "Runs that failed.", headings, rows, frozenset({"seed"}))
+
+
+def metric_name(analysis: Analysis) -> str:
+    """Return the primary metric in words."""
+    return analysis.study.metric.replace("_", " ")
+
+
+def _shown(analysis: Analysis) -> tuple[float, int, str]:
+    if analysis.in_points:
+        return 100.0, 2, ", points"
+    return 1.0, 4, f", {analysis.study.unit}" if analysis.study.unit else ""
+
+
+def _outcome(analysis: Analysis, cell: Cell) -> str:
+    if cell.comparison is not None:
+        return cell.comparison.outcome
+    return "baseline" if cell.arm == analysis.study.baseline else "not finished"
+
+
+def _seeds(cell: Cell) -> str:
+    failed = f", {len(cell.failed)} failed" if cell.failed else ""
+    return f"{len(cell.scores)}{failed}"
+
+
+def _number(value: Any, factor: float, digits: int, *, sign: bool = False) -> Entry:
+    if value is None:
+        return Entry("")
+    return Entry(f"{factor * value:{'+' if sign else ''}.{digits}f}", factor * value)
+
+
+def _interval(comparison: Comparison | None, factor: float, digits: int) -> str:
+    if comparison is None or comparison.confidence_interval is None:
+        return ""
+    low, high = (factor * end for end in comparison.confidence_interval)
+    return f"{low:+.{digits}f} to {high:+.{digits}f}"
+
+
+def _p(p: float | None, *, starred: bool = False) -> Entry:
+    if p is None:
+        return Entry("")
+    text = f"{p:.4f}" if p >= 0.0001 else "< 0.0001"
+    return Entry(f"{text}{stars(p) if starred else ''}", p)
+
+
+def _count(seeds: int | None, *, tested: bool) -> Entry:
+    if not tested:
+        return Entry("")
+    return Entry("over a million") if seeds is None else Entry(f"{seeds:,}", seeds)

@@ -1,0 +1,151 @@
+"""Analysis -> the sentences of the report page: state, summary, verdicts, how to reproduce it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from warminit.errors import WarminitError
+from warminit.lab.analysis import Analysis
+from warminit.lab.comparison import Comparison
+from warminit.lab.display import counted
+from warminit.lab.report_tables import metric_name
+from warminit.lab.studies import load_study, shipped_studies
+from warminit.lab.study import Study
+from warminit.lab.study_checks import YOURS
+from warminit.lab.study_toml import study_toml
+
+MOST_VERDICTS = 24
+"""Verdicts in view; of more, those that decide are in view and the rest fold away."""
+
+LABELS = {
+    "helps": "\u25b6 helps",
+    "harms": "\u25c0 harms",
+    "equivalent": "\u25c6 no difference that matters",
+    "undecided": "\u25cb no detectable difference",
+    "not tested": "\u2715 not tested",
+}
+"""Each outcome in plain words; the sign is that of the forest plot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One verdict as the page shows it."""
+
+    kind: str
+    label: str
+    sentence: str
+
+
+def asked(analysis: Analysis) -> str:
+    """Return in one sentence what the study asks."""
+    study, protocol = analysis.study, analysis.study.protocol
+    arms, seeds = counted(len(study.arms), "arm"), counted(len(study.seeds), "seed")
+    what = f"{arms} x {seeds}, compared with {study.baseline} by {metric_name(analysis)}"
+    if study.datasets == (YOURS,):
+        return f"{what}, in your own training loop."
+    places = ", ".join(analysis.title(dataset) for dataset in study.datasets)
+    return (
+        f"{what}, on {places} with {', '.join(study.models)}: {protocol.steps:,} steps at batch "
+        f"{protocol.batch_size}, {protocol.optimizer}, {protocol.precision}."
+    )
+
+
+def state(analysis: Analysis) -> dict[str, Any]:
+    """Return what a reader must know before any result: unfinished, failed, partial data."""
+    failed, missing = len(analysis.failed), analysis.missing
+    n_asked = len(analysis.runs) + missing
+    done = len(analysis.runs) - failed
+    lines = []
+    if missing or failed:
+        lines.append(
+            f"{done} of {counted(n_asked, 'run')} done, {failed} failed, {missing} to do. What "
+            "follows is of the finished runs only, and may change."
+        )
+    if analysis.partial:
+        lines.append(
+            f"Partial data: the counts of {', '.join(sorted(analysis.partial))} differ from the "
+            "published ones, so its results reproduce nothing."
+        )
+    title = "Partial data"
+    if missing:
+        title = "This study is not finished"
+    elif failed:
+        title = f"{counted(failed, 'run')} failed"
+    return {
+        "unfinished": missing > 0,
+        "failed": failed,
+        "partial": bool(analysis.partial),
+        "title": title,
+        "lines": lines,
+        "asked": n_asked,
+        "done": done,
+    }
+
+
+def summary(analysis: Analysis) -> str:
+    """Return the outcomes of all comparisons, counted."""
+    outcomes = [comparison.outcome for comparison in analysis.comparisons]
+    if not outcomes:
+        return "No comparison yet: no seed has finished in both an arm and the baseline."
+    words = {
+        "helps": ("helps", "help"),
+        "harms": ("harms", "harm"),
+        "equivalent": ("makes no difference that matters", "make no difference that matters"),
+        "undecided": ("shows no detectable difference", "show no detectable difference"),
+        "not tested": ("could not be tested", "could not be tested"),
+    }
+    told = [
+        f"{outcomes.count(name)} {one if outcomes.count(name) == 1 else many}"
+        for name, (one, many) in words.items()
+        if name in outcomes
+    ]
+    begin = counted(len(outcomes), "comparison")
+    return f"{begin} with {analysis.study.baseline}: {', '.join(told)}."
+
+
+def verdicts(analysis: Analysis) -> tuple[list[dict[str, Any]], list[Verdict]]:
+    """Return the verdicts in view by place, and those that fold away."""
+    many = len(analysis.comparisons) > MOST_VERDICTS
+    several = len(analysis.study.datasets) * len(analysis.study.models) > 1
+    groups: dict[str, list[Verdict]] = {}
+    folded, shown = [], 0
+    for cell in analysis.cells:
+        if cell.comparison is None:
+            continue
+        place = f"{analysis.title(cell.dataset)}, {cell.model}" if several else ""
+        verdict = _verdict(cell.comparison)
+        if many and (verdict.kind not in {"helps", "harms"} or shown >= MOST_VERDICTS):
+            folded.append(
+                Verdict(verdict.kind, verdict.label, f"{place} {verdict.sentence}".strip())
+            )
+            continue
+        shown += 1
+        groups.setdefault(place, []).append(verdict)
+    return [{"title": title, "verdicts": found} for title, found in groups.items()], folded
+
+
+def _verdict(comparison: Comparison) -> Verdict:
+    outcome = comparison.outcome
+    kind = outcome.replace(" ", "-")
+    return Verdict(kind, f"{LABELS[outcome]}: {comparison.arm}", comparison.verdict)
+
+
+def reproduce(analysis: Analysis, command: str | None) -> dict[str, str]:
+    """Return the command and the study file that give the same runs again."""
+    study = analysis.study
+    if study.datasets == (YOURS,):
+        text = "Run your script again: its call of compare() takes what is finished from the store."
+        return {"text": text, "command": command or "", "study_file": study_toml(study)}
+    text = "The same command goes on where a study stopped, and runs nothing twice."
+    if command is None:
+        shipped = study.name in shipped_studies() and _same(study, study.name)
+        command = f"warminit run {study.name if shipped else 'study.toml'}"
+        devices = {run.environment.get("device", "cpu") for run in analysis.runs} - {"cpu"}
+        command += " --device cuda" if devices else ""
+    return {"text": text, "command": command, "study_file": study_toml(study)}
+
+
+def _same(study: Study, name: str) -> bool:
+    try:
+        return load_study(name) == study
+    except WarminitError:
+        return False
