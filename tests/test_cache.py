@@ -15,9 +15,9 @@ import pytest
 
 from conftest import Robustness
 from warminit.errors import WarminitError
-from warminit.lab import cache
-from warminit.lab.arrays import ImageArrays
-from warminit.lab.cache import cached_arrays, read_cache
+from warminit.lab.data import cache
+from warminit.lab.data.arrays import ImageArrays
+from warminit.lab.data.cache import cached_arrays, read_cache
 
 # Written by a process of its own, which can be killed and raced: 40,000 small gray images whose
 # every pixel and label says which of the two keys they were made for.
@@ -25,8 +25,8 @@ WRITER = """
 import sys, time
 from pathlib import Path
 import numpy as np
-from warminit.lab.arrays import ImageArrays
-from warminit.lab.cache import cached_arrays
+from warminit.lab.data.arrays import ImageArrays
+from warminit.lab.data.cache import cached_arrays
 
 def writer(value, log, pause):
     def build(allocate, scratch):

@@ -144,7 +144,7 @@ def test_no_traceback_unless_asked(monkeypatch: pytest.MonkeyPatch, debug: bool)
     def broken(*_: object) -> None:
         raise RuntimeError("an error of our own")
 
-    monkeypatch.setattr("warminit.lab.availability.known_datasets", broken)
+    monkeypatch.setattr("warminit.lab.data.availability.known_datasets", broken)
     ended = invoke("datasets", *(["--debug"] if debug else []))
     assert ended.exit_code == 1
     assert "warminit failed: RuntimeError: an error of our own" in ended.output
@@ -156,7 +156,7 @@ def test_a_traceback_of_bad_input_too(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuses(*_: object) -> None:
         raise WarminitError("x=1; 2 is needed. Give 2.")
 
-    monkeypatch.setattr("warminit.lab.availability.known_datasets", refuses)
+    monkeypatch.setattr("warminit.lab.data.availability.known_datasets", refuses)
     assert invoke("datasets").output == "warminit: x=1; 2 is needed. Give 2.\n"
     ended = invoke("--debug", "datasets")
     assert ended.exit_code == 2
@@ -167,7 +167,7 @@ def test_ctrl_c_ends_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("warminit.lab.availability.known_datasets", interrupted)
+    monkeypatch.setattr("warminit.lab.data.availability.known_datasets", interrupted)
     ended = invoke("datasets")
     assert ended.exit_code == 130
     assert ended.output == "warminit: interrupted\n"

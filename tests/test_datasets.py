@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 import warminit
 from dataset_files import decoded_rows
-from warminit.lab.arrays import fingerprint_of, mean_and_std
+from warminit.lab.data.arrays import fingerprint_of, mean_and_std
 from warminit.lab.datasets import ImageDataset, load_dataset
 
 # hub folder, image column, shape, mean and std: the figures that every tutorial standardizes with.
@@ -114,8 +114,8 @@ def test_importing_has_no_side_effects() -> None:
     script = (
         "import os, sys, warnings, numpy, PIL.Image\n"
         "before = dict(os.environ), list(warnings.filters)\n"
-        "import warminit.lab.arrays, warminit.lab.cache, warminit.lab.decoding\n"
-        "import warminit.lab.hub, warminit.lab.reading, warminit.lab.sources\n"
+        "import warminit.lab.data.arrays, warminit.lab.data.cache, warminit.lab.data.decoding\n"
+        "import warminit.lab.data.hub, warminit.lab.data.reading, warminit.lab.data.sources\n"
         "assert (dict(os.environ), list(warnings.filters)) == before\n"
         "assert not {'datasets', 'pyarrow', 'sklearn', 'torch', 'platformdirs'} & set(sys.modules)"
     )

@@ -14,7 +14,7 @@ from PIL import Image
 
 from dataset_files import folder_of, png, random_images, write_folder, write_parquet
 from warminit.errors import WarminitError
-from warminit.lab import decoding, pixels
+from warminit.lab.data import decoding, pixels
 from warminit.lab.datasets import load_dataset
 
 

@@ -38,8 +38,8 @@ from warminit.lab.figures.pipeline import (
 from warminit.lab.figures.pixels import patch_norms, pixel_histogram
 from warminit.lab.figures.power import detectable, power_curves, power_rows
 from warminit.lab.figures.render import render, save, spec
-from warminit.lab.grid_table import grid_rows
 from warminit.lab.models import build_model
+from warminit.lab.paper.grid_table import grid_rows
 from warminit.lab.plan import model_rules
 from warminit.lab.starts import start_of
 from warminit.layers import find_layer

@@ -9,7 +9,7 @@ import pytest
 
 from dataset_files import png, random_images, write_parquet
 from warminit.errors import WarminitError
-from warminit.lab import sources
+from warminit.lab.data import sources
 from warminit.lab.datasets import load_dataset
 
 

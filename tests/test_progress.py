@@ -8,9 +8,9 @@ from rich.console import Console
 
 from study_runs import result, small_study, stored
 from warminit.lab.plan import PlannedRun
-from warminit.lab.progress import StudyProgress, live_progress, loading_progress
 from warminit.lab.store import StoredRun
 from warminit.lab.study import Study
+from warminit.lab.terminal.progress import StudyProgress, live_progress, loading_progress
 
 
 def planned(study: Study) -> tuple[PlannedRun, ...]:

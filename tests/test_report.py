@@ -21,7 +21,7 @@ from warminit.lab.analysis import analyse
 from warminit.lab.datasets import load_dataset
 from warminit.lab.driver import run_study
 from warminit.lab.report import LiveReport, write_report
-from warminit.lab.report_page import page
+from warminit.lab.report.page import page
 from warminit.lab.store import StoredRun
 from warminit.lab.studies import load_study, shipped_studies
 from warminit.lab.study import ArmSpec, Study

@@ -9,17 +9,17 @@ import pytest
 
 from study_runs import CONSOLE, shown
 from warminit.errors import WarminitError
-from warminit.lab import published, rules_tables
 from warminit.lab.datasets import load_dataset
 from warminit.lab.engines.job import DataSource
 from warminit.lab.optimization import LEARNING_RATES
+from warminit.lab.paper import published, rules_tables
+from warminit.lab.paper.published import TABLE_1, TABLE_3, stars
+from warminit.lab.paper.reproduce import Candidate, Figure, find_candidates, paper_datasets
+from warminit.lab.paper.rules_tables import table_1, table_2
 from warminit.lab.plan import PUBLISHED_PATCHES, model_rules
-from warminit.lab.published import TABLE_1, TABLE_3, stars
-from warminit.lab.reproduce import Candidate, Figure, find_candidates, paper_datasets
-from warminit.lab.rules_display import print_table_1, print_table_2
-from warminit.lab.rules_tables import table_1, table_2
 from warminit.lab.statistics import holm_adjust
 from warminit.lab.studies import changed_study, load_study, shipped_studies
+from warminit.lab.terminal.rules_display import print_table_1, print_table_2
 
 
 def test_table_3_agrees_with_itself_but_for_the_known_error() -> None:

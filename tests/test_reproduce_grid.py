@@ -9,14 +9,20 @@ import pytest
 
 from study_runs import CONSOLE, result, scored, shown, stored
 from warminit.errors import WarminitError
-from warminit.lab import published
 from warminit.lab.analysis import Analysis, analyse
-from warminit.lab.grid_display import print_grid, print_patch_fit
-from warminit.lab.grid_table import GridRow, grid_caveats, grid_claims, grid_rows, multiplicity
-from warminit.lab.patch_fit import find_optima, fit_constant, sweeps_patches
-from warminit.lab.reproduce import Candidate
+from warminit.lab.paper import published
+from warminit.lab.paper.grid_table import (
+    GridRow,
+    grid_caveats,
+    grid_claims,
+    grid_rows,
+    multiplicity,
+)
+from warminit.lab.paper.patch_fit import find_optima, fit_constant, sweeps_patches
+from warminit.lab.paper.reproduce import Candidate
 from warminit.lab.studies import load_study
 from warminit.lab.study import Study
+from warminit.lab.terminal.grid_display import print_grid, print_patch_fit
 
 FASHION = Candidate("fashion-mnist", "Fashion-MNIST", "complete")
 

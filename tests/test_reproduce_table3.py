@@ -8,11 +8,11 @@ from scipy import stats
 
 from study_runs import CONSOLE, scored, shown
 from warminit.lab.analysis import Analysis, analyse
-from warminit.lab.published import TABLE_1, TABLE_3
-from warminit.lab.reproduce import Candidate
+from warminit.lab.paper.published import TABLE_1, TABLE_3
+from warminit.lab.paper.reproduce import Candidate
+from warminit.lab.paper.training_tables import caveats, means, published_spread, table_3
 from warminit.lab.studies import changed_study, load_study
-from warminit.lab.training_display import print_table_3
-from warminit.lab.training_tables import caveats, means, published_spread, table_3
+from warminit.lab.terminal.training_display import print_table_3
 
 
 def with_moments(mean: float, sd: float, n: int = 8) -> Any:

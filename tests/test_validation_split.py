@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from warminit.errors import WarminitError
-from warminit.lab.arrays import choose_stratified
+from warminit.lab.data.arrays import choose_stratified
 from warminit.lab.datasets import ImageDataset, load_dataset
 
 

@@ -81,7 +81,7 @@ def execute(study: "Study", place: Place, console: "Console") -> Ending:
     from warminit.lab.analysis import analyse
     from warminit.lab.driver import finished_runs, run_study
     from warminit.lab.export import export
-    from warminit.lab.progress import live_progress
+    from warminit.lab.terminal.progress import live_progress
 
     source, folder = place.source(), place.folder(study)
     datasets = load(study, source, console, quiet=place.quiet)
@@ -119,7 +119,7 @@ def load(
     study: "Study", source: "DataSource", console: "Console", *, quiet: bool = False
 ) -> "dict[str, ImageDataset]":
     """Load a study's data sets, with a bar where they are decoded for the first time."""
-    from warminit.lab.progress import loading_progress
+    from warminit.lab.terminal.progress import loading_progress
 
     with loading_progress(console, quiet=quiet) as progress:
         return {
@@ -129,7 +129,7 @@ def load(
 
 def describe(study: "Study") -> str:
     """Return in one line what is to be run."""
-    from warminit.lab.display import counted
+    from warminit.lab.terminal.display import counted
 
     protocol = study.protocol
     return (

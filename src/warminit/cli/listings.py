@@ -51,7 +51,7 @@ def models(*, as_json: options.AsJson = False) -> None:
 
 def datasets(*, data_root: options.DataRoot = None, as_json: options.AsJson = False) -> None:
     """List the data sets that have a name, and whether they are at hand."""
-    from warminit.lab.availability import known_datasets
+    from warminit.lab.data.availability import known_datasets
 
     rows = [each.to_dict() for each in known_datasets(data_root)]
     _show(rows, ("name", "hub_id", "train", "test", "at_hand"), as_json=as_json)
@@ -78,7 +78,7 @@ def rules(
 ) -> None:
     """Derive Pre-Warm's hyperparameters from a data set's training split, as Table 1 does."""
     from warminit.lab.datasets import load_dataset
-    from warminit.lab.progress import loading_progress
+    from warminit.lab.terminal.progress import loading_progress
     from warminit.rules import derive_rules
 
     found = []
@@ -95,7 +95,7 @@ def rules(
         ]
         print_json(rows[0] if len(rows) == 1 else rows)
         return
-    from warminit.lab.display import new_table
+    from warminit.lab.terminal.display import new_table
 
     for name, partial, hyper in found:
         table = new_table(
@@ -140,7 +140,7 @@ def _show(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, as_json:
     if as_json:
         print_json(list(rows))
         return
-    from warminit.lab.display import new_table
+    from warminit.lab.terminal.display import new_table
 
     numeric = {name for name in columns if all(isinstance(row[name], int) for row in rows)}
     table = new_table("", *((name.replace("_", " "), name in numeric) for name in columns))

@@ -87,7 +87,7 @@ def _takes_statistics(arm: str) -> bool:
 
 
 def _print(title: str, found: dict[str, "Diagnosis"], console: Any) -> None:
-    from warminit.lab.display import new_table
+    from warminit.lab.terminal.display import new_table
 
     columns = [(name, True) for name in found]
     table = new_table(title, ("quantity", False), *columns)

@@ -72,8 +72,8 @@ def _at_hand(
     study: "Study", data_root: Path | None, resize: int | None
 ) -> "dict[str, ImageDataset]":
     """Load the study's data sets that need no network; a page is no reason to fetch any."""
+    from warminit.lab.data.sources import EMBEDDED
     from warminit.lab.datasets import load_dataset
-    from warminit.lab.sources import EMBEDDED
 
     found = {}
     for name in study.datasets:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from warminit.lab.analysis import Analysis
-    from warminit.lab.reproduce import Candidate
+    from warminit.lab.paper.reproduce import Candidate
     from warminit.lab.study import Study
 
 
@@ -55,7 +55,7 @@ def reproduce(
     days at the full protocol (--dry-run says how long), and resume. What is not at hand prints
     "data not available"; partial data and shortened runs are labelled.
     """
-    from warminit.lab.reproduce import TABLES, find_candidates, paper_datasets
+    from warminit.lab.paper.reproduce import TABLES, find_candidates, paper_datasets
     from warminit.lab.study import nearest
 
     if table not in TABLES:
@@ -69,7 +69,7 @@ def reproduce(
         chosen = ["fashion-mnist"]  # where the paper searched (Section 4.3)
     console = new_console(as_json=as_json)
     place = Place(out, data_root, None, device, threads, workers, allow_mixed, quiet)
-    from warminit.lab.progress import loading_progress
+    from warminit.lab.terminal.progress import loading_progress
 
     with loading_progress(console, quiet=quiet) as progress:
         candidates = find_candidates(paper_datasets(chosen), place.source(), progress=progress)
@@ -135,8 +135,8 @@ def _reproduce_rules(
     *,
     as_json: bool,
 ) -> None:
-    from warminit.lab import rules_tables
-    from warminit.lab.rules_display import print_table_1, print_table_2
+    from warminit.lab.paper import rules_tables
+    from warminit.lab.terminal.rules_display import print_table_1, print_table_2
 
     if table == "table1":
         figures = rules_tables.table_1(candidates.values())
@@ -151,7 +151,7 @@ def _reproduce_rules(
     )
     processor = rules_tables.processor(place.device, place.threads)
     if as_json:
-        from warminit.lab.published import INIT_SECONDS, TABLE_2
+        from warminit.lab.paper.published import INIT_SECONDS, TABLE_2
 
         print_json(
             {
@@ -173,8 +173,8 @@ def _show_table_3(
     *,
     as_json: bool,
 ) -> None:
-    from warminit.lab.training_display import print_table_3
-    from warminit.lab.training_tables import caveats, table_3
+    from warminit.lab.paper.training_tables import caveats, table_3
+    from warminit.lab.terminal.training_display import print_table_3
 
     analysis = None if ending is None else ending.analysis
     rows = table_3(candidates.values(), analysis)
@@ -192,8 +192,8 @@ def _show_grid(
     *,
     as_json: bool,
 ) -> None:
-    from warminit.lab.grid_display import print_grid
-    from warminit.lab.grid_table import grid_caveats, grid_claims, grid_rows, multiplicity
+    from warminit.lab.paper.grid_table import grid_caveats, grid_claims, grid_rows, multiplicity
+    from warminit.lab.terminal.grid_display import print_grid
 
     tables = {}
     for name, candidate in candidates.items():

@@ -155,7 +155,7 @@ def _run(study: "Study", place: Place, *, dry_run: bool, as_json: bool) -> None:
 
         print_json(summary(ending.analysis) | {"folder": str(ending.folder)})
     else:
-        from warminit.lab.display import print_analysis
+        from warminit.lab.terminal.display import print_analysis
 
         print_analysis(ending.analysis, console)
         _print_fit(ending, console)
@@ -176,12 +176,12 @@ def show_estimate(study: "Study", place: Place, console: "Console", *, as_json: 
 
 def _print_fit(ending: Ending, console: "Console") -> None:
     """Print the fit of c where the study sweeps patch counts on colour images (Section 4.4)."""
-    from warminit.lab.patch_fit import find_optima, sweeps_patches
+    from warminit.lab.paper.patch_fit import find_optima, sweeps_patches
 
     if not sweeps_patches(ending.analysis):
         return
-    from warminit.lab.grid_display import print_patch_fit
     from warminit.lab.plan import model_rules
+    from warminit.lab.terminal.grid_display import print_patch_fit
 
     model = ending.analysis.study.models[0]
     norms = {name: model_rules(data, model).patch_norm for name, data in ending.datasets.items()}

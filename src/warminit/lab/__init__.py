@@ -1,4 +1,16 @@
-"""a study -> runs -> statistics -> report. The laboratory compares initializers honestly."""
+"""a study -> runs -> statistics -> report. The laboratory compares initializers honestly.
+
+In the order of the data's way:
+
+    study.py, protocol.py, study_checks.py, studies/   what is to be run, validated
+    datasets.py, data/                                 name or folder -> uint8 tensors
+    plan.py, estimate.py                               study -> runs with parameters and keys
+    models.py, batches.py, optimization.py, evaluation.py, training.py    one run
+    driver.py, engines/, own_loop.py                   many runs -> the store
+    store.py, store_file.py, results.py, environment.py    what is kept of each
+    analysis.py, statistics.py, paired_tests.py, comparison.py    results -> verdicts
+    tables.py, export.py, terminal/, figures/, report/, paper/    what people see
+"""
 
 from typing import TYPE_CHECKING, Any
 

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 
 from warminit.errors import WarminitError
-from warminit.lab.arrays import ImageArrays, choose_stratified
-from warminit.lab.cache import Allocate, cache_folder, cached_arrays
-from warminit.lab.decoding import decode_rows
-from warminit.lab.reading import folder_rows, pixel_arrays
-from warminit.lab.sources import Source, find_source
+from warminit.lab.data.arrays import ImageArrays, choose_stratified
+from warminit.lab.data.cache import Allocate, cache_folder, cached_arrays
+from warminit.lab.data.decoding import decode_rows
+from warminit.lab.data.reading import folder_rows, pixel_arrays
+from warminit.lab.data.sources import Source, find_source
 
 MAX_CLASSES_SHOWN = 20
 
@@ -198,7 +198,9 @@ def _cached(
         if source.kind == "folder":
             rows = folder_rows(source)
         else:
-            from warminit.lab.hub import hub_rows  # loads pyarrow and pandas: not for cached data
+            from warminit.lab.data.hub import (
+                hub_rows,  # loads pyarrow and pandas: not for cached data
+            )
 
             rows = hub_rows(source, scratch)
         images = decode_rows(rows, size, allocate, progress)

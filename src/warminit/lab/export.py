@@ -12,7 +12,7 @@ import pandas as pd
 
 from warminit.errors import WarminitError
 from warminit.lab.analysis import Analysis
-from warminit.lab.published import stars
+from warminit.lab.paper.published import stars
 from warminit.lab.study import nearest
 from warminit.lab.tables import run_rows, summary
 

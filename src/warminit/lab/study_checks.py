@@ -64,7 +64,7 @@ def check_study(study: "Study") -> None:
 
 
 def _check_dataset(name: str) -> None:
-    from warminit.lab.sources import FILES, known_names
+    from warminit.lab.data.sources import FILES, known_names
 
     elsewhere = "/" in name or ":" in name or Path(name).suffix in FILES or Path(name).exists()
     if name not in known_names() and not elsewhere:

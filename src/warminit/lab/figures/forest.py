@@ -17,7 +17,7 @@ from warminit.lab.figures.theme import (
     rows_axis,
     rows_height,
 )
-from warminit.lab.published import TABLE_3
+from warminit.lab.paper.published import TABLE_3
 
 MOST_ROWS = 40
 """Comparisons shown; of a sweep's hundreds those with the smallest p."""

@@ -7,7 +7,7 @@ from typing import Any
 import altair as alt
 
 from warminit.lab.figures.theme import FILE_WIDTH, ORANGE, Layered, Width, charted
-from warminit.lab.grid_table import GridRow
+from warminit.lab.paper.grid_table import GridRow
 
 
 @dataclass(frozen=True, slots=True)

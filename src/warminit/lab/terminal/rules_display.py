@@ -4,10 +4,10 @@ from collections.abc import Iterable, Sequence
 
 from rich.console import Console
 
-from warminit.lab.display import DAGGER, MARK, new_table, print_errata, say
-from warminit.lab.published import INIT_SECONDS, TABLE_2
-from warminit.lab.reproduce import NOT_AVAILABLE, Candidate, Figure
-from warminit.lab.rules_tables import RuleEvaluation
+from warminit.lab.paper.published import INIT_SECONDS, TABLE_2
+from warminit.lab.paper.reproduce import NOT_AVAILABLE, Candidate, Figure
+from warminit.lab.paper.rules_tables import RuleEvaluation
+from warminit.lab.terminal.display import DAGGER, MARK, new_table, print_errata, say
 
 
 def print_table_1(

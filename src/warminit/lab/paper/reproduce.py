@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from warminit.errors import WarminitError
+from warminit.lab.data.sources import PUBLISHED
 from warminit.lab.datasets import ImageDataset
 from warminit.lab.engines.job import DataSource
-from warminit.lab.published import TABLE_1, Erratum
-from warminit.lab.sources import PUBLISHED
+from warminit.lab.paper.published import TABLE_1, Erratum
 from warminit.lab.study import nearest
 
 TABLES = ("table1", "table2", "table3", "grid")

@@ -15,18 +15,18 @@ from markupsafe import Markup
 
 from warminit.lab.analysis import Analysis
 from warminit.lab.datasets import ImageDataset
-from warminit.lab.display import notes
 from warminit.lab.figures.theme import config
-from warminit.lab.report_details import arms_table, datasets_table, environment_table
-from warminit.lab.report_figures import (
+from warminit.lab.report.details import arms_table, datasets_table, environment_table
+from warminit.lab.report.figures import (
     PageFigure,
     forest_figure,
     grid_figures,
     place_figures,
     power_figure,
 )
-from warminit.lab.report_tables import failed_table, results_table, runs_table, tests_table
-from warminit.lab.report_texts import asked, reproduce, state, summary, verdicts
+from warminit.lab.report.tables import failed_table, results_table, runs_table, tests_table
+from warminit.lab.report.texts import asked, reproduce, state, summary, verdicts
+from warminit.lab.terminal.display import notes
 
 _TEMPLATES = Path(__file__).parent / "templates"
 

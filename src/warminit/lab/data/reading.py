@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from warminit.errors import WarminitError
-from warminit.lab.arrays import ImageArrays, choose_stratified
-from warminit.lab.decoding import CHUNK, Rows
-from warminit.lab.sources import EMBEDDED, Source, image_files
+from warminit.lab.data.arrays import ImageArrays, choose_stratified
+from warminit.lab.data.decoding import CHUNK, Rows
+from warminit.lab.data.sources import EMBEDDED, Source, image_files
 
 TEST_NAMES = ("test", "validation", "valid", "val", "dev")  # the first that is there is the test
 HELD_OUT_PART = 5  # one image in five, where the source has no test split

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from warminit.errors import WarminitError
-from warminit.lab.arrays import ImageArrays
+from warminit.lab.data.arrays import ImageArrays
 
 MAGIC = b"WARMINIT"
 FORMAT = 1

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from warminit.lab.analysis import Analysis
 from warminit.lab.comparison import Comparison
-from warminit.lab.display import counted, expected_false_alarms
-from warminit.lab.published import GRID, GRID_CONFIRMATION_P, GRID_STEPS, SEEDS, stars
+from warminit.lab.paper.published import GRID, GRID_CONFIRMATION_P, GRID_STEPS, SEEDS, stars
+from warminit.lab.terminal.display import counted, expected_false_alarms
 
 LEVEL = 0.05
 

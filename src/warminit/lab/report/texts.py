@@ -6,12 +6,12 @@ from typing import Any
 from warminit.errors import WarminitError
 from warminit.lab.analysis import Analysis
 from warminit.lab.comparison import Comparison
-from warminit.lab.display import counted
-from warminit.lab.report_tables import metric_name
+from warminit.lab.report.tables import metric_name
 from warminit.lab.studies import load_study, shipped_studies
 from warminit.lab.study import Study
 from warminit.lab.study_checks import YOURS
 from warminit.lab.study_toml import study_toml
+from warminit.lab.terminal.display import counted
 
 MOST_VERDICTS = 24
 """Verdicts in view; of more, those that decide are in view and the rest fold away."""

@@ -14,7 +14,7 @@ from warminit.lab.figures.grid import Prediction, grid_heat_map, grid_panels
 from warminit.lab.figures.paired import paired_seeds
 from warminit.lab.figures.power import power_curves
 from warminit.lab.figures.render import spec
-from warminit.lab.grid_table import grid_rows
+from warminit.lab.paper.grid_table import grid_rows
 from warminit.lab.plan import model_rules
 
 

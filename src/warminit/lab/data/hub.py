@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from warminit.errors import WarminitError
-from warminit.lab.decoding import CHUNK, Rows
-from warminit.lab.reading import TEST_NAMES, arrange_rows, numbered_classes
-from warminit.lab.sources import Source, parquet_splits
+from warminit.lab.data.decoding import CHUNK, Rows
+from warminit.lab.data.reading import TEST_NAMES, arrange_rows, numbered_classes
+from warminit.lab.data.sources import Source, parquet_splits
 
 IMAGE_COLUMNS = ("image", "img", "images")
 LABEL_COLUMNS = ("label", "labels", "fine_label", "class", "target")

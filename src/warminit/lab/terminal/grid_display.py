@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from warminit.lab.analysis import Analysis
-from warminit.lab.display import MARK, new_table, say
-from warminit.lab.grid_table import Claim, GridRow, grid_caveats, multiplicity
-from warminit.lab.patch_fit import Optimum, fit_constant
-from warminit.lab.published import COLOUR_OPTIMA, stars
-from warminit.lab.reproduce import NOT_AVAILABLE, Candidate
+from warminit.lab.paper.grid_table import Claim, GridRow, grid_caveats, multiplicity
+from warminit.lab.paper.patch_fit import Optimum, fit_constant
+from warminit.lab.paper.published import COLOUR_OPTIMA, stars
+from warminit.lab.paper.reproduce import NOT_AVAILABLE, Candidate
+from warminit.lab.terminal.display import MARK, new_table, say
 from warminit.rules import PATCH_NORM_CONSTANT
 
 GRID_ROWS_SHOWN = 20

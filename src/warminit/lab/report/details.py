@@ -5,7 +5,7 @@ from typing import Any
 
 from warminit.lab.analysis import Analysis
 from warminit.lab.datasets import ImageDataset
-from warminit.lab.report_tables import Entry, Table
+from warminit.lab.report.tables import Entry, Table
 
 MOST_CLASSES = 20
 """Class names that are listed; of more, the rest are counted."""

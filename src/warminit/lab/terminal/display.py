@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from warminit.lab.analysis import Analysis, Cell
-from warminit.lab.published import BATCH_SIZE, STEPS, Erratum, stars
+from warminit.lab.paper.published import BATCH_SIZE, STEPS, Erratum, stars
 from warminit.lab.tables import last_line
 
 MARK = "≠"

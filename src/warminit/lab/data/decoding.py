@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from warminit.errors import WarminitError
-from warminit.lab import pixels
-from warminit.lab.pixels import PixelError
+from warminit.lab.data import pixels
+from warminit.lab.data.pixels import PixelError
 
 CHUNK = 256  # images a request: large enough that pipes cost nothing, small enough for progress
 WORTH_WORKERS = 2_000  # below this, starting processes takes longer than decoding

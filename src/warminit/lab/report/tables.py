@@ -5,7 +5,7 @@ from typing import Any
 
 from warminit.lab.analysis import Analysis, Cell
 from warminit.lab.comparison import EFFECTS, Comparison
-from warminit.lab.published import stars
+from warminit.lab.paper.published import stars
 from warminit.lab.tables import last_line, run_rows
 
 

@@ -6,8 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from warminit.lab.analysis import Analysis
-from warminit.lab.display import DAGGER, MARK, new_table, print_errata, say
-from warminit.lab.published import (
+from warminit.lab.paper.published import (
     ERRATA,
     MEAN_DIFFERENCE,
     MEAN_ERROR_CHANGE,
@@ -17,8 +16,9 @@ from warminit.lab.published import (
     erratum,
     stars,
 )
-from warminit.lab.reproduce import NOT_AVAILABLE
-from warminit.lab.training_tables import Table3Row, caveats, means
+from warminit.lab.paper.reproduce import NOT_AVAILABLE
+from warminit.lab.paper.training_tables import Table3Row, caveats, means
+from warminit.lab.terminal.display import DAGGER, MARK, new_table, print_errata, say
 
 
 def print_table_3(rows: Sequence[Table3Row], analysis: Analysis | None, console: Console) -> None:

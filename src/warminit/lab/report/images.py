@@ -15,7 +15,7 @@ from warminit.lab.figures.pipeline import (
 )
 from warminit.lab.figures.pixels import patch_norms, pixel_histogram
 from warminit.lab.plan import model_rules
-from warminit.lab.report_figures import PageFigure, chart_figure
+from warminit.lab.report.figures import PageFigure, chart_figure
 from warminit.lab.starts import Start, start_of
 from warminit.lab.store import StoredRun
 from warminit.rules import Hyperparameters

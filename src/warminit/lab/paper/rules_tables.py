@@ -14,10 +14,10 @@ from warminit.lab.datasets import ImageDataset
 from warminit.lab.environment import environment
 from warminit.lab.models import SimpleCNN, build_model
 from warminit.lab.optimization import learning_rates
+from warminit.lab.paper.published import BATCH_SIZE, INIT_SECONDS, TABLE_1, erratum
+from warminit.lab.paper.reproduce import Candidate, Figure
 from warminit.lab.plan import model_rules, published_patches
 from warminit.lab.protocol import Protocol
-from warminit.lab.published import BATCH_SIZE, INIT_SECONDS, TABLE_1, erratum
-from warminit.lab.reproduce import Candidate, Figure
 from warminit.prewarm import Engine, prewarm_
 from warminit.rules import Hyperparameters
 

@@ -9,8 +9,8 @@ from warminit.errors import WarminitWarning
 from warminit.lab.analysis import Analysis, analyse
 from warminit.lab.datasets import ImageDataset
 from warminit.lab.figures.render import write_atomically
-from warminit.lab.report_images import data_figures
-from warminit.lab.report_page import page
+from warminit.lab.report.images import data_figures
+from warminit.lab.report.page import page
 from warminit.lab.store import StoredRun
 from warminit.lab.study import Study
 

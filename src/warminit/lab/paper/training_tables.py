@@ -8,8 +8,7 @@ from scipy import stats
 
 from warminit.lab.analysis import Analysis
 from warminit.lab.comparison import Comparison
-from warminit.lab.display import counted
-from warminit.lab.published import (
+from warminit.lab.paper.published import (
     BATCH_SIZE,
     SEEDS,
     STEPS,
@@ -19,8 +18,9 @@ from warminit.lab.published import (
     erratum,
     stars,
 )
-from warminit.lab.reproduce import Candidate, Standing
+from warminit.lab.paper.reproduce import Candidate, Standing
 from warminit.lab.statistics import relative_error_change
+from warminit.lab.terminal.display import counted
 
 LEVEL = 0.05
 """Means differ where Welch's two-sided test of the paper's mean and ours is below this."""

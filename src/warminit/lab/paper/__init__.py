@@ -1,0 +1,1 @@
+"""the paper's own figures, and a study's beside them, cell by cell."""

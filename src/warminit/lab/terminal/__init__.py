@@ -1,0 +1,1 @@
+"""a study under way, an analysis -> what a terminal shows."""
