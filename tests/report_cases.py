@@ -97,7 +97,7 @@ IMAGE = '"><img src=x onerror="window.attacked = 1">'
 def hostile() -> tuple[Analysis, dict[str, ImageDataset]]:
     """Return a study whose names, classes and errors all try to become code."""
     name = f"folder/{ATTACK}{IMAGE}"
-    sweep = {"name": "prewarm", "parameters": {"scale": 0.2, "engine": "</script>" + IMAGE}}
+    sweep = {"name": "prewarm", "parameters": {"scale": 0.2, "engine": "</script " + IMAGE}}
     study = demo_study(
         datasets=(name,), arms=("torch-default", sweep), description=f"{ATTACK}{IMAGE}"
     )

@@ -1,7 +1,9 @@
 """model -> the layer that is conditioned: by name, metadata, channels, or the order of calls."""
 
 import random
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -254,3 +256,21 @@ def test_a_model_without_such_a_layer_is_refused_with_its_candidates(case: str) 
     assert [nn.parameter.is_lazy(p) for p in model.parameters()] == lazy
     assert [type(module) for module in model.modules()] == kinds
     assert global_states() == states
+
+
+DOCUMENT = Path(__file__).parents[1] / "docs" / "models.md"
+EXAMPLES = re.findall(
+    r"^```python\n(.*?)^```", DOCUMENT.read_text("utf-8"), re.MULTILINE | re.DOTALL
+)
+
+
+@pytest.mark.parametrize(
+    ("number", "printed"),
+    [(0, "0 - the only convolution that takes 4 channels\n"), (1, "0, 3\n")],
+)
+def test_the_examples_of_the_document_run(
+    number: int, printed: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert len(EXAMPLES) == 2
+    exec(compile(EXAMPLES[number], f"models.md, block {number + 1}", "exec"), {})
+    assert capsys.readouterr().out == printed

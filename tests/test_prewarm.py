@@ -15,7 +15,7 @@ from torch import Tensor, nn
 import arm_oracles
 from arm_cases import bits, first, make_conv, make_images, make_net
 from warminit import WarminitWarning, conditioned_init, prewarm_, prewarm_filters
-from warminit.weights import looks_trained
+from warminit.fresh import looks_trained
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

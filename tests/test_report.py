@@ -21,7 +21,7 @@ from warminit.lab.analysis import analyse
 from warminit.lab.datasets import load_dataset
 from warminit.lab.driver import run_study
 from warminit.lab.report import LiveReport, write_report
-from warminit.lab.report.page import page
+from warminit.lab.report.page import in_script, page
 from warminit.lab.store import StoredRun
 from warminit.lab.studies import load_study, shipped_studies
 from warminit.lab.study import ArmSpec, Study
@@ -203,7 +203,7 @@ def test_a_loop_of_ones_own_has_a_page() -> None:
 
 def test_a_sweep_shows_what_decides_and_folds_the_rest() -> None:
     read = Reader(page(grid()))
-    found = re.search(r"All (\d+) other verdicts", read.text)
+    found = re.search(r"All (\d+) (?:other )?verdicts", read.text)
     assert found is not None
     assert int(found[1]) + len(
         [c for c in read.tags("li") if c.get("class") in {"helps", "harms"}]
@@ -231,6 +231,13 @@ def test_names_are_shown_and_never_become_markup(tmp_path: Path) -> None:
     assert IMAGE in read.text
     specs = [json.loads(body) for attributes, body in read.scripts if "type" in attributes]
     assert any(ATTACK in json.dumps(each) for each in specs), "charts hold the name as it is"
+
+
+@pytest.mark.parametrize("text", ["</script >", "<!--<script>", "</SCRIPT/x", "a & b", IMAGE])
+def test_json_in_a_script_element_cannot_leave_it(text: str) -> None:
+    inside = str(in_script(json.dumps({text: text})))
+    assert not set("<>&") & set(inside)
+    assert json.loads(inside) == {text: text}
 
 
 # ---------------------------------------------------------------- while it runs

@@ -11,6 +11,7 @@ The library is two pipelines. The core, in the order of the data's way:
     filters.py       centroids or directions -> filters
     layers.py        model -> the layer to condition
     weights.py       filters -> its effective weight, in place, read back
+    fresh.py         weight -> whether it looks trained
     deep.py          model conditioned so far -> the activations that its next layer sees
     distributed.py   one rank's patches or error -> every rank's
     conditioning.py  model, images, a way to make filters -> model conditioned in place

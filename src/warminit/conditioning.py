@@ -15,6 +15,7 @@ from warminit.deep import activations, chosen_layers
 from warminit.distributed import agreed, agreed_tensor, all_or_none, world_size
 from warminit.errors import WarminitError, WarminitWarning
 from warminit.filters import Scale
+from warminit.fresh import looks_trained
 from warminit.images import as_model_input, check_images, standardization
 from warminit.init_report import InitReport
 from warminit.layers import FoundLayer, find_layer, unwrap
@@ -25,7 +26,6 @@ from warminit.weights import (
     check_weight,
     freeze_rows_,
     is_sharded,
-    looks_trained,
     restored_on_error,
     write_rows_,
 )

@@ -63,7 +63,7 @@ def plot_filters(
         >>> import torch
         >>> picture = plot_filters(torch.rand(32, 3, 3, 3), conditioned=16)
         >>> picture.size
-        (264, 264)
+        (252, 252)
     """
     try:
         from PIL import Image

@@ -1,6 +1,5 @@
 """filters -> a layer's effective weight, in place. What is written is read back."""
 
-import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,12 +12,6 @@ from torch.nn.utils import parametrize
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from warminit.errors import WarminitError
-
-_KS_LIMIT = 2.23
-"""Kolmogorov-Smirnov limit of sqrt(n) * D: a true sample exceeds it once in 10,000 times."""
-
-_ZOO_DEVIATIONS = (0.01, 0.02, 0.03, 0.1)
-"""Fixed deviations: VGG and others, transformers, torchvision's SSDlite, Inception."""
 
 _SAME_DIRECTION = 0.999
 """Cosine between a filter and what the layer makes of it, from which only the scale is lost."""
@@ -195,28 +188,6 @@ def restored_on_error(modules: Sequence[nn.Module]) -> Iterator[None]:
         raise
 
 
-def looks_trained(weight: Tensor) -> bool:
-    """Tell whether a weight is unlike a fresh draw of every usual initializer.
-
-    The values are held by a Kolmogorov-Smirnov test against the uniform, normal and truncated
-    normal distributions of torch's default, He, Glorot and LeCun, and against the fixed deviations
-    0.01, 0.02, 0.03 and 0.1 that model zoos use. One fresh layer in 10,000 is called trained by
-    chance; a short training moves the values off all of these.
-    """
-    values = weight.detach().float().flatten().cpu().double().sort().values
-    if not bool(torch.isfinite(values).all()) or bool(values[0] == values[-1]):
-        return True
-    fan_in, fan_out = weight[0].numel(), weight[:, 0].numel()
-    variances = [1 / fan_in, 1 / fan_out, 2 / fan_in, 2 / fan_out, 2 / (fan_in + fan_out)]
-    deviations = [math.sqrt(v) for v in (1 / (3 * fan_in), *variances)]
-    deviations += _ZOO_DEVIATIONS
-    return all(
-        _ks_distance(values, deviation, kind) > _KS_LIMIT / math.sqrt(values.numel())
-        for deviation in deviations
-        for kind in ("uniform", "normal", "truncated")
-    )
-
-
 def _assign_parametrized_(module: nn.Module, rows: Tensor, filters: Tensor) -> None:
     """Set rows of a computed weight through its right inverse; keep the other rows' originals."""
     originals = [(each, each.detach(), each.detach().clone()) for each in module.parameters()]
@@ -298,20 +269,3 @@ class _SeenConvolution(TorchDispatchMode):
         if self.weight is None and func is torch.ops.aten.convolution.default:
             self.weight = args[1].detach().clone()
         return func(*args, **(kwargs or {}))
-
-
-def _ks_distance(values: Tensor, deviation: float, kind: str) -> float:
-    """Largest distance between the sorted values' distribution and a zero-mean one."""
-    if kind == "uniform":
-        bound = deviation * math.sqrt(3)
-        expected = ((values / bound + 1) / 2).clamp(0, 1)
-    elif kind == "normal":
-        expected = torch.special.ndtr(values / deviation)
-    else:
-        # Truncated at two deviations of the normal behind it, which shrinks its own to 0.8796.
-        z = (values / deviation * 0.879626).clamp(-2, 2)
-        edge = torch.special.ndtr(torch.tensor(-2.0, dtype=torch.float64))
-        expected = (torch.special.ndtr(z) - edge) / (1 - 2 * edge)
-    n = values.numel()
-    steps = torch.arange(1, n + 1, dtype=torch.float64) / n
-    return float(torch.maximum(steps - expected, expected - steps + 1 / n).max())
