@@ -62,7 +62,8 @@ def check(seed: int) -> str:
     assert scale == pytest.approx(min(usual, math.sqrt(2 / values_of_a_patch)))
     if case.arm in {"prewarm", "whitening"}:
         spread = by_group[:, :each].double().flatten(1).std(1, correction=0)
-        tolerance = 8 * torch.finfo(case.dtype).eps + 1e-5
+        # Rounding, and the 1e-8 beside the deviation in Equation 3, which counts in a quiet group.
+        tolerance = 8 * torch.finfo(case.dtype).eps + 1e-3
         torch.testing.assert_close(
             spread, torch.full_like(spread, scale), rtol=tolerance, atol=1e-6
         )

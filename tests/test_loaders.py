@@ -1,5 +1,6 @@
 """batches from anywhere -> the same filters, and a training that does not notice the call."""
 
+import os
 import random
 import subprocess
 import sys
@@ -285,7 +286,12 @@ def test_memory_above_the_input_stays_under_the_bound(case: str) -> None:
         capture_output=True,
         text=True,
         check=False,
-        env={"MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": "65536", "OMP_NUM_THREADS": "1"},
+        env={
+            **os.environ,
+            "MALLOC_ARENA_MAX": "1",
+            "MALLOC_TRIM_THRESHOLD_": "65536",
+            "OMP_NUM_THREADS": "1",
+        },
     )
     assert done.returncode == 0, done.stderr[-2000:]
     peak, note = done.stdout.split("|", 1)
