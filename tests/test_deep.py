@@ -93,6 +93,27 @@ def test_each_is_conditioned_on_what_the_conditioned_network_gives_it(write: Any
     assert not torch.allclose(second.weight[:4], plain.weight[:4], rtol=1e-2, atol=1e-2)
 
 
+CONDITIONING = (
+    "prewarm", "norm-matched-random", "shuffled-prewarm", "random-patches", "whitening",
+    "coates-ng", "dct", "gabor",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("arm", CONDITIONING)
+def test_every_arm_that_writes_filters_takes_layers_and_loaders(arm: str) -> None:
+    batches = [IMAGES[:4], (IMAGES[4:], "labels"), torch.zeros(0)]  # the third is never read
+    one, other, first = net(), net(), net()
+    report = init_(one, batches, arm, batches=2, layers=["stem", "block.first"], n_patches=9)
+    init_(other, IMAGES, arm, layers=2, n_patches=9)
+    init_(first, IMAGES, arm, layer="stem", n_patches=9)
+    assert (report.layer, report.filters_set) == ("stem, block.first", 3 + 4)
+    assert values(one) == values(other)
+    assert torch.equal(one.stem.weight, first.stem.weight)
+    fresh = values(net())
+    changed = {name for name, bits in values(one).items() if bits != fresh[name]}
+    assert changed == {"stem.weight", "block.first.weight"}
+
+
 def test_a_deeper_layer_alone_leaves_the_stem_as_it_is() -> None:
     model = net()
     report = prewarm_(model, IMAGES, layers=["block.first"], n_patches=9, scale=0.2, seed=3)

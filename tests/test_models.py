@@ -8,7 +8,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from warminit.errors import WarminitError
-from warminit.lab.models import MODELS, ResNet20, SimpleCNN, build_model, model_builder
+from warminit.lab.models import MODELS, build_model, model_builder
+from warminit.lab.networks import ResNet20, SimpleCNN
+from warminit.layers import find_layer
+
+ENDS = ("weight", "bias")
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -146,15 +150,51 @@ def test_resnet20_is_the_published_network(size: tuple[int, int]) -> None:
         )
 
 
+@pytest.mark.parametrize("size", [(32, 32), (9, 14)])
+def test_small_vit_is_patches_and_torchs_own_pre_norm_encoder_layers(size: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    model = build_model("small-vit", 3, size, 10)
+    state = model.state_dict()
+    if size == (32, 32):
+        # By hand: stem 96 x 48 + 96, positions 64 x 96, four blocks of 4 x 96 for two LayerNorms,
+        # 288 x 97 and 96 x 97 of attention, 192 x 97 + 96 x 193 of the MLP; norm 192, head 970.
+        blocks = 4 * (384 + 288 * 97 + 96 * 97 + 192 * 97 + 96 * 193)
+        assert sum(p.numel() for p in model.parameters()) == 4704 + 6144 + blocks + 192 + 970
+    images = seeded_images(4, 3, *size)
+    height, width = (4 * (side // 4) for side in size)
+    patches = F.unfold(images[:, :, :height, :width], 4, stride=4).transpose(1, 2)
+    stem = state["patch_embed.weight"].flatten(1)
+    tokens = patches @ stem.T + state["patch_embed.bias"] + state["positions"]
+    names = {
+        "self_attn.in_proj_weight": "qkv.weight",
+        "self_attn.in_proj_bias": "qkv.bias",
+        "self_attn.out_proj.weight": "proj.weight",
+        "self_attn.out_proj.bias": "proj.bias",
+        **{f"linear{n + 1}.{end}": f"mlp.{2 * n}.{end}" for n in (0, 1) for end in ENDS},
+        **{f"norm{n}.{end}": f"norm{n}.{end}" for n in (1, 2) for end in ENDS},
+    }
+    with torch.no_grad():
+        for block in range(4):
+            layer = nn.TransformerEncoderLayer(
+                96, 3, 192, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
+            )
+            layer.load_state_dict({to: state[f"blocks.{block}.{of}"] for to, of in names.items()})
+            tokens = layer(tokens)
+        tokens = F.layer_norm(tokens, (96,), state["norm.weight"], state["norm.bias"])
+        expected = tokens.mean(1) @ state["head.weight"].T + state["head.bias"]
+        torch.testing.assert_close(model(images), expected, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("name", sorted(MODELS))
 def test_the_seed_alone_decides_the_initial_weights(name: str) -> None:
     states = []
     for seed in (5, 5, 6):
         torch.manual_seed(seed)
-        states.append(build_model(name, 1, (12, 12), 4).state_dict()["conv1.weight"])
+        model = build_model(name, 1, (12, 12), 4)
+        states.append(find_layer(model).module.weight.detach())
     assert torch.equal(states[0], states[1])
     assert not torch.equal(states[0], states[2])
-    assert all(p.requires_grad for p in build_model(name, 1, (12, 12), 4).parameters())
+    assert all(p.requires_grad for p in model.parameters())
 
 
 def test_a_users_model_is_imported_when_it_is_named_and_called_by_keyword(
@@ -189,6 +229,7 @@ def test_a_users_model_is_imported_when_it_is_named_and_called_by_keyword(
         (("ResNet-20", 1, (28, 28), 10), r"one of simplecnn, simplecnn-nobn, resnet20.*'resnet20'"),
         (("simplecnn", 1, (28, 3), 10), r"image_size=28 x 3 is too small.*4 x 4 pixels\. Resize"),
         (("simplecnn-nobn", 1, (2, 9), 10), r"image_size=2 x 9 is too small"),
+        (("small-vit", 1, (3, 28), 10), r"image_size=3 x 28 is too small for small-vit.*4 x 4"),
         (("simplecnn", 0, (28, 28), 10), r"in_channels=0: at least 1 is needed"),
         (("resnet20", 3, (0, 8), 10), r"image_size=\(0, 8\): at least 1 is needed"),
         (("resnet20", 3, (8, 8), 1), r"n_classes=1: at least 2 is needed to build resnet20"),

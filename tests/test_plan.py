@@ -140,7 +140,7 @@ def test_a_user_s_code_is_part_of_the_key(
     monkeypatch.syspath_prepend(tmp_path)
     module = tmp_path / "my_model_for_keys.py"
     text = (
-        "from warminit.lab.models import SimpleCNN\n"
+        "from warminit.lab.networks import SimpleCNN\n"
         "def build(in_channels, image_size, n_classes):\n"
         "    return SimpleCNN(in_channels, image_size, n_classes)\n"
     )

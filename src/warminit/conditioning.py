@@ -51,6 +51,14 @@ class RuleOptions(TypedDict, total=False):
     raw_images: Tensor | None
 
 
+class ArmOptions(RuleOptions, total=False):
+    """What every arm that writes filters takes besides its own parameters: where, and the rules."""
+
+    layer: str | nn.Module | None
+    layers: int | Sequence[str] | None
+    batches: int | None
+
+
 @dataclass(frozen=True, slots=True)
 class _Made:
     """Filters of one layer, and what they were made with; nothing is written yet."""

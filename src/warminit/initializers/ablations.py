@@ -3,10 +3,10 @@
 from functools import partial
 from typing import Unpack
 
-from torch import nn
+from torch import Tensor, nn
 
 from warminit.batch import Images
-from warminit.conditioning import RuleOptions, condition_
+from warminit.conditioning import ArmOptions, condition_
 from warminit.errors import WarminitError
 from warminit.filters import Scaling
 from warminit.init_report import InitReport
@@ -20,13 +20,12 @@ def prewarm(
     images: Images,
     *,
     seed: int,
-    layer: str | nn.Module | None = None,
     engine: Engine = "fast",
     fraction: float | None = None,
     centering: Centering = "patch",
     spatial: bool = True,
     scaling: Scaling = "global",
-    **options: Unpack[RuleOptions],
+    **options: Unpack[ArmOptions],
 ) -> InitReport:
     """Apply Pre-Warm (Martinsn, 2026); with no parameters, exactly `prewarm_`.
 
@@ -34,13 +33,13 @@ def prewarm(
         model: Any module with an `nn.Conv2d`.
         images: (N, C, H, W), one training batch as the model is fed.
         seed: Of the patches' positions and of k-means.
-        layer: Dotted name of the layer, or the module; the first convolution by default.
         engine: "fast" or "paper".
         fraction: Share of the filter bank to set, above 0 and at most 1; the paper's is 0.5.
         centering: "patch" removes a patch's mean, "channel" one a channel, "none" nothing.
         spatial: False leaves the spatial weights out.
         scaling: "global" scales the bank by one factor, "per-filter" each filter by its own.
-        **options: As for `prewarm_`; `scale` may be "parity", "match" or "unit".
+        **options: As for `prewarm_`, `layer` and `layers` included; `scale` may be
+            "parity", "match" or "unit".
 
     Returns:
         The report; the rest of the bank keeps its bits.
@@ -59,7 +58,9 @@ def prewarm(
                 f"fraction={fraction!r}; a number above 0 and at most 1 is needed. The paper's is "
                 "0.5."
             )
-        out_channels = find_layer(model, layer).module.out_channels
+        out_channels = find_layer(
+            model, options.get("layer"), images if isinstance(images, Tensor) else None
+        ).module.out_channels
         options["n_clusters"] = max(1, round(fraction * out_channels))
     ingredients = {"centering": centering, "spatial": spatial, "scaling": scaling}
     defaults = {"centering": "patch", "spatial": True, "scaling": "global"}
@@ -71,7 +72,6 @@ def prewarm(
         ),
         arm="prewarm",
         seed=seed,
-        layer=layer,
         parameters={
             "engine": engine,
             **{name: value for name, value in ingredients.items() if value != defaults[name]},

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from warminit.batch import Batch, Images
-from warminit.conditioning import RuleOptions, condition_
+from warminit.conditioning import ArmOptions, condition_
 from warminit.errors import WarminitError
 from warminit.filters import scale_bank, shape_filters
 from warminit.init_report import InitReport
@@ -22,10 +22,9 @@ def coates_ng(
     images: Images,
     *,
     seed: int,
-    layer: str | nn.Module | None = None,
     norm_eps: float = 0.0025,
     zca_eps: float = 0.1,
-    **options: Unpack[RuleOptions],
+    **options: Unpack[ArmOptions],
 ) -> InitReport:
     """Set filters to a dictionary learned by spherical k-means on whitened patches.
 
@@ -41,11 +40,10 @@ def coates_ng(
         model: Any module with a convolution; biases stay.
         images: (N, C, *size), one training batch as the model is fed, or batches of them.
         seed: Of the positions and of the first directions.
-        layer: Dotted name of the layer, or the module; the first convolution by default.
         norm_eps: As a share of the variance of the sampled pixels, above 0. The paper's 10, on
             pixels from 0 to 255, is 0.0025 of it where their deviation is 63, as CIFAR-10's is.
         zca_eps: Added to the eigenvalues, above 0; the paper's value for patches of unit contrast.
-        **options: As for `prewarm_`; count and scale are Pre-Warm's.
+        **options: As for `prewarm_`, `layer` and `layers` included; count and scale are Pre-Warm's.
 
     Returns:
         The report. Where patches are no larger than the kernel, each set filter sums to zero, so it
@@ -74,7 +72,6 @@ def coates_ng(
         partial(_dictionary, norm_eps=float(norm_eps), zca_eps=float(zca_eps)),
         arm="coates-ng",
         seed=seed,
-        layer=layer,
         parameters={"norm_eps": norm_eps, "zca_eps": zca_eps},
         **options,
     )

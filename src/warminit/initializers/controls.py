@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from warminit.batch import Batch, Images
-from warminit.conditioning import MakeFilters, RuleOptions, condition_
+from warminit.conditioning import ArmOptions, MakeFilters, condition_
 from warminit.errors import WarminitError
 from warminit.init_report import InitReport
 from warminit.prewarm import Engine, kmeans_filters
@@ -27,10 +27,9 @@ def norm_matched_random(
     images: Images,
     *,
     seed: int,
-    layer: str | nn.Module | None = None,
     engine: Engine = "fast",
     matching: Matching = "global",
-    **options: Unpack[RuleOptions],
+    **options: Unpack[ArmOptions],
 ) -> InitReport:
     """Set as many filters as Pre-Warm does, Gaussian, with its bank's standard deviation.
 
@@ -41,10 +40,9 @@ def norm_matched_random(
         model: Any module with an `nn.Conv2d`.
         images: (N, C, H, W), one training batch as the model is fed.
         seed: Of Pre-Warm, and of the Gaussian draw.
-        layer: Dotted name of the layer, or the module; the first convolution by default.
         engine: Of the Pre-Warm that is matched.
         matching: "global" matches the bank's standard deviation, "per-filter" each filter's norm.
-        **options: As for `prewarm_`.
+        **options: As for `prewarm_`, `layer` and `layers` included.
 
     Returns:
         The report; the set filters' standard deviation (or norms) equal Pre-Warm's at this seed.
@@ -55,7 +53,6 @@ def norm_matched_random(
         _matched(_gaussian, engine, _norm(matching, _deviation)),
         arm="norm-matched-random",
         seed=seed,
-        layer=layer,
         parameters={"engine": engine, "matching": matching},
         **options,
     )
@@ -66,9 +63,8 @@ def shuffled_prewarm(
     images: Images,
     *,
     seed: int,
-    layer: str | nn.Module | None = None,
     engine: Engine = "fast",
-    **options: Unpack[RuleOptions],
+    **options: Unpack[ArmOptions],
 ) -> InitReport:
     """Set Pre-Warm's filters with the values of each one permuted.
 
@@ -78,9 +74,8 @@ def shuffled_prewarm(
         model: Any module with an `nn.Conv2d`.
         images: (N, C, H, W), one training batch as the model is fed.
         seed: Of Pre-Warm, and of the permutations, one for each filter.
-        layer: Dotted name of the layer, or the module; the first convolution by default.
         engine: Of the Pre-Warm that is shuffled.
-        **options: As for `prewarm_`.
+        **options: As for `prewarm_`, `layer` and `layers` included.
 
     Returns:
         The report; each set filter holds the values of Pre-Warm's at this seed.
@@ -91,7 +86,6 @@ def shuffled_prewarm(
         _matched(_shuffled, engine, _unchanged),
         arm="shuffled-prewarm",
         seed=seed,
-        layer=layer,
         parameters={"engine": engine},
         **options,
     )
@@ -102,10 +96,9 @@ def random_patches(
     images: Images,
     *,
     seed: int,
-    layer: str | nn.Module | None = None,
     engine: Engine = "fast",
     matching: Matching = "global",
-    **options: Unpack[RuleOptions],
+    **options: Unpack[ArmOptions],
 ) -> InitReport:
     """Set raw patches of the images, neither centered nor clustered (Lehmann & Ebner, 2021).
 
@@ -115,10 +108,9 @@ def random_patches(
         model: Any module with an `nn.Conv2d`.
         images: (N, C, H, W), one training batch as the model is fed.
         seed: Of Pre-Warm, and of the choice of patches.
-        layer: Dotted name of the layer, or the module; the first convolution by default.
         engine: Of the Pre-Warm whose norm is matched.
         matching: "global" matches the norm of the bank, "per-filter" that of each filter.
-        **options: As for `prewarm_`.
+        **options: As for `prewarm_`, `layer` and `layers` included.
 
     Returns:
         The report; each set filter is a multiple of a patch that stands in one of the images.
@@ -129,7 +121,6 @@ def random_patches(
         _matched(_raw_patches, engine, _norm(matching, _bank_norm)),
         arm="random-patches",
         seed=seed,
-        layer=layer,
         parameters={"engine": engine, "matching": matching},
         **options,
     )

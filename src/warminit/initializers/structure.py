@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from warminit.batch import Batch, Images
-from warminit.conditioning import RuleOptions, condition_
+from warminit.conditioning import ArmOptions, condition_
 from warminit.errors import WarminitError
 from warminit.filters import scale_bank, shape_filters
 from warminit.init_report import InitReport
@@ -22,9 +22,8 @@ def dct(
     images: Images,
     *,
     seed: int,
-    layer: str | nn.Module | None = None,
     brightness: bool = False,
-    **options: Unpack[RuleOptions],
+    **options: Unpack[ArmOptions],
 ) -> InitReport:
     """Set the lowest frequencies of the orthonormal DCT-II over channels and space.
 
@@ -35,9 +34,9 @@ def dct(
         model: Any module with an `nn.Conv2d`.
         images: (N, C, H, W); only for the count of channels, and for scales that need patches.
         seed: Of those patches.
-        layer: Dotted name of the layer, or the module; the first convolution by default.
         brightness: Whether the constant direction is used; centering takes it from Pre-Warm.
-        **options: As for `prewarm_`; `n_clusters` is the number of filters.
+        **options: As for `prewarm_`, `layer` and `layers` included; `n_clusters` is
+            the number of filters.
 
     Returns:
         The report; the D directions (D - 1 without brightness) are followed by their negatives,
@@ -49,7 +48,6 @@ def dct(
         partial(_fixed_bank, bank=partial(dct_directions, brightness=brightness)),
         arm="dct",
         seed=seed,
-        layer=layer,
         parameters={"brightness": brightness},
         **options,
     )
@@ -60,8 +58,7 @@ def gabor(
     images: Images,
     *,
     seed: int,
-    layer: str | nn.Module | None = None,
-    **options: Unpack[RuleOptions],
+    **options: Unpack[ArmOptions],
 ) -> InitReport:
     """Set Gabor functions: edges and bars at evenly spaced orientations, the same in every channel.
 
@@ -72,8 +69,8 @@ def gabor(
         model: Any module with an `nn.Conv2d` whose kernel is at least 3 x 3.
         images: (N, C, H, W); only for the count of channels, and for scales that need patches.
         seed: Of those patches.
-        layer: Dotted name of the layer, or the module; the first convolution by default.
-        **options: As for `prewarm_`; `n_clusters` is the number of filters.
+        **options: As for `prewarm_`, `layer` and `layers` included; `n_clusters` is
+            the number of filters.
 
     Returns:
         The report; each set filter has zero mean.
@@ -84,7 +81,6 @@ def gabor(
         partial(_fixed_bank, bank=gabor_bank),
         arm="gabor",
         seed=seed,
-        layer=layer,
         **options,
     )
 

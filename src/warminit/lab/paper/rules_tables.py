@@ -12,7 +12,8 @@ from torch import nn
 from warminit.lab.batches import first_batch, place_split
 from warminit.lab.datasets import ImageDataset
 from warminit.lab.environment import environment
-from warminit.lab.models import SimpleCNN, build_model
+from warminit.lab.models import build_model
+from warminit.lab.networks import SimpleCNN
 from warminit.lab.optimization import learning_rates
 from warminit.lab.paper.published import BATCH_SIZE, INIT_SECONDS, TABLE_1, erratum
 from warminit.lab.paper.reproduce import Candidate, Figure
