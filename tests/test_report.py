@@ -351,6 +351,13 @@ def test_the_command_writes_the_page_with_its_images(
     read = Reader(path.read_text("utf-8"))
     assert "from images to filters, prewarm" in read.text
     assert "n_patches = " in read.text
+    for heading in (
+        "before any arm",
+        "after prewarm",
+        "torch-default, trained",
+        "prewarm, trained",
+    ):
+        assert heading in read.text
 
 
 def test_the_command_answers_in_json(folder: Path, tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ class RunResult:
         init_report: The arm's `InitReport` as a mapping.
         init_seconds: Time of the initialization alone.
         train_seconds: Time of training and evaluation.
+        trained_filters: The input layer's filters at the end, as `keep_filters` gives them.
     """
 
     metrics: Mapping[str, float]
@@ -36,6 +37,7 @@ class RunResult:
     init_report: Mapping[str, Any] = field(default_factory=dict)
     init_seconds: float = 0.0
     train_seconds: float = 0.0
+    trained_filters: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def finite(self) -> bool:

@@ -23,6 +23,7 @@ from warminit.lab.batches import (
     training_batches,
 )
 from warminit.lab.evaluation import evaluate, predict
+from warminit.lab.kept_filters import keep_filters
 from warminit.lab.models import build_model
 from warminit.lab.optimization import build_optimizer, learning_rate, learning_rates
 from warminit.lab.results import RunResult
@@ -116,6 +117,7 @@ def train(
                 model, training, testing, dataset.n_classes, spec, rates, on_step
             )
         train_seconds = _now(place) - start
+        trained_filters = keep_filters(model, images)
     return RunResult(
         metrics=evaluations[-1],
         train_loss=tuple(losses.tolist()),
@@ -127,6 +129,7 @@ def train(
         init_report=report,
         init_seconds=init_seconds,
         train_seconds=train_seconds,
+        trained_filters=trained_filters,
     )
 
 

@@ -14,14 +14,12 @@ from warminit.lab.figures.pipeline import (
     whitening_pipeline,
 )
 from warminit.lab.figures.pixels import patch_norms, pixel_histogram
+from warminit.lab.kept_filters import MOST_FILTERS, kept_filters, survival
 from warminit.lab.plan import model_rules
 from warminit.lab.report.figures import PageFigure, chart_figure
 from warminit.lab.starts import Start, start_of
 from warminit.lab.store import StoredRun
 from warminit.rules import Hyperparameters
-
-MOST_FILTERS = 64
-"""Filters shown of a layer."""
 
 MOST_BANKS = 8
 """Arms whose filters are shown, in the study's order."""
@@ -73,19 +71,27 @@ def _filters(
     pictures: list[Picture] = []
     for run, start in starts:
         label, count = run.spec.arm.label, len(start.after)
+        cut = f" (first {MOST_FILTERS} of {count})" if count > MOST_FILTERS else ""
+        marked = [row for row in start.changed if row < MOST_FILTERS]
         if not pictures:
-            pictures.append(mosaic(start.before[:MOST_FILTERS], title="before any arm"))
+            pictures.append(mosaic(start.before[:MOST_FILTERS], title=f"before any arm{cut}"))
         if start.changed:
-            cut = f" (first {MOST_FILTERS} of {count})" if count > MOST_FILTERS else ""
-            shown = [row for row in start.changed if row < MOST_FILTERS]
-            pictures.append(
-                mosaic(start.after[:MOST_FILTERS], title=f"after {label}{cut}", marked=shown)
-            )
+            shown = start.after[:MOST_FILTERS]
+            pictures.append(mosaic(shown, title=f"after {label}{cut}", marked=marked))
+        trained = kept_filters(run.result.trained_filters) if run.result else None
+        if trained is not None and trained.shape[1:] == start.after.shape[1:]:
+            rows = [row for row in marked or range(count) if row < len(trained)]
+            left = survival(start.after[rows], trained[rows])
+            heading = f"{label}, trained: cosine to its start {left:.2f}"
+            pictures.append(mosaic(trained, title=heading, marked=marked))
     caption = (
         "The first layer at the first seed, each filter scaled to its own range. A frame marks the "
-        "filters that the arm set; arms that change nothing are not shown."
+        "filters that the arm set; of an arm that changes nothing only the trained ones are shown. "
+        "The cosine is the mean over the set filters, or over all where none is set: 1 where "
+        "training has kept their shapes."
     )
-    return _pictures(f"filters-{number}", f"{title}: filters before and after", caption, pictures)
+    name = f"{title}: filters before, after and trained"
+    return _pictures(f"filters-{number}", name, caption, pictures)
 
 
 def _pipelines(
