@@ -103,6 +103,43 @@ def deep_in_fsdp(rank: int, ranks: int) -> Any:
     return {name: each.full_tensor().detach() for name, each in model.named_parameters()}  # type: ignore[attr-defined]
 
 
+class _Standardized(nn.Conv2d):
+    """Computes with its weight less each filter's mean, over its deviation, as NFNets do."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        centered = self.weight - self.weight.mean((1, 2, 3), keepdim=True)
+        weight = centered / centered.std((1, 2, 3), keepdim=True)
+        features: Tensor = self._conv_forward(images, weight, self.bias)
+        return features
+
+
+class _Mirrored(nn.Conv2d):
+    """Computes with its weight upside down, so that it is not the filters that were written."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        features: Tensor = self._conv_forward(images, self.weight.flip(2), self.bias)
+        return features
+
+
+def sharded_alone(kind: type[nn.Conv2d]) -> Callable[[int, int], Any]:
+    """Return what a report notes, or the error, and whether the weight is then as it was."""
+
+    def scenario(rank: int, ranks: int) -> Any:
+        torch.manual_seed(3)
+        layer = kind(3, 8, 3)
+        before, model = layer.weight.detach().clone(), nn.Sequential(layer)
+        fully_shard(model, mesh=init_device_mesh("cpu", (ranks,)))
+        try:
+            report = prewarm_(model, shard(rank), n_patches=N_PATCHES, scale=SCALE, seed=SEED)
+            text = " ".join(report.notes)
+        except WarminitError as error:
+            text = str(error)
+        now: Any = layer.weight
+        return text, torch.equal(now.full_tensor(), before)
+
+    return scenario
+
+
 def deep(rank: int, _ranks: int) -> Any:
     model = net()
     named = ["stem", "deeper"]
@@ -161,6 +198,8 @@ SCENARIOS: dict[str, Callable[[int, int], Any]] = {
     "derived": derived,
     "ddp": in_ddp,
     "fsdp": in_fsdp,
+    "standardized fsdp": sharded_alone(_Standardized),
+    "mirrored fsdp": sharded_alone(_Mirrored),
     "deep": deep,
     "deep fsdp": deep_in_fsdp,
     "NaN": refused(broken_on_one),

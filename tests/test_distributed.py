@@ -114,6 +114,15 @@ def test_ddp_and_fsdp2_models_get_the_same_filters(answers: Answers) -> None:
         assert torch.equal(each, state[name]), name
 
 
+def test_a_sharded_weight_is_read_back_too(answers: Answers) -> None:
+    note, unchanged = same(answers, "standardized fsdp")
+    assert "standardizes its weight: the filters keep their shape" in note
+    assert not unchanged
+    error, unchanged = same(answers, "mirrored fsdp")
+    assert "changes its weight: what it computes with differs from the filters" in error
+    assert unchanged
+
+
 def test_deeper_layers_too(answers: Answers) -> None:
     """Each rank's activations are its own: BatchNorm sees the rank's shard, as in training."""
     state = same(answers, "deep")

@@ -13,6 +13,7 @@ from warminit.batch import Batch, Images, read_images, within_memory
 from warminit.checks import as_kernel_size
 from warminit.deep import activations, chosen_layers
 from warminit.distributed import agreed, agreed_tensor, all_or_none, world_size
+from warminit.effective import is_sharded
 from warminit.errors import WarminitError, WarminitWarning
 from warminit.filters import Scale
 from warminit.fresh import looks_trained
@@ -25,7 +26,6 @@ from warminit.weights import (
     check_freezable,
     check_weight,
     freeze_rows_,
-    is_sharded,
     restored_on_error,
     write_rows_,
 )

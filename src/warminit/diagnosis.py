@@ -12,11 +12,11 @@ from torch.nn.utils.parametrize import is_parametrized
 from warminit.batch import Images, read_images
 from warminit.checks import check_seed
 from warminit.diagnosis_report import Diagnosis
+from warminit.effective import effective_weight
 from warminit.errors import WarminitError
 from warminit.images import as_model_input, check_images, standardization
 from warminit.layers import CONVOLUTIONS, FoundLayer, find_layer
 from warminit.patches import center_patches, sample_patches
-from warminit.weights import effective_weight
 
 DUPLICATE_COSINE = 0.99
 """Two filters whose cosine is above this in size are near-duplicates."""

@@ -9,10 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from warminit.effective import effective_weight, is_sharded
 from warminit.errors import WarminitError
 from warminit.init_report import InitReport
 from warminit.layers import find_layer
-from warminit.weights import effective_weight, is_sharded
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -105,8 +105,10 @@ def filter_weight(model_or_weight: nn.Module | Tensor, layer: Any = None) -> Ten
     else:
         found = find_layer(model_or_weight, layer)
         name = f"{found.name}.weight"
-        effective = effective_weight(found.module)
-        weight = found.module.weight if effective is None else effective
+        weight = found.module.weight
+        if not is_sharded(weight):  # all ranks would have to gather it
+            effective = effective_weight(found.module)
+            weight = weight if effective is None else effective
     if is_sharded(weight):
         raise WarminitError(
             f"{name} is spread over ranks. Pass `weight.full_tensor()`, which every rank must call."

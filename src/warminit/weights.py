@@ -1,6 +1,5 @@
 """filters -> a layer's effective weight, in place. What is written is read back."""
 
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -9,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from warminit.effective import effective_weight, in_eval_mode, is_sharded
 from warminit.errors import WarminitError
 
 _SAME_DIRECTION = 0.999
@@ -83,17 +82,17 @@ def write_rows_(name: str, module: nn.Module, rows: Tensor, filters: Tensor) -> 
             f"{weight.dtype} holds, {torch.finfo(weight.dtype).max:.3g}. Choose a smaller scale."
         )
     with torch.no_grad(), restored_on_error([module]):
-        if is_sharded(weight):
-            if parametrize.is_parametrized(module, "weight"):
-                raise WarminitError(
-                    f"{name} is both parametrized and sharded; the weight of one of the two alone "
-                    "can be written. Condition the model before it is sharded."
-                )
-            _write_sharded_(weight, rows, filters)
-            return ()
+        parametrized = parametrize.is_parametrized(module, "weight")
+        if parametrized and is_sharded(weight):
+            raise WarminitError(
+                f"{name} is both parametrized and sharded; the weight of one of the two alone "
+                "can be written. Condition the model before it is sharded."
+            )
         before = effective_weight(module)
-        if parametrize.is_parametrized(module, "weight"):
+        if parametrized:
             _assign_parametrized_(module, rows, filters)
+        elif is_sharded(weight):
+            _write_sharded_(weight, rows, filters)
         else:
             weight[rows] = filters.to(weight.dtype)
         return _read_back(name, module, rows, filters.to(weight.dtype), before)
@@ -122,54 +121,14 @@ def freeze_rows_(module: nn.Module, rows: Tensor) -> None:
     weight.register_hook(without_rows)
 
 
-def effective_weight(module: nn.Module) -> Tensor | None:
-    """Return the weight that a convolution really computes with, or None where none is seen.
-
-    One image of zeros goes through the module alone, in eval mode, and the weight that reaches
-    torch's convolution is read. So parametrizations and layers that standardize their weight on the
-    fly are seen as they are.
-    """
-    conv: Any = module
-    # Twice what the kernel covers, so that every padding mode has enough to take from.
-    most = 0 if isinstance(conv.padding, str) else max(conv.padding)
-    size = [
-        2 * (dilation * (kernel - 1) + 1 + most)
-        for kernel, dilation in zip(conv.kernel_size, conv.dilation, strict=True)
-    ]
-    weight = next(module.parameters())
-    image = torch.zeros(1, conv.in_channels, *size, dtype=weight.dtype, device=weight.device)
-    seen = _SeenConvolution()
-    # The class's own forward: hooks of the user are not for this image.
-    no_autocast = torch.autocast(image.device.type, enabled=False)
-    with warnings.catch_warnings(), in_eval_mode(module), torch.no_grad(), no_autocast, seen:
-        # torch has something to say on padding="same"; it will say it to the first real image.
-        warnings.simplefilter("ignore")
-        type(module).forward(module, image)
-    return seen.weight
-
-
-def is_sharded(weight: Tensor) -> bool:
-    """Tell whether a weight is a DTensor, each rank holding a part."""
-    return hasattr(weight, "full_tensor") and hasattr(weight, "device_mesh")
-
-
-@contextmanager
-def in_eval_mode(module: nn.Module) -> Iterator[None]:
-    """Put a module into eval mode for a while; every part gets its own mode back."""
-    modes = [(each, each.training) for each in module.modules()]
-    for each, _ in modes:
-        each.training = False
-    try:
-        yield
-    finally:
-        for each, training in modes:
-            each.training = training
-
-
 @contextmanager
 def restored_on_error(modules: Sequence[nn.Module]) -> Iterator[None]:
     """Put every parameter and buffer of the layers back where what follows raises."""
-    tensors = [each for module in modules for each in (*module.parameters(), *module.buffers())]
+    held: list[Any] = [
+        each for module in modules for each in (*module.parameters(), *module.buffers())
+    ]
+    # Of a DTensor the rank's own part: what is written into that does not show in its version.
+    tensors = [each.to_local().detach() if is_sharded(each) else each for each in held]
     before = [
         (each, each.detach().clone(), each._version)  # noqa: SLF001 - torch has no public name for it
         for each in tensors
@@ -183,7 +142,7 @@ def restored_on_error(modules: Sequence[nn.Module]) -> Iterator[None]:
                 # What was not written keeps its version too: autograd may have saved it.
                 written = tensor._version != version  # noqa: SLF001 - as above
                 # Norms write their buffers behind autograd's back.
-                if written or not (is_sharded(tensor) or torch.equal(tensor, value)):
+                if written or not torch.equal(tensor, value):
                     tensor.copy_(value)
         raise
 
@@ -256,16 +215,3 @@ def _write_sharded_(weight: Any, rows: Tensor, filters: Tensor) -> None:
     full[rows] = filters.to(full.dtype)
     local = distribute_tensor(full, weight.device_mesh, weight.placements).to_local()
     weight.to_local().copy_(local)
-
-
-class _SeenConvolution(TorchDispatchMode):
-    """Remembers the weight of the first convolution that runs under it."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call] # torch gives it no types
-        self.weight: Tensor | None = None
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if self.weight is None and func is torch.ops.aten.convolution.default:
-            self.weight = args[1].detach().clone()
-        return func(*args, **(kwargs or {}))

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.parameter import is_lazy
 
+from warminit.effective import is_sharded
 from warminit.errors import WarminitError
-from warminit.weights import is_sharded
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,81 @@
+"""module -> the weight that it really computes with, whatever makes it."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+
+def effective_weight(module: nn.Module) -> Tensor | None:
+    """Return the weight that a convolution really computes with, or None where none is seen.
+
+    One image of zeros goes through the module alone, in eval mode, and the weight that reaches
+    torch's convolution is read. So parametrizations and layers that standardize their weight on the
+    fly are seen as they are. Of a sharded weight the parts are gathered: every rank must call.
+    """
+    conv: Any = module
+    # Twice what the kernel covers, so that every padding mode has enough to take from.
+    most = 0 if isinstance(conv.padding, str) else max(conv.padding)
+    size = [
+        2 * (dilation * (kernel - 1) + 1 + most)
+        for kernel, dilation in zip(conv.kernel_size, conv.dilation, strict=True)
+    ]
+    weight = next(module.parameters())
+    image = torch.zeros(1, conv.in_channels, *size, dtype=weight.dtype, device=weight.device)
+    seen = _SeenConvolution()
+    # The class's own forward: hooks of the user are not for this image.
+    no_autocast = torch.autocast(image.device.type, enabled=False)
+    quiet = warnings.catch_warnings(action="ignore")
+    # torch has something to say on padding="same"; it will say it to the first real image.
+    with quiet, _gathered(module), in_eval_mode(module), torch.no_grad(), no_autocast, seen:
+        type(module).forward(module, image)
+    return seen.weight
+
+
+def is_sharded(weight: Tensor | None) -> bool:
+    """Tell whether a weight is a DTensor, each rank holding a part."""
+    return hasattr(weight, "full_tensor") and hasattr(weight, "device_mesh")
+
+
+@contextmanager
+def in_eval_mode(module: nn.Module) -> Iterator[None]:
+    """Put a module into eval mode for a while; every part gets its own mode back."""
+    modes = [(each, each.training) for each in module.modules()]
+    for each, _ in modes:
+        each.training = False
+    try:
+        yield
+    finally:
+        for each, training in modes:
+            each.training = training
+
+
+@contextmanager
+def _gathered(module: nn.Module) -> Iterator[None]:
+    """Let a module compute with whole parameters for a while, where ranks hold parts of them."""
+    held: dict[str, Any] = dict(module._parameters)  # noqa: SLF001 - setting them by name would register them anew
+    whole = {name: each.full_tensor() for name, each in held.items() if is_sharded(each)}
+    module._parameters.update(  # noqa: SLF001 - as above
+        {name: nn.Parameter(each, requires_grad=False) for name, each in whole.items()}
+    )
+    try:
+        yield
+    finally:
+        module._parameters.update(held)  # noqa: SLF001 - as above
+
+
+class _SeenConvolution(TorchDispatchMode):
+    """Remembers the weight of the first convolution that runs under it."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call] # torch gives it no types
+        self.weight: Tensor | None = None
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if self.weight is None and func is torch.ops.aten.convolution.default:
+            self.weight = args[1].detach().clone()
+        return func(*args, **(kwargs or {}))
