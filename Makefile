@@ -4,9 +4,13 @@ WORKERS ?= 2
 VENV := .venv
 RUN := $(VENV)/bin/python -m
 STAMP := $(VENV)/.installed
+# TORCH=2.6.0 or TORCH=newest checks with another torch; fresh checkouts only.
+TORCH ?=
+PINS := $(if $(TORCH),$(VENV)/constraints.txt,constraints.txt)
+FRAMEWORKS := $(VENV)/.frameworks
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format-check lint types imports test-all format
+.PHONY: help install frameworks demo test check format-check lint types imports docs dist bench test-all format
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -15,24 +19,37 @@ install: $(STAMP) ## Create .venv and install the package with the pinned versio
 
 # The model zoos that the tests go through, without what they require: torchvision asks for another
 # build of torch, and what timm needs besides (huggingface_hub, pyyaml) comes with the lab.
-ZOO := timm torchvision safetensors
+ZOO := timm torchvision
+
+$(VENV)/constraints.txt: constraints.txt
+	@mkdir -p $(VENV)
+	@sed -E '/^(torch|torchvision|sympy)==/d' constraints.txt > $@
+	@test $(TORCH) = newest || echo torch==$(TORCH) >> $@
 
 # hatchling comes first, from the same pins, so that the build does not fetch a version of its own.
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml $(PINS)
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV) (a few minutes on a fresh machine, most of them for torch)"
-	@$(RUN) pip install --quiet -c constraints.txt hatchling editables
-	@$(RUN) pip install --quiet -c constraints.txt --no-build-isolation -e '.[lab,dev]'
-	@$(RUN) pip install --quiet -c constraints.txt --no-deps $(ZOO)
+	@$(RUN) pip install --quiet -c $(PINS) hatchling editables
+	@$(RUN) pip install --quiet -c $(PINS) --no-build-isolation -e '.[lab,dev]'
+	@$(RUN) pip install --quiet -c $(PINS) --no-deps $(ZOO)
+	@touch $@
+
+frameworks: $(FRAMEWORKS) ## Install what the integrations, Ray and the benchmarks are tested with
+
+$(FRAMEWORKS): $(STAMP)
+	@echo "installing trainers, frameworks and Ray into $(VENV)"
+	@$(RUN) pip install --quiet -c $(PINS) --no-build-isolation -e '.[lightning,transformers,keras,flax,ray,bench]'
+	@$(RUN) pip install --quiet -c $(PINS) --no-deps segmentation-models-pytorch
 	@touch $@
 
 demo: $(STAMP) ## Compare Pre-Warm with torch's default on real images (at most 3 minutes)
 	$(VENV)/bin/warminit compare
 
 test: $(STAMP) ## Run the tests, with the branch coverage of the core
-	$(RUN) pytest -n $(WORKERS) --cov --cov-report=term
+	$(RUN) pytest -n $(WORKERS) --dist loadgroup --cov --cov-report=term
 
-check: format-check lint types imports test ## Run format, lint, types, import direction and tests
+check: frameworks format-check lint types imports test docs ## Run format, lint, types, import direction, tests and docs
 
 format-check: $(STAMP)
 	$(RUN) ruff format --check
@@ -46,8 +63,20 @@ types: $(STAMP)
 imports: $(STAMP)
 	$(VENV)/bin/lint-imports --no-logo
 
-test-all: $(STAMP) ## Run the long tests too; writes docs/results/robustness.json
-	$(RUN) pytest -n $(WORKERS) --run-full
+docs: $(STAMP) ## Build the documentation site into site/, strictly
+	NO_MKDOCS_2_WARNING=1 $(RUN) mkdocs build --strict --quiet
+
+# The time in the archives is that of the last commit: the same commit gives the same bytes.
+dist: $(STAMP) ## Build wheel and sdist into dist/, the same bytes every time, and check them
+	rm -rf dist
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(RUN) hatchling build
+	$(RUN) twine check --strict dist/*
+
+bench: $(FRAMEWORKS) ## Measure every speed target side by side; writes benchmarks/results/ and docs/performance.md
+	$(RUN) benchmarks
+
+test-all: $(FRAMEWORKS) ## Run the long tests too; writes docs/results/robustness.json
+	$(RUN) pytest -n $(WORKERS) --dist loadgroup --run-full
 
 format: $(STAMP) ## Format the code and mend what lint can mend
 	$(RUN) ruff check --fix

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -134,7 +135,7 @@ def test_a_run_that_fails_ends_with_1_and_its_error(
     arms = ("--arms", "torch-default,my_arms:breaks")
     ended = invoke("compare", *TINY, *arms, "--seeds", "1", "--out", str(tmp_path / "out"))
     assert ended.exit_code == 1
-    assert "failed: RuntimeError: my own mistake" in ended.output
+    assert "failed: RuntimeError: my own mistake" in " ".join(ended.output.split())
     assert "my_arms:breaks: no seed finished that torch-default has too." in ended.output
     assert "Traceback" not in ended.output
     assert "failed" in invoke("export", str(tmp_path / "out")).output
@@ -179,11 +180,15 @@ def test_options_change_a_study(monkeypatch: pytest.MonkeyPatch) -> None:
     invoke(
         "run", "table3", "--seeds", "2", "--steps", "300", "--rule-derived",
         "--datasets", "mnist,fashion-mnist", "--validation", "1000", "--batch-size", "64",
+        "--precision", "bfloat16",
     )  # fmt: skip
     (study,) = asked
     assert (study.seeds, study.datasets) == ((42, 7), ("mnist", "fashion-mnist"))
     assert (study.protocol.steps, study.protocol.batch_size) == (300, 64)
     assert (study.patch_counts, study.validation) == ("rule", 1000)
+    assert study.protocol.precision == "bfloat16"
+    invoke("compare", "--precision", "bfloat16")
+    assert asked[1].protocol.precision == "bfloat16"
 
 
 def ends(group: int) -> bool:
@@ -224,7 +229,10 @@ def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on(tmp_path: Pa
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     rest, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, rest
-    assert "Interrupted: the same command goes on from here." in rest
+    assert re.search(
+        r"^Interrupted; \d finished runs? kept\. The same command goes on:$", rest, re.MULTILINE
+    )
+    assert rest.splitlines()[-1] == "  " + shlex.join(["warminit", *command[3:]])
     assert "Traceback" not in rest
     assert "Unfinished:" in rest
     assert ends(process.pid)  # no worker is left of the group

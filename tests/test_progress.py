@@ -84,7 +84,7 @@ def test_a_sweep_of_many_arms_does_not_fill_the_screen() -> None:
 def told(study: Study, stored_runs: Callable[[], list[StoredRun]], **options: bool) -> str:
     terminal = options.pop("terminal")
     file = io.StringIO()
-    console = Console(file=file, width=80, force_terminal=terminal, color_system=None)
+    console = Console(file=file, width=100, force_terminal=terminal, color_system=None)
     runs = planned(study)
     with live_progress(console, study, stored_runs, **options) as listener:
         listener.planned(runs, 1)

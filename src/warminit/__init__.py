@@ -18,6 +18,7 @@ The library is two pipelines. The core, in the order of the data's way:
     prewarm.py       the same with centroids: Pre-Warm
     whitening.py     the same with whitening directions
     paper.py         Listing 1 as published, bit for bit
+    filter_files.py  filters <-> one safetensors file with their report
     diagnosis.py     model, images -> Diagnosis of the input layer's filters
     plots.py         filters -> picture (Pillow, imported when called)
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from warminit.diagnosis import diagnose
     from warminit.diagnosis_report import Diagnosis
     from warminit.errors import WarminitError, WarminitWarning
+    from warminit.filter_files import load_filters_, save_filters
     from warminit.init_report import InitReport
     from warminit.initializers import init_
     from warminit.paper import conditioned_init
@@ -52,9 +54,11 @@ _HOME = {
     "derive_rules": "warminit.rules",
     "diagnose": "warminit.diagnosis",
     "init_": "warminit.initializers",
+    "load_filters_": "warminit.filter_files",
     "plot_filters": "warminit.plots",
     "prewarm_": "warminit.prewarm",
     "prewarm_filters": "warminit.prewarm",
+    "save_filters": "warminit.filter_files",
     "whiten_": "warminit.whitening",
 }
 
@@ -68,9 +72,11 @@ __all__ = [
     "derive_rules",
     "diagnose",
     "init_",
+    "load_filters_",
     "plot_filters",
     "prewarm_",
     "prewarm_filters",
+    "save_filters",
     "whiten_",
 ]
 

@@ -4,6 +4,7 @@ One module a group of commands; `execution.py` runs a study for all of them. Wha
 imported when they are called, so that `warminit --help` loads neither torch nor pandas.
 """
 
+import difflib
 import inspect
 import traceback
 import warnings
@@ -13,7 +14,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from warminit.cli import listings, looking, report, reproduce, results, studies
+from warminit.cli import banks, listings, looking, report, reproduce, results, studies
+from warminit.cli.command_line import remember
 from warminit.errors import WarminitError, WarminitWarning
 
 EXIT_CODES = (
@@ -29,6 +31,7 @@ class _Group(TyperGroup):
         # `--debug` may stand anywhere, also after the command, where one adds it to a line.
         if "--debug" in args:
             args = ["--debug", *(each for each in args if each != "--debug")]
+        remember(ctx, args)
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
@@ -45,10 +48,20 @@ class _Group(TyperGroup):
                 # The framework's own: usage errors and exits carry their code.
                 own = hasattr(error, "exit_code") or isinstance(error, typer.Abort)
                 if own or isinstance(error, BrokenPipeError):
+                    _name_the_nearest(error)
                     raise
                 text = f"warminit failed: {type(error).__name__}: {error}"
                 advice = "" if debug else "\nThe same command with --debug shows where."
                 raise _ended(text + advice, 1, debug) from error
+
+
+def _name_the_nearest(error: Any) -> None:
+    """Of the options that the framework would list for a wrong one, leave the nearest."""
+    possible = getattr(error, "possibilities", None)
+    if possible and hasattr(error, "option_name"):
+        near = difflib.get_close_matches(error.option_name, possible, n=1)
+        error.message += f". Did you mean {(near or sorted(possible))[0]!r}?"
+        error.possibilities = None
 
 
 def _ended(text: str, code: int, debug: bool) -> typer.Exit:
@@ -135,7 +148,13 @@ _add(
 _add(
     looking.diagnose,
     "warminit diagnose",
-    "warminit diagnose --datasets cifar10 --arms he-normal,whitening --models resnet20",
+    "warminit diagnose --datasets cifar10 --arms he-normal,dct --models resnet20",
+)
+_add(
+    banks.filters,
+    "warminit filters fashion-mini",
+    "warminit filters cifar10 --arm whitening --kernel-size 5",
+    "warminit filters my-images/ --resize 32 --out bank.safetensors",
 )
 _add(listings.arms, "warminit arms", "warminit arms --json")
 _add(listings.models, "warminit models", "warminit models --json")

@@ -1,6 +1,6 @@
 """a study, where and how -> its runs done, shown and left in files, also when interrupted."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from warminit.lab.datasets import ImageDataset
     from warminit.lab.driver import Listener
     from warminit.lab.engines.job import DataSource
+    from warminit.lab.engines.options import EngineOptions
     from warminit.lab.estimate import Estimate
     from warminit.lab.store import StoredRun
     from warminit.lab.study import Study
@@ -28,16 +29,19 @@ FAILED = 1
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where and how a study runs: the options that every command with runs has."""
+    """Where and how a study runs: the options that every command with runs has, and the command."""
 
     out: Path | None = None
-    data_root: Path | None = None
+    data_root: str | None = None
     resize: int | None = None
     device: str = "cpu"
     threads: int = 1
     workers: int | None = None
     allow_mixed: bool = False
     quiet: bool = False
+    track: str | None = None
+    command: str = ""
+    engine: "EngineOptions | None" = None
 
     def folder(self, study: "Study") -> Path:
         """Return the folder of the results: what was given, or one by the study's name."""
@@ -48,7 +52,7 @@ class Place:
         from warminit.lab.engines.job import DataSource
 
         return DataSource(
-            data_root=None if self.data_root is None else str(self.data_root),
+            data_root=self.data_root,
             resize=self.resize,
             device=self.device,
             threads=self.threads,
@@ -64,27 +68,46 @@ class Ending:
         datasets: What the study was run on, by name.
         folder: Where the results are.
         exit_code: 0, 1 where a run failed, 130 where it was interrupted.
+        page: The report page, None where it could not be written.
+        command: That goes on, and that gives the same again.
+        track: What the runs were written to besides.
     """
 
     analysis: "Analysis"
     datasets: "Mapping[str, ImageDataset]"
     folder: Path
     exit_code: int
+    page: Path | None
+    command: str
+    track: str | None = None
+
+    def files(self) -> dict[str, str | None]:
+        """Return where the results are, for JSON."""
+        page = None if self.page is None else str(self.page)
+        return {"folder": str(self.folder), "report": page, "command": self.command}
 
 
 def execute(study: "Study", place: Place, console: "Console") -> Ending:
-    """Run what is missing of a study and write `results.csv` and `results.json`.
+    """Run what is missing of a study; write `results.csv`, `results.json` and the report page.
 
     Raises:
         WarminitError: If it cannot be run; what had finished is in the store.
     """
     from warminit.lab.analysis import analyse
     from warminit.lab.driver import finished_runs, run_study
+    from warminit.lab.engines.options import EngineOptions
     from warminit.lab.export import export
+    from warminit.lab.study_page import last_page, with_page
     from warminit.lab.terminal.progress import live_progress
+    from warminit.lab.tracking import check_tracker, tracked
 
     source, folder = place.source(), place.folder(study)
+    if place.track is not None:
+        check_tracker(place.track)
+    engine = place.engine or EngineOptions(workers=place.workers)
+    engine.check(place.device)
     datasets = load(study, source, console, quiet=place.quiet)
+    partial = [name for name, dataset in datasets.items() if dataset.partial]
     if not place.quiet:
         console.print(describe(study), highlight=False, markup=False)
     exit_code = 0
@@ -92,27 +115,23 @@ def execute(study: "Study", place: Place, console: "Console") -> Ending:
         with live_progress(
             console, study, lambda: stored_runs(folder), quiet=place.quiet
         ) as listener:
-            runs = run_study(
-                study,
-                folder,
-                source,
-                workers=place.workers,
-                listener=_unmixed(listener, folder, place),
-            )
+            told = _unmixed(listener, folder, place)
+            if place.track is not None:
+                told = tracked(told, place.track, study, folder)
+            told = with_page(told, study, folder, partial=partial)
+            runs = run_study(study, folder, source, engine=engine, listener=told)
     except KeyboardInterrupt:
         exit_code = INTERRUPTED
         runs = finished_runs(study, folder, source) if stored_runs(folder) else ()
-    analysis = analyse(
-        study,
-        runs,
-        allow_mixed=place.allow_mixed,
-        partial=[name for name, dataset in datasets.items() if dataset.partial],
-    )
+    analysis = analyse(study, runs, allow_mixed=place.allow_mixed, partial=partial)
     for file_format in ("csv", "json"):
         export(analysis, folder / f"results.{file_format}", file_format)
     if not exit_code and analysis.failed:
         exit_code = FAILED
-    return Ending(analysis, datasets, folder, exit_code)
+    # Who interrupts wants to be gone: the pictures of images and filters take seconds.
+    pictured = {} if exit_code == INTERRUPTED else datasets
+    page = last_page(analysis, folder, datasets=pictured, command=place.command or None)
+    return Ending(analysis, datasets, folder, exit_code, page, place.command, place.track)
 
 
 def load(
@@ -191,12 +210,24 @@ def print_estimate(study: "Study", place: Place, found: "Estimate", console: "Co
         console.print(line, highlight=False, markup=False)
 
 
-def close(ending: Ending, console: "Console", *, files: Iterable[str] = ("csv", "json")) -> None:
+def close(ending: Ending, console: "Console") -> None:
     """Say where the results are and end with the exit code."""
-    paths = " and ".join(str(ending.folder / f"results.{each}") for each in files)
-    console.print(f"Results: {paths}", highlight=False, markup=False, soft_wrap=True)
+    from warminit.lab.terminal.display import counted
+    from warminit.lab.tracking import how_to_see
+
+    lines = [f"Results: {ending.folder} (results.csv, results.json)"]
+    if ending.page is not None:
+        lines.append(f"Report:  {ending.page}")
+    if ending.track is not None:
+        lines.append(f"Tracked: {how_to_see(ending.track, ending.folder)}")
     if ending.exit_code == INTERRUPTED:
-        console.print("Interrupted: the same command goes on from here.")
+        kept = sum(run.result is not None for run in ending.analysis.runs)
+        lines += [
+            f"Interrupted; {counted(kept, 'finished run')} kept. The same command goes on:",
+            f"  {ending.command}",
+        ]
+    for line in lines:  # unwrapped, so that paths and commands can be copied
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     if ending.exit_code:
         raise typer.Exit(ending.exit_code)
 

@@ -2,11 +2,10 @@
 
 import inspect
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from warminit.cli import options
+from warminit.cli.loading import loaded
 from warminit.cli.output import console as new_console
 from warminit.cli.output import print_json
 
@@ -65,29 +64,22 @@ def datasets(*, data_root: options.DataRoot = None, as_json: options.AsJson = Fa
 def rules(
     *,
     datasets: options.Datasets = "fashion-mini",
-    out_channels: Annotated[
-        int, typer.Option(min=2, metavar="F", help="Filters of the layer.")
-    ] = 32,
-    kernel_size: Annotated[
-        int, typer.Option(min=1, metavar="K", help="Kernel size of the layer.")
-    ] = 3,
+    out_channels: options.OutChannels = 32,
+    kernel_size: options.KernelSize = 3,
     data_root: options.DataRoot = None,
     resize: options.Resize = None,
     quiet: options.Quiet = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Derive Pre-Warm's hyperparameters from a data set's training split, as Table 1 does."""
-    from warminit.lab.datasets import load_dataset
-    from warminit.lab.terminal.progress import loading_progress
     from warminit.rules import derive_rules
 
     found = []
     console = new_console(as_json=as_json)
-    with loading_progress(console, quiet=quiet) as progress:
-        for name in options.names(datasets) or []:
-            data = load_dataset(name, data_root=data_root, resize=resize, progress=progress(name))
-            hyper = derive_rules(data.train_images, out_channels, kernel_size)
-            found.append((data.name, data.partial, hyper))
+    for name in options.names(datasets) or []:
+        data = loaded(name, data_root, resize, console, quiet=quiet)
+        hyper = derive_rules(data.train_images, out_channels, kernel_size)
+        found.append((data.name, data.partial, hyper))
     if as_json:
         rows = [
             {"dataset": name, "partial": partial, **_values(hyper), "provenance": hyper.provenance}

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from warminit.cli import options
+from warminit.cli.loading import loaded
 from warminit.cli.output import console as new_console
 from warminit.cli.output import print_json
 
@@ -24,11 +25,10 @@ def diagnose(
     arms: Annotated[
         str, typer.Option(metavar="NAMES", help="Starts to look at, separated by commas.")
     ] = "torch-default,prewarm,whitening",
-    seed: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Seed of the model, the batch and the start.")
-    ] = 0,
+    seed: options.Seed = 0,
     data_root: options.DataRoot = None,
     resize: options.Resize = None,
+    quiet: options.Quiet = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Look at the input layer's filters before any training, one start beside the other.
@@ -36,12 +36,10 @@ def diagnose(
     The start is applied to a fresh model and a batch of 256 training images, drawn with the seed;
     then the filters' rank, near-duplicates, dead filters and responses to that batch are measured.
     """
-    from warminit.lab.datasets import load_dataset
-
     console = new_console(as_json=as_json)
     shown: list[dict[str, Any]] = []
     for dataset in options.names(datasets) or []:
-        data = load_dataset(dataset, data_root=data_root, resize=resize)
+        data = loaded(dataset, data_root, resize, console, quiet=quiet)
         for model in options.names(models) or []:
             found = {arm: _diagnosed(data, model, arm, seed) for arm in options.names(arms) or []}
             for arm, diagnosis in found.items():
@@ -60,30 +58,32 @@ def _diagnosed(data: "ImageDataset", model_name: str, arm: str, seed: int) -> "D
     from warminit.initializers import init_
     from warminit.lab.models import build_model
 
-    images = _batch(data, seed)
+    images = drawn_images(data, _CONDITIONING_IMAGES, seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = build_model(model_name, data.in_channels, data.image_size, data.n_classes)
-    rules = {"mean": data.mean, "std": data.std} if _takes_statistics(arm) else {}
-    init_(model, images, arm, seed=seed, **rules)
+    init_(model, images, arm, seed=seed, **statistics_for(arm, data))
     return measure(model, images, seed=seed)
 
 
-def _batch(data: "ImageDataset", seed: int) -> "Tensor":
+def drawn_images(data: "ImageDataset", n: int, seed: int) -> "Tensor":
+    """Return `n` training images as a model is fed, drawn without repetition."""
     import torch
 
     generator = torch.Generator().manual_seed(seed)
-    chosen = torch.randperm(len(data.train_images), generator=generator)[:_CONDITIONING_IMAGES]
+    chosen = torch.randperm(len(data.train_images), generator=generator)[:n]
     mean, std = (torch.tensor(each).view(1, -1, 1, 1) for each in (data.mean, data.std))
     return (data.train_images[chosen] / 255 - mean) / std
 
 
-def _takes_statistics(arm: str) -> bool:
-    """Tell whether an arm derives pixel rules, for which it must know how to undo the scaling."""
+def statistics_for(arm: str, data: "ImageDataset") -> dict[str, Any]:
+    """Return mean and std for an arm whose rules look at raw pixels and so undo the scaling."""
     from warminit.initializers import get_arm
     from warminit.lab.plan import takes
 
-    return takes(get_arm(arm), "mean") and takes(get_arm(arm), "std")
+    if takes(get_arm(arm), "mean") and takes(get_arm(arm), "std"):
+        return {"mean": data.mean, "std": data.std}
+    return {}
 
 
 def _print(title: str, found: dict[str, "Diagnosis"], console: Any) -> None:

@@ -11,6 +11,15 @@ _OUTPUT = "Output"
 _STUDYS = "the study's"
 
 
+def completes(*values: str) -> Any:
+    """Return what completes an option or argument that takes one of a few values."""
+
+    def begun(incomplete: str) -> list[str]:
+        return [value for value in values if value.startswith(incomplete)]
+
+    return begun
+
+
 def _datasets(shown: str | bool = True) -> Any:
     return typer.Option(
         "--datasets",
@@ -61,6 +70,10 @@ def _validation(shown: str | bool = True) -> Any:
     )
 
 
+def _precision(shown: str | bool = True) -> Any:
+    return typer.Option(metavar="NAME", help="float32, or bfloat16 (autocast).", show_default=shown)
+
+
 # The same options twice: with a default of the command's own, and with that of a study.
 Datasets = Annotated[str, _datasets()]
 Models = Annotated[str, _models()]
@@ -75,6 +88,14 @@ StudySteps = Annotated[int | None, _steps(_STUDYS)]
 StudyBatchSize = Annotated[int | None, _batch_size(_STUDYS)]
 StudyValidation = Annotated[int | None, _validation(_STUDYS)]
 
+Precision = Annotated[str, _precision()]
+StudyPrecision = Annotated[str | None, _precision(_STUDYS)]
+
+OutChannels = Annotated[int, typer.Option(min=2, metavar="F", help="Filters of the layer.")]
+KernelSize = Annotated[int, typer.Option(min=1, metavar="K", help="Kernel size of the layer.")]
+Seed = Annotated[
+    int, typer.Option(min=0, metavar="N", help="Seed of the layer, the images and the arm.")
+]
 RuleDerived = Annotated[
     bool,
     typer.Option(
@@ -98,11 +119,11 @@ Out = Annotated[
     ),
 ]
 DataRoot = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         envvar="WARMINIT_DATA",
         metavar="FOLDER",
-        help="Folder laid out like the Hugging Face hub, read in its place.",
+        help="Folder or URL laid out like the Hugging Face hub, read in its place.",
         rich_help_panel=_PLACE,
         show_default="the hub",
     ),
@@ -134,6 +155,60 @@ Workers = Annotated[
         show_default="cores / threads",
     ),
 ]
+Engine = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="local, or ray for a cluster.",
+        autocompletion=completes("local", "ray"),
+        rich_help_panel=_PLACE,
+    ),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TEXT",
+        help="Ray cluster: auto, HOST:PORT or ray://HOST:PORT.",
+        show_default="RAY_ADDRESS, or this machine",
+        rich_help_panel=_PLACE,
+    ),
+]
+CpusPerRun = Annotated[
+    float | None,
+    typer.Option(
+        metavar="N",
+        help="CPUs that Ray sets aside for a run.",
+        show_default="its threads",
+        rich_help_panel=_PLACE,
+    ),
+]
+GpusPerRun = Annotated[
+    float | None,
+    typer.Option(
+        metavar="N",
+        help="GPUs for a run, or the share of one.",
+        show_default="1 on cuda",
+        rich_help_panel=_PLACE,
+    ),
+]
+Retries = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        metavar="N",
+        help="Times a lost or hanging run is started again.",
+        rich_help_panel=_PLACE,
+    ),
+]
+TimeLimit = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SECONDS",
+        help="After so long a run is taken to hang.",
+        show_default="none",
+        rich_help_panel=_PLACE,
+    ),
+]
 AllowMixed = Annotated[
     bool,
     typer.Option(
@@ -141,6 +216,16 @@ AllowMixed = Annotated[
         help="Compare runs of different versions of torch, NumPy or scikit-learn.",
         show_default="off",
         rich_help_panel=_PLACE,
+    ),
+]
+Track = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        autocompletion=completes("tensorboard", "mlflow"),
+        help="Write the runs to tensorboard or mlflow too, in the folder of the results.",
+        show_default="none",
+        rich_help_panel=_OUTPUT,
     ),
 ]
 Quiet = Annotated[

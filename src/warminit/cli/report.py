@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from warminit.cli import options
+from warminit.cli.loading import loaded
 from warminit.cli.output import console as new_console
 from warminit.cli.output import print_json
 from warminit.cli.results import _partial, study_folder
 from warminit.errors import WarminitError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from warminit.lab.datasets import ImageDataset
     from warminit.lab.study import Study
 
@@ -38,6 +41,7 @@ def report(
     data_root: options.DataRoot = None,
     resize: options.Resize = None,
     allow_mixed: options.AllowMixed = False,
+    quiet: options.Quiet = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Write a study's report page anew: one file that opens offline. The study may be unfinished.
@@ -51,14 +55,15 @@ def report(
     folder = study_folder(study)
     found, runs = read_study(folder)
     analysis = analyse(found, runs, allow_mixed=allow_mixed, partial=_partial(folder))
-    datasets = _at_hand(found, data_root, resize)
+    console = new_console(as_json=as_json)
+    datasets = _at_hand(found, data_root, resize, console, quiet=quiet)
     path = write_report(analysis, out or folder / FILE_NAME, datasets=datasets)
     if as_json:
         print_json({"file": str(path), "runs": len(runs), "missing": analysis.missing})
     else:
         missing = f", {analysis.missing} missing" if analysis.missing else ""
         failed = f", {len(analysis.failed)} of them failed" if analysis.failed else ""
-        new_console().print(
+        console.print(
             f"{path}: {len(runs)} runs{failed}{missing}",
             highlight=False,
             markup=False,
@@ -69,11 +74,10 @@ def report(
 
 
 def _at_hand(
-    study: "Study", data_root: Path | None, resize: int | None
+    study: "Study", data_root: str | None, resize: int | None, console: "Console", *, quiet: bool
 ) -> "dict[str, ImageDataset]":
     """Load the study's data sets that need no network; a page is no reason to fetch any."""
     from warminit.lab.data.sources import EMBEDDED
-    from warminit.lab.datasets import load_dataset
 
     found = {}
     for name in study.datasets:
@@ -81,9 +85,7 @@ def _at_hand(
         if not local:
             continue
         try:
-            dataset = load_dataset(
-                name, data_root=None if data_root is None else str(data_root), resize=resize
-            )
+            dataset = loaded(name, data_root, resize, console, quiet=quiet)
             validated = dataset.with_validation(study.validation) if study.validation else dataset
         except WarminitError:
             continue

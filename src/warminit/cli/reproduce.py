@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from warminit.cli import options
+from warminit.cli.command_line import again
 from warminit.cli.execution import Ending, Place, close, execute
 from warminit.cli.output import console as new_console
 from warminit.cli.output import print_json
@@ -22,9 +23,15 @@ if TYPE_CHECKING:
 
 
 def reproduce(
+    context: typer.Context,
     *,
     table: Annotated[
-        str, typer.Argument(metavar="TABLE", help="One of: table1, table2, table3, grid.")
+        str,
+        typer.Argument(
+            metavar="TABLE",
+            autocompletion=options.completes("table1", "table2", "table3", "grid"),
+            help="One of: table1, table2, table3, grid.",
+        ),
     ],
     datasets: Annotated[
         str | None,
@@ -38,6 +45,7 @@ def reproduce(
     ] = None,
     seeds: options.StudySeeds = None,
     steps: options.StudySteps = None,
+    precision: options.StudyPrecision = None,
     rule_derived: options.RuleDerived = False,
     dry_run: options.DryRun = False,
     out: options.Out = None,
@@ -46,6 +54,7 @@ def reproduce(
     threads: options.Threads = 1,
     workers: options.Workers = None,
     allow_mixed: options.AllowMixed = False,
+    track: options.Track = None,
     quiet: options.Quiet = False,
     as_json: options.AsJson = False,
 ) -> None:
@@ -62,13 +71,21 @@ def reproduce(
         raise WarminitError(f"table={table!r} is unknown; {nearest(table, TABLES)}")
     trains = table in {"table3", "grid"}
     if not trains:
-        given = {"--seeds": seeds, "--steps": steps, "--dry-run": dry_run or None}
+        given = {
+            "--seeds": seeds,
+            "--steps": steps,
+            "--precision": precision,
+            "--track": track,
+            "--dry-run": dry_run or None,
+        }
         _refuse(table, [name for name, value in given.items() if value is not None])
     chosen = options.names(datasets)
     if table == "grid" and chosen is None:
         chosen = ["fashion-mnist"]  # where the paper searched (Section 4.3)
     console = new_console(as_json=as_json)
-    place = Place(out, data_root, None, device, threads, workers, allow_mixed, quiet)
+    place = Place(
+        out, data_root, None, device, threads, workers, allow_mixed, quiet, track, again(context)
+    )
     from warminit.lab.terminal.progress import loading_progress
 
     with loading_progress(console, quiet=quiet) as progress:
@@ -76,7 +93,9 @@ def reproduce(
     if not trains:
         _reproduce_rules(table, candidates, place, console, as_json=as_json)
         return
-    study = _study(table, candidates, seeds, steps, rule_derived=rule_derived)
+    study = _study(
+        table, candidates, seeds, {"steps": steps, "precision": precision}, rule=rule_derived
+    )
     if dry_run:
         if study is None:
             raise WarminitError(_nothing(candidates))
@@ -103,9 +122,9 @@ def _study(
     table: str,
     candidates: "Mapping[str, Candidate]",
     seeds: int | None,
-    steps: int | None,
+    protocol: "Mapping[str, Any]",
     *,
-    rule_derived: bool,
+    rule: bool,
 ) -> "Study | None":
     """Return the shipped study on the data that are at hand; None where there are none."""
     from warminit.lab.studies import changed_study, load_study
@@ -118,8 +137,8 @@ def _study(
         source=f"{table} with these options",
         datasets=at_hand,
         seeds=seeds,
-        patch_counts="rule" if rule_derived else None,
-        protocol={"steps": steps},
+        patch_counts="rule" if rule else None,
+        protocol=protocol,
     )
 
 

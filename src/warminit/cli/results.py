@@ -25,6 +25,7 @@ def export(
         typer.Option(
             "--format",
             metavar="FORMAT",
+            autocompletion=options.completes("csv", "parquet", "json", "latex"),
             help="csv or parquet: a row a run; latex: the table of comparisons; json: everything.",
         ),
     ] = "csv",

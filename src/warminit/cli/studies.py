@@ -1,10 +1,12 @@
 """`warminit compare` and `warminit run`: options or a study file -> runs, tables, verdicts."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from warminit.cli import options
+from warminit.cli.command_line import again
 from warminit.cli.execution import (
     Ending,
     Place,
@@ -23,19 +25,27 @@ if TYPE_CHECKING:
 
     from warminit.lab.study import Study
 
+# The names of the files, without reading them: `--help` loads nothing of the laboratory.
+SHIPPED = tuple(
+    sorted(path.stem for path in (Path(__file__).parents[1] / "lab" / "studies").glob("*.toml"))
+)
+DEMO_ARMS = "torch-default,prewarm,norm-matched-random,whitening"
 DEMO_STEPS = 200
 DEMO_BATCH = 64
 
 
 def compare(
+    context: typer.Context,
     *,
     datasets: options.Datasets = "fashion-mini",
     arms: Annotated[
         str,
         typer.Option(
-            metavar="NAMES", help="Starts to compare, separated by commas, or all; see `arms`."
+            metavar="NAMES",
+            help="Starts to compare, separated by commas, or all; see `arms`.",
+            show_default=DEMO_ARMS.replace(",", ", "),
         ),
-    ] = "torch-default,prewarm,norm-matched-random,whitening",
+    ] = DEMO_ARMS,
     baseline: Annotated[
         str | None,
         typer.Option(
@@ -48,6 +58,7 @@ def compare(
     seeds: options.Seeds = 8,
     steps: options.Steps = DEMO_STEPS,
     batch_size: options.BatchSize = DEMO_BATCH,
+    precision: options.Precision = "float32",
     validation: options.Validation = 0,
     dry_run: options.DryRun = False,
     out: options.Out = None,
@@ -57,6 +68,7 @@ def compare(
     threads: options.Threads = 1,
     workers: options.Workers = None,
     allow_mixed: options.AllowMixed = False,
+    track: options.Track = None,
     quiet: options.Quiet = False,
     as_json: options.AsJson = False,
 ) -> None:
@@ -84,22 +96,26 @@ def compare(
         protocol={
             "steps": steps,
             "batch_size": batch_size,
+            "precision": precision,
             "eval_interval": max(1, steps // 4) if steps < 1000 else None,
         },
         validation=validation,
     )
-    place = Place(out, data_root, resize, device, threads, workers, allow_mixed, quiet)
+    place = Place(
+        out, data_root, resize, device, threads, workers, allow_mixed, quiet, track, again(context)
+    )
     _run(study, place, dry_run=dry_run, as_json=as_json)
 
 
 def run(
+    context: typer.Context,
     *,
     study: Annotated[
         str,
         typer.Argument(
             metavar="STUDY",
-            help="A study file (.toml), or one of: demo, table3, grid, colour-patches, scale, "
-            "control.",
+            autocompletion=options.completes(*SHIPPED),
+            help=f"A study file (.toml), or one of: {', '.join(SHIPPED)}.",
         ),
     ],
     datasets: options.StudyDatasets = None,
@@ -107,6 +123,7 @@ def run(
     seeds: options.StudySeeds = None,
     steps: options.StudySteps = None,
     batch_size: options.StudyBatchSize = None,
+    precision: options.StudyPrecision = None,
     validation: options.StudyValidation = None,
     rule_derived: options.RuleDerived = False,
     dry_run: options.DryRun = False,
@@ -116,7 +133,14 @@ def run(
     device: options.Device = "cpu",
     threads: options.Threads = 1,
     workers: options.Workers = None,
+    engine: options.Engine = "local",
+    address: options.Address = None,
+    cpus_per_run: options.CpusPerRun = None,
+    gpus_per_run: options.GpusPerRun = None,
+    retries: options.Retries = 2,
+    time_limit: options.TimeLimit = None,
     allow_mixed: options.AllowMixed = False,
+    track: options.Track = None,
     quiet: options.Quiet = False,
     as_json: options.AsJson = False,
 ) -> None:
@@ -125,6 +149,7 @@ def run(
     What is not given is the study's own. Stopped at any moment, the same command goes on; what a
     changed option changes is another run and never mixes with the finished ones.
     """
+    from warminit.lab.engines.options import EngineOptions
     from warminit.lab.studies import changed_study, load_study
 
     changed = changed_study(
@@ -135,9 +160,21 @@ def run(
         seeds=seeds,
         validation=validation,
         patch_counts="rule" if rule_derived else None,
-        protocol={"steps": steps, "batch_size": batch_size},
+        protocol={"steps": steps, "batch_size": batch_size, "precision": precision},
     )
-    place = Place(out, data_root, resize, device, threads, workers, allow_mixed, quiet)
+    chosen = EngineOptions(
+        engine,  # type: ignore[arg-type]  # any text; `check` refuses what is no engine
+        workers=workers,
+        retries=retries,
+        time_limit=time_limit,
+        address=address,
+        cpus_per_run=cpus_per_run,
+        gpus_per_run=gpus_per_run,
+    )
+    command = again(context)
+    place = Place(
+        out, data_root, resize, device, threads, workers, allow_mixed, quiet, track, command, chosen
+    )
     _run(changed, place, dry_run=dry_run, as_json=as_json)
 
 
@@ -153,7 +190,7 @@ def _run(study: "Study", place: Place, *, dry_run: bool, as_json: bool) -> None:
     if as_json:
         from warminit.lab.tables import summary
 
-        print_json(summary(ending.analysis) | {"folder": str(ending.folder)})
+        print_json(summary(ending.analysis) | ending.files())
     else:
         from warminit.lab.terminal.display import print_analysis
 

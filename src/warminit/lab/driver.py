@@ -3,14 +3,17 @@
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from pydantic import TypeAdapter
+
 from warminit.errors import WarminitError
 from warminit.lab.datasets import ImageDataset
-from warminit.lab.engines.job import DataSource, Outcome, execute
-from warminit.lab.engines.local import OnProgress, run_all
+from warminit.lab.engines.job import DataSource, Job, Outcome, execute
+from warminit.lab.engines.local import OnProgress
+from warminit.lab.engines.options import EngineOptions, Places, engine_for
 from warminit.lab.environment import environment
 from warminit.lab.plan import PlannedRun, plan_runs
 from warminit.lab.store import Store, StoredRun
@@ -45,6 +48,7 @@ def run_study(
     source: DataSource | None = None,
     *,
     workers: int | None = None,
+    engine: EngineOptions | None = None,
     listener: Listener | None = None,
 ) -> tuple[StoredRun, ...]:
     """Run what is missing of a study and return all of its runs.
@@ -56,33 +60,42 @@ def run_study(
         study: What is to be run.
         folder: Where the store is, or will be.
         source: Data root, device and threads.
-        workers: Processes; the cores at hand divided by the threads of a run by default.
+        workers: Runs at once; as in `EngineOptions` by default.
+        engine: This machine or a cluster, and how; this machine by default. The results do not
+            depend on it.
         listener: Told of the progress.
 
     Returns:
         The study's runs that are in the store, in the study's order; failed ones carry their error.
 
     Raises:
-        WarminitError: If the study cannot be planned, or the store not be written. Whatever had
-            finished by then is in the store.
+        WarminitError: If the study cannot be planned, no cluster answers, or the store cannot be
+            written. Whatever had finished by then is in the store.
     """
     source = source or DataSource()
     listener = listener or Listener()
+    options = engine or EngineOptions()
+    if workers is not None:
+        options = replace(options, workers=workers)
+    options.check(source.device)
     datasets = _load(study, source, listener)
     runs = plan_runs(study, datasets, device=source.device, threads=source.threads)
     about = {"partial": json.dumps([name for name, each in datasets.items() if each.partial])}
-
-    def engine(
-        missing: Sequence[PlannedRun], on_progress: OnProgress
-    ) -> Iterator[tuple[PlannedRun, Outcome]]:
-        job = partial(execute, source=source)
-        return run_all(
-            missing, job, threads=source.threads, workers=workers, on_progress=on_progress
-        )
-
+    places: Places = {}
     return complete(
-        study, runs, folder, engine, about=about, device=source.device, listener=listener
+        study,
+        runs,
+        folder,
+        engine_for(options, _job, source, datasets=datasets, places=places),
+        about=about,
+        device=source.device,
+        listener=listener,
+        places=places,
     )
+
+
+def _job(source: DataSource) -> Job:
+    return partial(execute, source=source)
 
 
 def complete(
@@ -94,13 +107,15 @@ def complete(
     about: Mapping[str, str] | None = None,
     device: str = "cpu",
     listener: Listener | None = None,
+    places: Places | None = None,
 ) -> tuple[StoredRun, ...]:
     """Have an engine do those of the planned runs that the store lacks, and store each at once.
 
-    `about` is kept beside them, so that their results can be read without the data.
+    `about` is kept beside them, so that their results can be read without the data. `places` has
+    the environments of the runs that were done on other machines, by key, once they are yielded.
     """
     listener = listener or Listener()
-    place = environment(device)
+    here, places = environment(device), {} if places is None else places
     with Store.opened(folder / STORE_NAME) as store:
         store.set_about(
             {
@@ -113,10 +128,11 @@ def complete(
         missing = [run for run in runs if run.key not in finished]
         listener.planned(runs, len(runs) - len(missing))
         if missing:
-            # Closed here, not when it is collected: no worker outlives an error or Ctrl-C.
+            # Closed here, not when it is collected: no worker outlives an error or Ctrl-C. An
+            # engine is a generator, whose type hides that it can be closed.
             with closing(engine(missing, listener.stepped)) as outcomes:  # type: ignore[type-var]
                 for run, outcome in outcomes:
-                    store.add(run, place, outcome)
+                    store.add(run, places.pop(run.key, here), outcome)
                     listener.finished(run, outcome)
         return _in_order([run.key for run in runs], store)
 
@@ -142,7 +158,7 @@ def read_study(folder: Path) -> tuple[Study, tuple[StoredRun, ...]]:
     with closing(Store.existing(path)) as store:
         try:
             study = Study.model_validate_json(store.about("study") or "")
-            keys = json.loads(store.about("keys") or "[]")
+            keys = _KEYS.validate_json(store.about("keys") or "[]")
         except ValueError as error:
             raise WarminitError(
                 f"{path} does not say which study it holds ({error}). Start the study again in it, "
@@ -164,6 +180,9 @@ def _load(study: Study, source: DataSource, listener: Listener) -> dict[str, Ima
         name: source.load(name, study.validation, partial(listener.loading, name))
         for name in study.datasets
     }
+
+
+_KEYS = TypeAdapter(list[str])
 
 
 def _in_order(keys: Sequence[str], store: Store) -> tuple[StoredRun, ...]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from warminit.errors import WarminitError
 
-NUMERIC_VERSION = 1
+NUMERIC_VERSION = 2
 """Raised whenever a change of this code changes the bits of a run; part of every run's key."""
 
 NUMERIC_PACKAGES = ("torch", "scikit-learn", "numpy")

@@ -124,7 +124,9 @@ def _evaluation_seconds(run: PlannedRun, dataset: ImageDataset, source: DataSour
     with torch.random.fork_rng(devices=[]):
         model = build_model(
             run.spec.model, dataset.in_channels, dataset.image_size, dataset.n_classes
-        ).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        )
+        # torch's stubs lack this overload of Module.to.
+        model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         split = place_split(part, "test", device)
         started = time.perf_counter()
         evaluate(model, split, dataset.n_classes, run.spec.protocol.precision)

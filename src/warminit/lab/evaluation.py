@@ -8,16 +8,18 @@ from torch import Tensor, nn
 
 from warminit.errors import WarminitError
 from warminit.lab.batches import Split
+from warminit.lab.fused import Forward, evaluation_forward
 
-EVALUATION_BATCH = {"cpu": 100, "cuda": 1000}
+EVALUATION_BATCH = {"cpu": 200, "cuda": 1000}
 """Images in one forward pass of an evaluation: on a CPU few, so that what passes between two layers
-stays in its caches (measured: half the time of 1000), on a GPU enough to fill it."""
+stays in its caches (100 take half the time of 1000 where nothing is fused, and 4 % more than 200
+where it is: measured), on a GPU enough to fill it."""
 
 Precision = Literal["float32", "bfloat16"]
 
 
-def predict(model: nn.Module, images: Tensor, n_classes: int, precision: Precision) -> Tensor:
-    """Return float32 logits (B, n_classes), with autocast around the model alone.
+def predict(forward: Forward, images: Tensor, n_classes: int, precision: Precision) -> Tensor:
+    """Return float32 logits (B, n_classes) of a model, with autocast around it alone.
 
     Raises:
         WarminitError: If the model's output has another shape.
@@ -26,7 +28,7 @@ def predict(model: nn.Module, images: Tensor, n_classes: int, precision: Precisi
         images.device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16"
     )
     with autocast:
-        logits = model(images)
+        logits = forward(images)
     wanted = (len(images), n_classes)
     shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
     if shape != wanted:
@@ -34,7 +36,7 @@ def predict(model: nn.Module, images: Tensor, n_classes: int, precision: Precisi
             f"model returned {shape}; logits of shape {wanted}, one value a class, are needed. "
             "Return them from forward()."
         )
-    return logits.float()  # type: ignore[no-any-return]  # modules are untyped
+    return logits.float()
 
 
 def evaluate(
@@ -51,8 +53,9 @@ def evaluate(
     model.eval()
     # Not inference_mode: what a user's model keeps from it could not be used in training again.
     with torch.no_grad():
+        forward = evaluation_forward(model)
         logits = [
-            predict(model, split.batch(rows, torch.channels_last)[0], n_classes, precision)
+            predict(forward, split.batch(rows, torch.channels_last)[0], n_classes, precision)
             for rows in torch.split(indices, EVALUATION_BATCH[device.type])
         ]
     model.train()

@@ -20,11 +20,13 @@ from warminit.lab.driver import Engine, Listener, complete
 from warminit.lab.engines.job import Job, OnStep, Outcome, guarded
 from warminit.lab.engines.local import OnProgress, run_all
 from warminit.lab.environment import NUMERIC_VERSION, device_kind
+from warminit.lab.kept_filters import keep_filters
 from warminit.lab.plan import PlannedRun, digest, own_source
 from warminit.lab.results import RunResult
 from warminit.lab.store import StoredRun
 from warminit.lab.study import ArmSpec, Study
 from warminit.lab.study_checks import YOURS
+from warminit.lab.study_page import last_page, with_page
 from warminit.lab.training import _plain, _random_state_kept, _seed_everything, weights_digest
 
 Init = Callable[[nn.Module, Tensor], InitReport]
@@ -65,7 +67,7 @@ def compare(
         arms: Names, `module:function`, or mappings of a name and parameters (lists are swept).
         seeds: The seeds, or how many of the paper's eight and 1001, 1002, ...
         baseline: Label of the arm to compare with; the first by default.
-        out: Folder of the store.
+        out: Folder of the store and of the report page, `report.html`.
         metric: The one of your metrics that decides.
         higher_is_better: False for a loss.
         unit: `points` for a share from 0 to 1, any other name for the rest; default: `points`, or
@@ -104,11 +106,14 @@ def compare(
     threads = 1 if workers else torch.get_num_threads()
     runs = _plan(study, train, version, device, threads)
     job = partial(_execute, train=train, device=device)
+    listener = with_page(listener or Listener(), study, Path(out))
     stored = complete(
         study, runs, Path(out), _engine(job, metric, workers), device=device, listener=listener
     )
     _report_failures(stored)
-    return analyse(study, stored)
+    analysis = analyse(study, stored)
+    last_page(analysis, Path(out))
+    return analysis
 
 
 def _first_label(arms: Sequence[Any]) -> str:
@@ -186,7 +191,7 @@ def _execute(run: PlannedRun, _on_step: OnStep | None, *, train: Train, device: 
 
 def _run(run: PlannedRun, train: Train, device: torch.device) -> RunResult:
     arm, seed = get_arm(run.spec.arm.name), run.spec.seed
-    done: list[tuple[nn.Module, InitReport]] = []
+    done: list[tuple[nn.Module, InitReport, Tensor]] = []
     init_seconds = 0.0
 
     def init(model: nn.Module, images: Tensor) -> InitReport:
@@ -196,7 +201,7 @@ def _run(run: PlannedRun, train: Train, device: torch.device) -> RunResult:
             _seed_everything(seed, device)
             report = arm(model, images, seed=seed, **run.arm_parameters)
         init_seconds += time.perf_counter() - started
-        done.append((model, report))
+        done.append((model, report, images))
         return report
 
     started = time.perf_counter()
@@ -209,7 +214,7 @@ def _run(run: PlannedRun, train: Train, device: torch.device) -> RunResult:
             "train did not call init(model, images), so no arm was applied and nothing would be "
             "compared. Call it once, after the model is built and before it is trained."
         )
-    model, report = done[-1]
+    model, report, images = done[-1]
     return RunResult(
         metrics=metrics,
         train_loss=(),
@@ -219,6 +224,7 @@ def _run(run: PlannedRun, train: Train, device: torch.device) -> RunResult:
         init_report=_plain(report),
         init_seconds=init_seconds,
         train_seconds=seconds - init_seconds,
+        trained_filters=keep_filters(model, images),
     )
 
 

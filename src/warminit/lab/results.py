@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from warminit.errors import WarminitError
 
 
@@ -38,6 +40,15 @@ class RunResult:
     init_seconds: float = 0.0
     train_seconds: float = 0.0
     trained_filters: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse curves that do not belong to the evaluations."""
+        for name, curve in self.eval_metrics.items():
+            if len(curve) != len(self.eval_steps):
+                raise ValueError(
+                    f"eval_metrics: {name} has {len(curve)} values for {len(self.eval_steps)} "
+                    "evaluations"
+                )
 
     @property
     def finite(self) -> bool:
@@ -76,17 +87,15 @@ class RunResult:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "RunResult":
-        """Read what `to_dict` wrote, also after a way through JSON."""
-        return cls(
-            **{
-                **values,
-                "train_loss": tuple(values["train_loss"]),
-                "eval_steps": tuple(values["eval_steps"]),
-                "eval_metrics": {
-                    name: tuple(curve) for name, curve in values["eval_metrics"].items()
-                },
-            }
-        )
+        """Read what `to_dict` wrote, also after a way through JSON.
+
+        Raises:
+            ValueError: If it is no such thing.
+        """
+        return _RESULT.validate_python(values)
+
+
+_RESULT = TypeAdapter(RunResult)
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -4,12 +4,14 @@ import json
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
+from pydantic import TypeAdapter
 
 from warminit.errors import WarminitError
 from warminit.lab.plan import PlannedRun
@@ -29,6 +31,10 @@ class StoredRun:
     result: RunResult | None = None
     error: str | None = None
     finished_at: str = field(default="", compare=False)
+
+
+_STORED_RUN = TypeAdapter(StoredRun)
+"""What a row must be: a file may have been damaged, or edited."""
 
 
 class Store:
@@ -118,7 +124,7 @@ class Store:
             run.spec.model_dump_json(),
             json.dumps(dict(run.arm_parameters), default=str),
             json.dumps(dict(environment)),
-            None if isinstance(outcome, str) else json.dumps(outcome.to_dict()),
+            None if isinstance(outcome, str) else json.dumps(_fields(outcome), default=dict),
             outcome if failed else None,
             datetime.now(UTC).isoformat(timespec="seconds"),
         )
@@ -141,23 +147,32 @@ class Store:
         """Return every run in the order of the keys, failed ones included."""
         columns = "key, spec, arm_parameters, environment, result, error, finished_at"
         with explained(self.path):
-            rows = self._connection.execute(f"SELECT {columns} FROM runs ORDER BY key").fetchall()  # noqa: S608 - columns is the constant above
-        return tuple(self._read(row) for row in rows)
+            rows = self._connection.execute(f"SELECT {columns} FROM runs ORDER BY key")  # noqa: S608 - columns is the constant above
+            # One at a time: ten thousand runs as text besides would double the memory.
+            return tuple(self._read(row) for row in rows)
 
     def _read(self, row: tuple[Any, ...]) -> StoredRun:
-        key, spec, parameters, environment, result, error, finished_at = row
+        names = ("key", "spec", "arm_parameters", "environment", "result", "error", "finished_at")
+        values = dict(zip(names, row, strict=True))
         try:
-            return StoredRun(
-                key=key,
-                spec=RunSpec.model_validate_json(spec),
-                arm_parameters=json.loads(parameters),
-                environment=json.loads(environment),
-                result=None if result is None else RunResult.from_dict(json.loads(result)),
-                error=error,
-                finished_at=finished_at,
-            )
-        except (KeyError, TypeError, ValueError) as problem:  # ValueError: of JSON and of pydantic
+            for name in names[1:5]:
+                values[name] = None if values[name] is None else json.loads(values[name])
+            return _STORED_RUN.validate_python(values)
+        except (RecursionError, TypeError, ValueError) as problem:  # ValueError: also of pydantic
+            told = " ".join(str(problem).split())[:300]
             raise WarminitError(
-                f"{self.path} is damaged: run {key[:12]} cannot be read ({problem}). Put a good "
-                "copy in its place, or give another folder with --out."
+                f"{self.path} is damaged: run {str(row[0])[:12]} cannot be read ({told}). Put a "
+                "good copy in its place, or give another folder with --out."
             ) from problem
+
+
+def _fields(result: RunResult) -> dict[str, Any]:
+    """Return what `RunResult.to_dict` returns, without a copy of every loss of every step."""
+    return {each.name: getattr(result, each.name) for each in fields(result)}
+
+
+@lru_cache(maxsize=64)
+def _environment(text: str) -> Mapping[str, str]:
+    """Read an environment; the runs of one machine share it."""
+    environment: dict[str, str] = json.loads(text)
+    return environment

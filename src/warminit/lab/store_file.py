@@ -133,6 +133,11 @@ def explained(path: Path) -> Iterator[None]:
             f"{path} cannot be read or written: {error}. {advice}; every run that had finished "
             "before stands."
         ) from error
+    except UnicodeDecodeError as error:
+        raise WarminitError(
+            f"{path} is damaged: a text in it is not UTF-8 ({error}). Put a good copy in its "
+            "place, or give another folder with --out."
+        ) from error
     except OSError as error:
         raise WarminitError(
             f"{path} cannot be read or written: {error}. Check the folder and its permissions, or "

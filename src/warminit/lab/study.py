@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from warminit.errors import WarminitError
 from warminit.lab.protocol import Protocol, Strict
 from warminit.lab.study_checks import YOURS, check_study, explain, nearest
+from warminit.lab.study_lines import lines_at_fault
 
 __all__ = [
     "METRICS",
@@ -28,6 +29,10 @@ METRICS = ("accuracy", "balanced_accuracy", "accuracy_area", "loss", "train_loss
 
 PAPER_SEEDS = (42, 7, 13, 99, 2025, 1, 8, 21)
 """The eight seeds of Section 3.3, in the paper's order."""
+
+
+MOST_SEEDS = 10_000
+"""A number beyond it is a slip of the pen, and would only fill the memory."""
 
 
 class ArmSpec(Strict):
@@ -129,7 +134,11 @@ class Study(Strict):
     @field_validator("seeds", mode="before")
     @classmethod
     def _count_seeds(cls, value: Any) -> Any:
-        return default_seeds(value) if isinstance(value, int) else value
+        if not isinstance(value, int):
+            return value
+        if value > MOST_SEEDS:
+            raise ValueError(f"{value} seeds are asked for, and {MOST_SEEDS:,} are the most")
+        return default_seeds(value)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -193,15 +202,20 @@ class Study(Strict):
         """Read and validate a study file.
 
         Raises:
-            WarminitError: If the file cannot be read, is not TOML, or is not a study.
+            WarminitError: If the file cannot be read, is not TOML, or is not a study; the text says
+                in which line.
         """
         try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
+            text = path.read_text(encoding="utf-8")
+            values = tomllib.loads(text)
         except (OSError, UnicodeDecodeError) as error:
             raise WarminitError(f"study file {path} cannot be read: {error}.") from error
-        except tomllib.TOMLDecodeError as error:
+        except (tomllib.TOMLDecodeError, RecursionError) as error:  # brackets a thousand deep
             raise WarminitError(f"study file {path} is not valid TOML: {error}.") from error
-        return cls.create(f"study file {path}", **values)
+        try:
+            return cls.create(f"study file {path}", **values)
+        except WarminitError as error:
+            raise WarminitError(f"{error}{lines_at_fault(text, error)}") from error
 
     def runs(self) -> Iterator[RunSpec]:
         """Yield every run, arms innermost, so that paired runs finish close together."""

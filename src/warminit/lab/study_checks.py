@@ -1,6 +1,7 @@
 """a study's names and numbers -> nothing, or an error that names the nearest valid one."""
 
 import difflib
+import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -66,7 +67,9 @@ def check_study(study: "Study") -> None:
 def _check_dataset(name: str) -> None:
     from warminit.lab.data.sources import FILES, known_names
 
-    elsewhere = "/" in name or ":" in name or Path(name).suffix in FILES or Path(name).exists()
+    # Not Path.exists, which raises for a name that no file system would take.
+    there = os.path.exists(name)  # noqa: PTH110
+    elsewhere = "/" in name or ":" in name or Path(name).suffix in FILES or there
     if name not in known_names() and not elsewhere:
         raise WarminitError(
             f"datasets: {name!r} is unknown; {nearest(name, known_names())} A hub id is "

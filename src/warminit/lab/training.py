@@ -23,6 +23,7 @@ from warminit.lab.batches import (
     training_batches,
 )
 from warminit.lab.evaluation import evaluate, predict
+from warminit.lab.fused import training_forward
 from warminit.lab.kept_filters import keep_filters
 from warminit.lab.models import build_model
 from warminit.lab.optimization import build_optimizer, learning_rate, learning_rates
@@ -152,6 +153,7 @@ def _fit(
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     model.train()
     optimizer = build_optimizer(model, protocol)
+    forward = training_forward(model)
     losses = torch.empty(protocol.steps, device=device)
     evaluations = []
     batches = training_batches(
@@ -160,7 +162,7 @@ def _fit(
     for step, (images, labels) in enumerate(islice(batches, protocol.steps)):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, protocol, rates)
-        loss = F.cross_entropy(predict(model, images, n_classes, protocol.precision), labels)
+        loss = F.cross_entropy(predict(forward, images, n_classes, protocol.precision), labels)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()

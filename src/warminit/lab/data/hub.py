@@ -1,6 +1,8 @@
 """hub repository, its folder, or parquet file -> encoded rows, read with Hugging Face datasets."""
 
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,9 @@ from warminit.lab.data.sources import Source, parquet_splits
 
 IMAGE_COLUMNS = ("image", "img", "images")
 LABEL_COLUMNS = ("label", "labels", "fine_label", "class", "target")
+
+PATIENCE = 3.0
+"""Seconds within which the hub must answer; whoever is offline is told so as soon."""
 
 
 def hub_rows(source: Source, scratch: Path) -> Rows:
@@ -63,18 +68,22 @@ def _load(source: Source, scratch: Path) -> Any:
         path, configuration = str(Path(path) / configuration), None
     # Downloads keep the library's own cache and progress bar; local copies go when we are done.
     local = source.kind != "hub"
+    answers = local or _hub_answers()
     hide_bars = local and not datasets.are_progress_bars_disabled()
     if hide_bars:
         datasets.disable_progress_bars()
     try:
-        return datasets.load_dataset(
-            path, configuration, data_files=files, cache_dir=str(scratch) if local else None
-        )
+        # Else the library tries for half a minute; offline it looks into its cache at once.
+        with nullcontext() if answers else _offline():
+            return datasets.load_dataset(
+                path, configuration, data_files=files, cache_dir=str(scratch) if local else None
+            )
     except Exception as error:  # network, files and parsers raise what they like
         said = " ".join(str(error).split())
         if local:
             text = f"{source.location!r} cannot be read: {said.rstrip('.')}. Check its files"
         else:
+            said = said if answers else f"it does not answer; {said}"
             text = (
                 f"data not available: name={source.name!r} could not be fetched from the hub as "
                 f"{source.location!r} ({said}). Check the name and the network, or give "
@@ -86,6 +95,38 @@ def _load(source: Source, scratch: Path) -> Any:
     finally:
         if hide_bars:
             datasets.enable_progress_bars()
+
+
+def _hub_answers() -> bool:
+    """Tell within three seconds whether the hub can be reached."""
+    answered: list[bool] = []
+
+    def ask() -> None:
+        from huggingface_hub import constants, get_session
+
+        with suppress(Exception):  # of name resolution, proxy, TLS or time: it is not reached
+            get_session().head(constants.ENDPOINT, timeout=PATIENCE)
+            answered.append(True)
+
+    # Name resolution heeds no timeout, so it is waited for from outside.
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(PATIENCE)
+    return bool(answered)
+
+
+@contextmanager
+def _offline() -> Iterator[None]:
+    """Have the Hugging Face libraries use what they have cached, and ask nobody."""
+    import datasets
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE = before
 
 
 def _columns(features: Any, source: Source) -> tuple[str, str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from warminit.errors import WarminitError
+from warminit.lab.data.remote import fetched_folder, is_url
 
 _DIGITS = tuple("0123456789")
 _FASHION = (
@@ -115,7 +116,7 @@ def find_source(name: str | os.PathLike[str], data_root: str | Path | None = Non
         if text in (known, published.hub_id):
             return _hub(known, published.hub_id, published.configuration, root, published)
     path = Path(text).expanduser()
-    if path.exists():
+    if os.path.exists(path):  # noqa: PTH110 - Path.exists raises for a name that is too long
         return _local(path.resolve())
     if re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*(:[\w.-]+)?", text) and path.suffix not in FILES:
         hub_id, _, configuration = text.partition(":")
@@ -160,7 +161,10 @@ def _hub(
     if root is None:
         state = f"hub {hub_id} {configuration}"
         return Source(name, "hub", hub_id, configuration, state, published)
-    folder = (Path(root).expanduser() / hub_id).resolve()
+    if is_url(root):
+        folder = fetched_folder(str(root), hub_id)
+    else:
+        folder = (Path(root).expanduser() / hub_id).resolve()
     if not folder.is_dir():
         raise WarminitError(
             f"data not available: name={name!r} was looked for in {str(folder)!r}, which is no "

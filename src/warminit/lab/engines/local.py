@@ -1,10 +1,9 @@
 """many runs -> many outcomes, on this machine: one single-threaded process a core."""
 
 import multiprocessing
-import os
 import pickle
 import signal
-import threading
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -13,15 +12,16 @@ from multiprocessing import connection, resource_tracker
 from typing import Any
 
 from warminit.errors import WarminitError
-from warminit.lab.engines.job import Job, Outcome, keep_freed_memory
+from warminit.lab.engines.job import Job, Outcome
+from warminit.lab.engines.worker import READY, serve
 from warminit.lab.environment import available_cores
 from warminit.lab.plan import PlannedRun
 
-MAX_ATTEMPTS = 3
-"""Times a run is started whose worker process dies before it is reported as failed."""
+RETRIES = 2
+"""Times a run is started again by default, whose worker process died or overran its time."""
 
-READY = "ready"
-"""What a worker sends once, when it can take a run."""
+MAX_FAILED_STARTS = 3
+"""Workers that may end one after another before they could start."""
 
 LOST = object()
 """Stands for what a dead worker cannot send."""
@@ -41,20 +41,24 @@ def run_all(
     *,
     threads: int = 1,
     workers: int | None = None,
+    retries: int = RETRIES,
+    time_limit: float | None = None,
     on_progress: OnProgress | None = None,
 ) -> Iterator[tuple[PlannedRun, Outcome]]:
     """Run everything, the longest first, and yield each outcome as it is there.
 
-    A run that raises ends with the text of its error. A worker that dies (killed, out of memory) is
-    replaced and its run started again, three times at most; the other runs do not notice. Close the
-    iterator (`contextlib.closing`) to end the workers early; they also end when this process does,
-    however it does.
+    A run that raises ends with the text of its error. A worker that dies (killed, out of memory) or
+    overruns the time limit is replaced and its run started again, `retries` times at most; the
+    other runs do not notice. Close the iterator (`contextlib.closing`) to end the workers early;
+    they also end when this process does, however it does.
 
     Args:
         runs: What is to be run.
         job: What is done with each run.
         threads: CPU threads of a run.
         workers: Processes; the cores at hand divided by `threads` by default.
+        retries: Times a run is started again before it is reported as failed.
+        time_limit: Seconds after which a run is taken to hang and its worker is ended; None: never.
         on_progress: Called in this process while runs go on.
 
     Raises:
@@ -67,7 +71,9 @@ def run_all(
             f"the function to run cannot be sent to worker processes: {error}. Define it at the "
             "top of an importable module, or leave workers out."
         ) from error
-    crew = _Crew(runs, pickled, threads, workers or default_workers(threads))
+    crew = _Crew(
+        runs, pickled, threads, workers or default_workers(threads), retries + 1, time_limit
+    )
     try:
         while crew.busy():
             crew.hire()
@@ -84,24 +90,35 @@ def run_all(
                 elif run is not None:
                     worker.run = None
                     yield run, message
+            crew.end_overdue()
     finally:
         crew.dismiss()
 
 
 @dataclass(slots=True, eq=False)
 class _Worker:
-    """A process, the pipe to it, and the run that it has at present."""
+    """A process, the pipe to it, and the run that it has at present, since when."""
 
     process: Any
     pipe: "connection.Connection[Any, Any]"
     ready: bool = False
     run: PlannedRun | None = None
+    since: float = 0.0
+    overdue: bool = False
 
 
 class _Crew:
     """The workers, what waits for them, and how often each run was started."""
 
-    def __init__(self, runs: Sequence[PlannedRun], pickled: bytes, threads: int, size: int) -> None:
+    def __init__(
+        self,
+        runs: Sequence[PlannedRun],
+        pickled: bytes,
+        threads: int,
+        size: int,
+        attempts: int,
+        time_limit: float | None,
+    ) -> None:
         # Sorting keeps the order of equals, so that paired runs finish close together.
         self.waiting = deque(sorted(runs, key=lambda run: -run.work))
         self.workers: list[_Worker] = []
@@ -109,6 +126,8 @@ class _Crew:
         self.failed_starts = 0
         self._start = (pickled, threads)
         self._size = size
+        self._max_attempts = attempts
+        self._time_limit = time_limit
 
     def busy(self) -> int:
         """Return how many runs are not done."""
@@ -124,21 +143,40 @@ class _Crew:
         for worker in self.workers:
             if worker.ready and worker.run is None and self.waiting:
                 worker.run = run = self.waiting.popleft()
+                worker.since, worker.overdue = time.monotonic(), False
                 self.attempts[run.key] += 1
                 # One that died just now is found out by `listen`, with the run on its account.
                 with suppress(OSError):
                     worker.pipe.send(run)
 
     def listen(self) -> Iterator[tuple[_Worker, Any]]:
-        """Wait until some workers have something to tell, and yield it; LOST of a dead one."""
+        """Wait until some workers have something to tell, and yield it; LOST of a dead one.
+
+        Nothing is yielded where the next time limit ends first.
+        """
         owners = {id(worker.pipe): worker for worker in self.workers}
-        for pipe in connection.wait([worker.pipe for worker in self.workers]):
+        left = None
+        if self._time_limit is not None:
+            ends = [worker.since + self._time_limit for worker in self._limited()]
+            left = max(0.0, min(ends) - time.monotonic()) if ends else None
+        for pipe in connection.wait([worker.pipe for worker in self.workers], left):
             worker = owners[id(pipe)]
             try:
                 message = worker.pipe.recv()
             except (EOFError, OSError):
                 message = LOST
             yield worker, message
+
+    def end_overdue(self) -> None:
+        """Kill the workers whose run has overrun its time; `listen` finds them dead."""
+        for worker in self._limited():
+            if self._time_limit is not None:
+                worker.overdue = time.monotonic() - worker.since >= self._time_limit
+                if worker.overdue:
+                    worker.process.kill()
+
+    def _limited(self) -> list[_Worker]:
+        return [worker for worker in self.workers if worker.run is not None and not worker.overdue]
 
     def replace(self, worker: _Worker) -> Iterator[tuple[PlannedRun, Outcome]]:
         """Let a dead worker go; its run waits again, or has failed."""
@@ -149,16 +187,21 @@ class _Crew:
         if not worker.ready:
             self.failed_starts += 1
             # Ended by a signal, not by an error of its own: another one takes its place.
-            if code > 0 or self.failed_starts == MAX_ATTEMPTS:
+            if code > 0 or self.failed_starts == MAX_FAILED_STARTS:
                 raise WarminitError(
                     f"a worker process ended before it could start (exit code {code}). In a script "
                     "of your own, call this under `if __name__ == '__main__':`, because every "
                     "worker imports the script; otherwise see the message above."
                 )
-        elif run is not None and self.attempts[run.key] < MAX_ATTEMPTS:
+        elif run is not None and self.attempts[run.key] < self._max_attempts:
             self.waiting.appendleft(run)
+        elif run is not None and worker.overdue:
+            yield run, overran(self._max_attempts, self._time_limit)
         elif run is not None:
-            yield run, f"its worker process died {MAX_ATTEMPTS} times, last with exit code {code}"
+            yield (
+                run,
+                f"its worker process died {self._max_attempts} times, last with exit code {code}",
+            )
 
     def dismiss(self) -> None:
         """End the workers; nothing of what is under way is waited for."""
@@ -169,11 +212,16 @@ class _Crew:
             worker.pipe.close()
 
 
+def overran(times: int, limit: float | None) -> str:
+    """Return the error of a run that was stopped at its time limit, the last of so many times."""
+    return f"it ran for longer than its time limit of {limit:g} s, last of {times} times"
+
+
 def _start(pickled: bytes, threads: int) -> _Worker:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     # Not daemonic: a user's training loop may start processes of its own.
-    process = context.Process(target=_work, args=(theirs, pickled, threads))
+    process = context.Process(target=serve, args=(theirs, pickled, threads))
     with _without_interrupts():
         process.start()
     theirs.close()  # so that the pipe ends when the worker does
@@ -196,29 +244,3 @@ def _without_interrupts() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _work(pipe: "connection.Connection[Any, Any]", pickled: bytes, threads: int) -> None:
-    """Take runs and give outcomes until the driver closes the pipe or dies."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_driver, daemon=True).start()
-    keep_freed_memory()
-    import torch
-
-    torch.set_num_threads(threads)
-    job: Job = pickle.loads(pickled)  # noqa: S301 - from the driver, which started this process
-    pipe.send(READY)
-    while True:
-        try:
-            run = pipe.recv()
-        except EOFError:
-            return
-        pipe.send(job(run, lambda step, _loss: pipe.send(step)))
-
-
-def _end_with_driver() -> None:
-    """End this process when the driver dies, were it by `kill -9`: nobody waits for its results."""
-    driver = multiprocessing.parent_process()
-    if driver is not None:
-        driver.join()
-        os._exit(1)

@@ -8,7 +8,7 @@ import altair as alt
 
 from warminit.lab.analysis import Analysis
 from warminit.lab.datasets import ImageDataset
-from warminit.lab.figures.curves import ZOOM, learning_curves
+from warminit.lab.figures.curves import ZOOM, Curve, learning_curves
 from warminit.lab.figures.forest import MOST_ROWS, forest
 from warminit.lab.figures.grid import Prediction, grid_heat_map, grid_panels
 from warminit.lab.figures.paired import paired_seeds
@@ -66,8 +66,9 @@ def place_figures(analysis: Analysis, dataset: str, model: str, number: int) -> 
             paired_seeds(analysis, dataset, model, "container"),
         )
     ]
-    for curve, title in (("accuracy", "Accuracy while training"), ("loss", "Training loss")):
-        chart = learning_curves(analysis, dataset, model, curve, "container")  # type: ignore[arg-type]
+    titles: dict[Curve, str] = {"accuracy": "Accuracy while training", "loss": "Training loss"}
+    for curve, title in titles.items():
+        chart = learning_curves(analysis, dataset, model, curve, "container")
         if chart is not None:
             caption = f"Mean over the seeds; the band is one standard deviation around it. {ZOOM}"
             found.append(chart_figure(f"{curve}-{number}", title, caption, chart))

@@ -7,7 +7,14 @@ from contextlib import contextmanager
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.text import Text
 
 from warminit.lab.driver import Listener
@@ -171,7 +178,6 @@ def live_progress(
                 f"seed {run.spec.seed}: {text}",
                 markup=False,
                 highlight=False,
-                soft_wrap=True,
             )
 
     listener = Listener(planned=planned, stepped=stepped, finished=finished)
@@ -203,12 +209,12 @@ def loading_progress(
     )
 
     def of(name: str) -> Callable[[int, int], None]:
-        tasks: list[int] = []
+        tasks: list[TaskID] = []
 
         def progress(done: int, total: int) -> None:
             if not tasks:
                 tasks.append(bar.add_task(name, total=total))
-            bar.update(tasks[0], completed=done, total=total)  # type: ignore[arg-type]
+            bar.update(tasks[0], completed=done, total=total)
 
         return progress
 

@@ -28,13 +28,17 @@ def print_table_3(rows: Sequence[Table3Row], analysis: Analysis | None, console:
     if notes:
         title += f"\nNot the paper's protocol: {'; '.join(notes)}"
     table = _table_3_columns(title)
+    compared = [row for row in rows if row.paper is not None]
     for row in rows:
         if row.paper is not None:
             table.add_row(*_paper_cells(row))
             table.add_row(*_own_cells(row, row.title if row.paper is None else ""))
             table.add_section()
     _add_means(table, rows)
-    console.print(table)
+    if compared:
+        console.print(table)
+    else:
+        say(console, title)
     partial = [row for row in rows if row.standing == "partial"]
     for row in partial:
         own = _table_3_columns(f"{row.title}, {row.reason}: no reproduction of the paper's row")
@@ -48,7 +52,7 @@ def print_table_3(rows: Sequence[Table3Row], analysis: Analysis | None, console:
         "One-sided paired t: * p < 0.1, ** p < 0.05, *** p < 0.01. Kaiming is torch's default "
         "(kaiming_uniform, a = sqrt(5)), as in the published code.",
     )
-    shown = {row.dataset for row in rows if row.paper is not None}
+    shown = {row.dataset for row in compared}
     if shown:
         print_errata(
             console,
@@ -66,7 +70,7 @@ def print_table_3(rows: Sequence[Table3Row], analysis: Analysis | None, console:
 
 
 def _table_3_columns(title: str) -> Table:
-    return new_table(
+    table = new_table(
         title,
         ("data set", False),
         ("", False),
@@ -77,6 +81,8 @@ def _table_3_columns(title: str) -> Table:
         ("p", False),
         ("wins", True),
     )
+    table.columns[0].no_wrap = True  # "Fashion-MNI ST" reads badly; the next column has words
+    return table
 
 
 def _paper_cells(row: Table3Row) -> list[str]:

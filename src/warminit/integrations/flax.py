@@ -1,0 +1,129 @@
+"""Flax layer or parameters, images (N, H, W, C) -> kernel whose first filters come from them."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from warminit.errors import WarminitError
+from warminit.init_report import InitReport
+from warminit.integrations import needs
+from warminit.integrations.kernels import condition_kernel, conditioned_filters
+
+with needs("Flax", "flax"):
+    import jax
+    import jax.numpy as jnp
+
+Initializer = Callable[..., Any]
+"""(key, shape, dtype) -> kernel (*K, C, F)."""
+
+
+def prewarm_init(
+    images: ArrayLike,
+    arm: str = "prewarm",
+    *,
+    base: Initializer | None = None,
+    seed: int = 0,
+    **parameters: Any,
+) -> Initializer:
+    """Make a `kernel_init` whose first filters come from images, and the rest from another one.
+
+    Args:
+        images: (N, *size, C), one training batch as the model is fed.
+        arm: Name of an initializer that sets a single layer.
+        base: Of the other filters; Flax's own default, `lecun_normal()`.
+        seed: Of the arm's own generator; the key is `base`'s alone.
+        **parameters: Passed to the arm: `mean` and `std` where images are standardized, and others.
+
+    Returns:
+        A function (key, shape, dtype) for `flax.nnx` and `flax.linen`, under `jax.jit`, too. It
+        raises WarminitError as the arm does, and for a kernel that does not take these images.
+    """
+    rest = jax.nn.initializers.lecun_normal() if base is None else base
+
+    def init(key: Any, shape: tuple[int, ...], dtype: Any = jnp.float32, **options: Any) -> Any:
+        filters = conditioned_filters(tuple(shape), images, arm, seed=seed, **parameters)
+        others = rest(key, shape, dtype, **options)[..., filters.shape[-1] :]
+        return jnp.concatenate([jnp.asarray(filters, dtype), others], axis=-1)
+
+    return init
+
+
+def prewarm(
+    params: Any,
+    images: ArrayLike,
+    arm: str = "prewarm",
+    *,
+    layer: str | None = None,
+    dilation: int | tuple[int, ...] = 1,
+    seed: int = 0,
+    **parameters: Any,
+) -> tuple[Any, InitReport]:
+    """Return a parameter tree with its input layer conditioned; the given tree stays.
+
+    Args:
+        params: Of `flax.linen`, or a state of `flax.nnx`: kernels (*K, C / groups, F).
+        images: (N, *size, C), one training batch as the model is fed.
+        arm: Name of an initializer that sets a single layer.
+        layer: Dotted name of the layer, as far as it takes to tell it from others; by default the
+            only one whose kernel takes the images' channels.
+        dilation: Of the layer, which a tree does not tell.
+        seed: Of the arm's own generator.
+        **parameters: Passed to the arm: `mean` and `std` where images are standardized, and others.
+
+    Returns:
+        The new tree, in which one leaf differs, and the arm's report. The filters are those of
+        torch for the same images.
+
+    Raises:
+        WarminitError: For any input that cannot be used.
+    """
+    paths, structure = jax.tree_util.tree_flatten_with_path(params)
+    leaves = [leaf for _, leaf in paths]
+    names = [_name(path) for path, _ in paths]
+    index = _find(names, leaves, np.shape(images), layer)
+    kernel, report = condition_kernel(
+        np.asarray(leaves[index]).astype(np.float32),
+        images,
+        arm,
+        groups=max(1, np.shape(images)[-1] // leaves[index].shape[-2]),
+        dilation=dilation,
+        seed=seed,
+        **parameters,
+    )
+    leaves[index] = jnp.asarray(kernel, leaves[index].dtype)
+    how = "given by name" if layer else "the only kernel that takes the images' channels"
+    report = replace(report, layer=names[index].removesuffix(".kernel"), found=how)
+    return jax.tree_util.tree_unflatten(structure, leaves), report
+
+
+def _name(path: Any) -> str:
+    # A state of nnx has a variable around each array, whose only child is called value.
+    name: str = jax.tree_util.keystr(path, simple=True, separator=".")
+    return name.removesuffix(".value")
+
+
+def _find(names: list[str], leaves: list[Any], images: tuple[int, ...], layer: str | None) -> int:
+    kernels = [
+        index
+        for index, (name, leaf) in enumerate(zip(names, leaves, strict=True))
+        if f".{name}".endswith(".kernel") and leaf.ndim == len(images) >= 3
+    ]
+    found = [
+        index
+        for index in kernels
+        if (
+            f".{names[index]}".endswith(f".{layer}.kernel")
+            if layer
+            else leaves[index].shape[-2] == images[-1]
+        )
+    ]
+    if len(found) != 1:
+        there = ", ".join(f"{names[i]} {leaves[i].shape}" for i in found or kernels) or "none"
+        raise WarminitError(
+            f"layer={layer!r} with images {images} leads to {len(found)} kernels; exactly one is "
+            f"needed. There are: {there}. Pass images (N, *size, C), or name the layer with layer=."
+        )
+    return found[0]

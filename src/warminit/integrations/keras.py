@@ -1,0 +1,141 @@
+"""Keras layer or model, images (N, H, W, C) -> kernel whose first filters come from the images."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from warminit.errors import WarminitError
+from warminit.init_report import InitReport
+from warminit.integrations import needs
+from warminit.integrations.kernels import condition_kernel, conditioned_filters
+
+with needs("Keras 3", "keras"):
+    import keras
+
+
+@keras.saving.register_keras_serializable(package="warminit")
+class PreWarm(keras.initializers.Initializer):
+    """Draw a kernel whose first filters come from images, and the rest from another initializer.
+
+    Args:
+        images: (N, *size, C), one training batch as the model is fed, channels last.
+        arm: Name of an initializer that sets a single layer.
+        base: Of the other filters; Keras' own default.
+        seed: Of the arm's own generator; the seed of Keras is not asked.
+        **parameters: Passed to the arm: `mean` and `std` where images are standardized, and others.
+
+    Raises:
+        WarminitError: When a layer is built, as the arm raises, and for a kernel that does not take
+            these images.
+    """
+
+    def __init__(
+        self,
+        images: ArrayLike,
+        arm: str = "prewarm",
+        *,
+        base: Any = "glorot_uniform",
+        seed: int = 0,
+        **parameters: Any,
+    ) -> None:
+        self._images = images
+        self._options = {"arm": arm, "seed": seed, **parameters}
+        self._filters: NDArray[np.float32] | None = None
+        self.base = keras.initializers.get(base)
+
+    def __call__(self, shape: tuple[int, ...], dtype: Any = None) -> Any:
+        """Return (*K, C, F) in the backend's own kind."""
+        if self._filters is None:
+            images = keras.ops.convert_to_numpy(self._images)
+            self._filters = conditioned_filters(tuple(shape), images, **self._options)
+        if self._filters.shape[:-1] != tuple(shape[:-1]) or self._filters.shape[-1] > shape[-1]:
+            raise WarminitError(
+                f"this PreWarm was made for the kernel of another layer, with filters "
+                f"{self._filters.shape}, and is asked for {tuple(shape)}. Make one for each layer."
+            )
+        rest = self.base(shape, dtype=dtype)[..., self._filters.shape[-1] :]
+        filters = keras.ops.convert_to_tensor(self._filters, dtype=rest.dtype)
+        return keras.ops.concatenate([filters, rest], axis=-1)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the filters, in the images' place, so that a saved model needs no images."""
+        if self._filters is None:
+            raise WarminitError(
+                "this PreWarm has no filters yet, and nothing else of it can be saved. Build the "
+                "layer first."
+            )
+        base = keras.initializers.serialize(self.base)
+        return {"filters": self._filters.tolist(), "base": base}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "PreWarm":
+        """Return one that has the filters."""
+        made = cls((), base=config["base"])
+        made._filters = np.asarray(config["filters"], np.float32)
+        return made
+
+
+def prewarm(
+    model: Any,
+    images: ArrayLike,
+    arm: str = "prewarm",
+    *,
+    layer: str | None = None,
+    seed: int = 0,
+    **parameters: Any,
+) -> InitReport:
+    """Condition the input layer of a built model, in place.
+
+    Args:
+        model: A built `keras.Model`.
+        images: One training batch as the model is fed, in the layer's own data format.
+        arm: Name of an initializer that sets a single layer.
+        layer: Name of the layer; by default the only convolution that takes the images' channels.
+        seed: Of the arm's own generator.
+        **parameters: Passed to the arm: `mean` and `std` where images are standardized, and others.
+
+    Returns:
+        The arm's report. The filters are those of torch for the same images; the others stay.
+
+    Raises:
+        WarminitError: For any input that cannot be used; the model is then as it was.
+    """
+    array = keras.ops.convert_to_numpy(images)
+    found = _find(model, array, layer)
+    if found.data_format == "channels_first":
+        array = np.moveaxis(array, 1, -1)
+    kernel, report = condition_kernel(
+        keras.ops.convert_to_numpy(keras.ops.cast(found.kernel, "float32")),
+        array,
+        arm,
+        groups=found.groups,
+        dilation=found.dilation_rate,
+        seed=seed,
+        **parameters,
+    )
+    found.kernel.assign(kernel)
+    how = "given by name" if layer else "the only convolution that takes the images' channels"
+    return replace(report, layer=found.name, found=how)
+
+
+def _find(model: Any, images: NDArray[Any], name: str | None) -> Any:
+    kinds = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
+    layers = [each for each in model._flatten_layers() if isinstance(each, kinds) and each.built]  # noqa: SLF001 - Keras has no public way into nested models
+    fitting = [
+        each
+        for each in layers
+        if images.ndim == each.rank + 2
+        and images.shape[-1 if each.data_format == "channels_last" else 1]
+        == each.kernel.shape[-2] * each.groups
+    ]
+    found = [each for each in layers if each.name == name] if name else fitting
+    if len(found) != 1:
+        names = ", ".join(each.name for each in found or layers) or "none"
+        raise WarminitError(
+            f"layer={name!r} with images {images.shape} leads to {len(found)} convolutions of "
+            f"{model.name}; exactly one is needed. There are: {names}. Build the model, and name "
+            "its input layer with layer=."
+        )
+    return found[0]

@@ -1,0 +1,104 @@
+"""kernel (*K, C / groups, F), images (N, *size, C) -> kernel conditioned by a twin layer in torch.
+
+Keras and Flax keep the channels last, in images and in kernels; torch keeps them first.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor, nn
+
+from warminit.errors import WarminitError
+from warminit.init_report import InitReport
+from warminit.initializers import init_
+from warminit.initializers.published import torch_default
+
+_CONVOLUTIONS = {3: nn.Conv1d, 4: nn.Conv2d, 5: nn.Conv3d}
+
+
+def condition_kernel(
+    kernel: NDArray[Any],
+    images: ArrayLike,
+    arm: str,
+    *,
+    groups: int = 1,
+    dilation: int | tuple[int, ...] = 1,
+    seed: int = 0,
+    **parameters: Any,
+) -> tuple[NDArray[np.float32], InitReport]:
+    """Return a kernel as an arm leaves it, and the arm's report; the given one stays.
+
+    Args:
+        kernel: (*K, C / groups, F), one to three spatial dimensions.
+        images: (N, *size, C), as the model is fed.
+        arm: Name of an initializer that sets a single layer.
+        groups: Of the layer.
+        dilation: Of the layer.
+        seed: Of the arm's own generator.
+        **parameters: Passed to the arm.
+
+    Returns:
+        (*K, C / groups, F) float32, and the report. The filters that the arm sets are those that it
+        gives a layer in torch for the same images; the others are the kernel's own.
+
+    Raises:
+        WarminitError: For any input that cannot be used.
+    """
+    batch = _images_in_torch(images)
+    twin = _twin(kernel.shape, groups, dilation)
+    with torch.no_grad():
+        filters = np.ascontiguousarray(np.moveaxis(kernel, (-1, -2), (0, 1)), dtype=np.float32)
+        twin.weight.copy_(torch.from_numpy(filters))
+    report = init_(twin, batch, arm, seed=seed, **parameters)
+    result: NDArray[np.float32] = np.moveaxis(twin.weight.detach().numpy(), (0, 1), (-1, -2))
+    return result, report
+
+
+def conditioned_filters(
+    shape: tuple[int, ...], images: ArrayLike, arm: str, *, seed: int = 0, **parameters: Any
+) -> NDArray[np.float32]:
+    """Return the filters that an arm sets in a fresh kernel of this shape: (*K, C, n), n <= F."""
+    channels = np.shape(images)[-1:]
+    if tuple(shape[-2:-1]) != channels:
+        raise WarminitError(
+            f"the kernel {tuple(shape)} is not one that takes images {np.shape(images)}: channels "
+            "come last in images and last but one in the kernel of an ungrouped convolution. Give "
+            "this initializer to the input layer only, with images (N, *size, C) as it is fed."
+        )
+    twin = _twin(tuple(shape), 1, 1)
+    torch_default(twin, twin.weight, seed=0)  # what is not set must be fresh, and is not returned
+    kernel = np.moveaxis(twin.weight.detach().numpy(), (0, 1), (-1, -2))
+    result, report = condition_kernel(kernel, images, arm, seed=seed, **parameters)
+    return result[..., : report.filters_set]
+
+
+def _images_in_torch(images: ArrayLike) -> Tensor:
+    """Return (N, *size, C) as a view (N, C, *size); what it holds is checked where it is used."""
+    try:
+        return torch.from_numpy(np.asarray(images)).movedim(-1, 1)
+    except (TypeError, ValueError, IndexError) as error:
+        raise WarminitError(
+            f"images is a {type(images).__name__} that gives no array (N, *size, C) of numbers: "
+            f"{error}. Pass one training batch as an array, channels last."
+        ) from error
+
+
+def _twin(shape: tuple[int, ...], groups: int, dilation: int | tuple[int, ...]) -> Any:
+    if len(shape) not in _CONVOLUTIONS:
+        raise WarminitError(
+            f"the kernel has {len(shape)} dimensions, shape {shape}; 3 to 5 are needed: "
+            "(*K, C, F). Choose a convolution."
+        )
+    *kernel, channels, out_channels = shape
+    # Without values there is nothing to draw, so no random state moves.
+    return nn.utils.skip_init(
+        _CONVOLUTIONS[len(shape)],
+        channels * groups,
+        out_channels,
+        tuple(kernel),
+        groups=groups,
+        dilation=dilation,
+        bias=False,
+    )

@@ -1,0 +1,62 @@
+"""Lightning trainer, first training batch -> model conditioned before the first optimizer step."""
+
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from warminit.init_report import InitReport
+from warminit.initializers import init_
+from warminit.integrations import needs
+
+if TYPE_CHECKING:
+    from pytorch_lightning import Callback
+else:
+    # Lightning is published under two names, each with classes of its own, and who installs the
+    # one has the other, too. A trainer of either accepts a callback that is both.
+    _HOMES = ("pytorch_lightning", "lightning.pytorch")
+    with needs("Lightning", "lightning"):
+        _installed = [name for name in _HOMES if find_spec(name.partition(".")[0])]
+        _classes = [import_module(name).Callback for name in _installed or _HOMES]
+    Callback = type("Callback", tuple(_classes), {})
+
+
+class PreWarm(Callback):
+    """Condition the model on the first training batch, once, before the first optimizer step.
+
+    The batch is the one that the trainer is about to train on, so that no image is read a second
+    time and the order of batches stays. A run that resumes from a checkpoint is left alone. Where
+    there are several ranks, each gives its own batch, and all of them end with the same filters.
+
+    Args:
+        arm: Name of an initializer, or `module:function`.
+        seed: Of the arm's own generator.
+        **parameters: Passed to the arm: `mean` and `std` where batches are standardized, `layer`
+            as it is named in the LightningModule, and all others.
+
+    Attributes:
+        report: What was done; None before, and where nothing was.
+
+    Raises:
+        WarminitError: When training starts, as the arm raises; the model is then as it was.
+    """
+
+    def __init__(self, arm: str = "prewarm", *, seed: int = 0, **parameters: Any) -> None:
+        self.arm, self.seed, self.parameters = arm, seed, parameters
+        self.report: InitReport | None = None
+        self._pending = False
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:  # noqa: ARG002 - Lightning's
+        """Note whether training starts from scratch."""
+        self._pending = trainer.global_step == 0 and trainer.ckpt_path is None
+
+    def on_train_batch_start(
+        self,
+        trainer: Any,  # noqa: ARG002 - Lightning's
+        pl_module: Any,
+        batch: Any,
+        batch_idx: int,  # noqa: ARG002 - as above
+    ) -> None:
+        """Condition the model on the first batch, which is on its device already."""
+        if self._pending:
+            self._pending = False
+            self.report = init_(pl_module, [batch], self.arm, seed=self.seed, **self.parameters)

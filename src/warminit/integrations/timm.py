@@ -1,0 +1,47 @@
+"""timm model, images -> model conditioned, its own mean and std taken for the design rules."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from warminit.batch import Images
+from warminit.init_report import InitReport
+from warminit.integrations import needs
+from warminit.prewarm import prewarm_ as condition_
+
+with needs("timm", "timm"):
+    from timm.data import resolve_data_config
+
+
+def prewarm_(model: nn.Module, images: Images, **options: Any) -> InitReport:
+    """Condition a timm model on images that were standardized as timm's transforms do it.
+
+    The same as `warminit.prewarm_` with `mean` and `std` of timm's `resolve_data_config`, which
+    `timm.data.create_transform` standardizes with. Where they are not what `images` came from
+    (raw pixels from 0 to 1, another number of channels), they are left out.
+
+    Args:
+        model: Of `timm.create_model`.
+        images: (N, C, H, W), one training batch as the model is fed, or batches of it.
+        **options: As for `warminit.prewarm_`; `mean` and `std` given here go first.
+
+    Returns:
+        A report that prints as a small table.
+
+    Raises:
+        WarminitError: For any input that cannot be used; the model is then bit-identical to before.
+    """
+    if "mean" not in options and "std" not in options:
+        config = resolve_data_config({}, model=model)
+        if _may_come_from(config["mean"], images):
+            options |= {"mean": config["mean"], "std": config["std"]}
+    return condition_(model, images, **options)
+
+
+def _may_come_from(mean: Sequence[float], images: Images) -> bool:
+    """Tell whether images can be what a standardization with this mean made."""
+    if not isinstance(images, Tensor) or images.ndim != 4 or images.numel() == 0:
+        return True
+    low, high = images.aminmax()
+    return len(mean) == images.shape[1] and not bool(low >= 0 and high <= 1)

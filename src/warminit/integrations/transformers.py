@@ -1,0 +1,70 @@
+"""Transformers trainer, first batch -> model conditioned before the first optimizer step."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from warminit.errors import WarminitError
+from warminit.init_report import InitReport
+from warminit.initializers import init_
+from warminit.integrations import needs
+
+with needs("Transformers", "transformers"):
+    from transformers import TrainerCallback
+
+
+class PreWarm(TrainerCallback):
+    """Condition the model on the first training batch, once, before the first optimizer step.
+
+    The batch is what the model is first fed in training mode, so that no image is read a second
+    time and the order of batches stays. A run that resumes from a checkpoint is left alone. Where
+    there are several ranks, each gives its own batch, and all of them end with the same filters.
+
+    Args:
+        arm: Name of an initializer, or `module:function`.
+        seed: Of the arm's own generator.
+        **parameters: Passed to the arm: `mean` and `std` where `pixel_values` are standardized,
+            `layer`, and all others.
+
+    Attributes:
+        report: What was done; None before, and where nothing was.
+
+    Raises:
+        WarminitError: In the first step, as the arm raises; the model is then as it was.
+    """
+
+    def __init__(self, arm: str = "prewarm", *, seed: int = 0, **parameters: Any) -> None:
+        self.arm, self.seed, self.parameters = arm, seed, parameters
+        self.report: InitReport | None = None
+        self._hook: Any = None
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002 - the trainer's
+        """Wait for the first batch, where training starts from scratch."""
+        if state.global_step > 0:
+            return
+        if args.n_gpu > 1:
+            # The trainer would then wrap the model in DataParallel, whose copies see the batch.
+            raise WarminitError(
+                f"one process drives n_gpu={args.n_gpu} GPUs; one process a GPU is needed. Start "
+                "the script with torchrun or accelerate launch, or set CUDA_VISIBLE_DEVICES."
+            )
+        model: nn.Module = kwargs["model"]
+        self._hook = model.register_forward_pre_hook(self._condition, with_kwargs=True)
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002 - the trainer's
+        """Wait no longer."""
+        self._unhook()
+
+    def _unhook(self) -> None:
+        if self._hook is not None:
+            self._hook.remove()
+        self._hook = None
+
+    # A compiled model may go on calling a hook that was removed: then it does nothing.
+    @torch.compiler.disable
+    def _condition(self, model: nn.Module, args: Any, kwargs: Any) -> None:
+        if self._hook is None or not model.training:
+            return
+        self._unhook()
+        self.report = init_(model, [kwargs or args], self.arm, seed=self.seed, **self.parameters)

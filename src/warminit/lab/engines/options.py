@@ -1,0 +1,161 @@
+"""options -> the engine of a study: this machine or a cluster, checked before any data load."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from warminit.errors import WarminitError
+from warminit.lab.datasets import ImageDataset
+from warminit.lab.engines.job import DataSource, Job, Outcome
+from warminit.lab.engines.local import RETRIES, OnProgress, run_all
+from warminit.lab.plan import PlannedRun
+
+if TYPE_CHECKING:
+    from warminit.lab.driver import Engine
+
+ENGINES = ("local", "ray")
+
+Places = MutableMapping[str, Mapping[str, str]]
+"""By key of a run, the environment of the machine that did it, where that is not this one."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """Where and how the runs of a study are done; what decides their bits is elsewhere.
+
+    Attributes:
+        engine: `local`, processes on this machine, or `ray`, a cluster.
+        workers: Runs at once at most. Default: local, the cores at hand divided by the threads of a
+            run; ray, twice as many as the cluster has room for, so that none of it waits.
+        retries: Times a run is started again whose worker or node was lost, or that overran its
+            time, before it is reported as failed. A run that raises or diverges would do it again:
+            it is reported at once.
+        time_limit: Seconds after which a run is taken to hang; None: never.
+        address: Of the Ray cluster: `auto` (the one that this machine is part of), `host:port`,
+            `ray://host:port`, or `local`, one on this machine for as long as the study runs.
+            Default: the environment variable RAY_ADDRESS, else `local`.
+        cpus_per_run: CPUs that Ray sets aside for a run; the threads of a run by default.
+        gpus_per_run: GPUs, or the share of one, that Ray sets aside; by default 1 on `cuda`, 0 on
+            the CPU.
+
+    Example:
+        >>> EngineOptions("ray", address="auto", gpus_per_run=0.25, time_limit=3600).retries
+        2
+    """
+
+    engine: Literal["local", "ray"] = "local"
+    workers: int | None = None
+    retries: int = RETRIES
+    time_limit: float | None = None
+    address: str | None = None
+    cpus_per_run: float | None = None
+    gpus_per_run: float | None = None
+
+    def check(self, device: str = "cpu") -> None:
+        """Raise where the options are impossible, Ray is not installed, or no cluster answers.
+
+        Takes at most a few seconds. `run_study` does it too, but only after what it was called
+        with; call it first where much is done before.
+
+        Raises:
+            WarminitError: Naming the option, the value got and the value wanted.
+        """
+        if self.engine not in ENGINES:
+            raise WarminitError(
+                f"engine={self.engine!r} is unknown; {' and '.join(ENGINES)} are there. Choose one."
+            )
+        self._check_numbers()
+        if self.engine == "local":
+            for name in ("address", "cpus_per_run", "gpus_per_run"):
+                if getattr(self, name) is not None:
+                    raise WarminitError(
+                        f"{name}={getattr(self, name)!r} is for engine='ray', and engine='local' "
+                        f"has none. Choose engine='ray', or leave {name} out."
+                    )
+            return
+        on_gpu = device != "cpu"
+        if ":" in device:
+            raise WarminitError(
+                f"device={device!r} names one GPU, but Ray chooses which one a run gets. Give "
+                "device='cuda'."
+            )
+        if self.gpus_per_run is not None and on_gpu != (self.gpus_per_run > 0):
+            raise WarminitError(
+                f"gpus_per_run={self.gpus_per_run!r} does not go with device={device!r}; a run on "
+                "cuda needs more than 0, and one on the cpu 0. Change one of the two."
+            )
+        from warminit.lab.engines.ray_cluster import check_address
+
+        check_address(self.address)
+
+    def _check_numbers(self) -> None:
+        whole, least = {"workers": 1, "retries": 0}, {"cpus_per_run": 0, "time_limit": 0}
+        for name, lowest in whole.items():
+            value = getattr(self, name)
+            if value is not None and (type(value) is not int or value < lowest):
+                raise WarminitError(
+                    f"{name}={value!r} is not possible; a whole number of at least {lowest} is "
+                    f"wanted. Give another {name}."
+                )
+        for name in least:
+            value = getattr(self, name)
+            if value is not None and not (0 < value < math.inf):
+                raise WarminitError(
+                    f"{name}={value!r} is not possible; a number above 0 is wanted. Give another "
+                    f"{name}."
+                )
+        gpus = self.gpus_per_run
+        # Ray gives shares of one GPU, or whole ones.
+        if gpus is not None and not (0 <= gpus <= 1 or (1 < gpus < math.inf and gpus % 1 == 0)):
+            raise WarminitError(
+                f"gpus_per_run={gpus!r} is not possible; a share of one GPU such as 0.25, or a "
+                "whole number, is wanted. Give another gpus_per_run."
+            )
+
+
+def engine_for(
+    options: EngineOptions,
+    make_job: Callable[[DataSource], Job],
+    source: DataSource,
+    *,
+    datasets: Mapping[str, ImageDataset] | None = None,
+    places: Places | None = None,
+) -> "Engine":
+    """Return the engine that the options ask for.
+
+    Args:
+        options: Which one, and how.
+        make_job: Given where workers find the data, returns what is done with each run.
+        source: Data root, device and threads of a run.
+        datasets: Loaded, by the study's names: a cluster is given them once. None for a job that
+            needs none, such as a user's own training loop.
+        places: Filled with the environments of the machines of a cluster, run by run.
+    """
+
+    def engine(
+        runs: Sequence[PlannedRun], on_progress: OnProgress
+    ) -> Iterator[tuple[PlannedRun, Outcome]]:
+        if options.engine == "local":
+            return run_all(
+                runs,
+                make_job(source),
+                threads=source.threads,
+                workers=options.workers,
+                retries=options.retries,
+                time_limit=options.time_limit,
+                on_progress=on_progress,
+            )
+        from warminit.lab.engines.ray import run_on_ray
+
+        return run_on_ray(
+            runs,
+            make_job,
+            source,
+            options=options,
+            datasets=datasets or {},
+            places={} if places is None else places,
+            on_progress=on_progress,
+        )
+
+    return engine

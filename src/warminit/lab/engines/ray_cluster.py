@@ -1,0 +1,193 @@
+"""address -> a Ray cluster to work on, or one clear error at once; cluster -> how many runs fit."""
+
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from warminit.errors import WarminitError
+from warminit.lab.environment import available_cores
+
+PATIENCE = 5.0
+"""Seconds that an address has to answer in; Ray itself would wait for minutes."""
+
+SMALLEST_STORE = 80 << 20
+"""Bytes of a cluster's object store on this machine, besides the data sets; Ray takes no less."""
+
+_ANSWER_HEADER = 9  # bytes before the content of an HTTP/2 frame; the fourth is the frame's type
+_SETTINGS = 4
+
+
+def check_address(address: str | None) -> None:
+    """Raise unless Ray is installed and, where an address is given, something of it answers there.
+
+    Raises:
+        WarminitError: With the address, and how a cluster is started.
+    """
+    import_ray()
+    address = _resolved(address)
+    if address in ("local", "auto"):
+        return  # Ray answers for these at once
+    host, port = _split(address)
+    try:
+        with socket.create_connection((host, port), timeout=PATIENCE) as connection:
+            answered = bool(os.environ.get("RAY_USE_TLS")) or _speaks_http2(connection)
+    except OSError as error:
+        raise _unreachable(address, str(error)) from error
+    if not answered:
+        raise _unreachable(address, "something else than Ray answers there")
+
+
+@contextmanager
+def connected(address: str | None, room: int) -> Iterator[Any]:
+    """Yield the module `ray`, connected; what was not connected before is disconnected at the end.
+
+    Nothing of Ray's is printed, no statistics are sent from a cluster that is started here, and
+    the process's environment and handler of SIGTERM are as before afterwards.
+
+    Args:
+        address: As in `EngineOptions`.
+        room: Bytes of data sets that an object store which is started here must hold.
+
+    Raises:
+        WarminitError: If there is no cluster at the address, or it cannot be started.
+    """
+    ray = import_ray()
+    if ray.is_initialized():  # by the user's own script, which goes on with it
+        yield ray
+        return
+    address = _resolved(address)
+    settings: dict[str, Any] = {"address": address, "logging_level": "ERROR"}
+    if not address.startswith("ray://"):
+        settings["log_to_driver"] = False
+    if address == "local":
+        settings |= {
+            "num_cpus": available_cores(),
+            "object_store_memory": SMALLEST_STORE + room + room // 4,
+            "include_dashboard": False,
+        }
+    with _process_kept(), _quiet(ray):
+        try:
+            ray.init(**settings)
+        except Exception as error:  # what goes wrong in starting comes in many types
+            raise _unreachable(address, " ".join(str(error).split())) from error
+        try:
+            yield ray
+        finally:
+            ray.shutdown()
+
+
+def slots(ray: Any, cpus: float, gpus: float) -> int:
+    """Return how many runs the nodes of a cluster have room for; 0 where none has."""
+    found = 0
+    for node in ray.nodes():
+        if node["Alive"]:
+            has = node["Resources"]
+            # A rounding error must not cost a slot: 0.7 / 0.1 is 6.999...
+            fits = int(has.get("CPU", 0) / cpus + 1e-6)
+            if gpus:
+                whole = int(has.get("GPU", 0))
+                # A run has a share of one GPU, never shares of two.
+                on_gpu = whole * int(1 / gpus + 1e-6) if gpus < 1 else int(whole / gpus)
+                fits = min(fits, on_gpu)
+            found += fits
+    return found
+
+
+def import_ray() -> Any:
+    """Return the module `ray`, or raise WarminitError where it is not installed."""
+    try:
+        import ray
+    except ImportError as error:
+        raise WarminitError(
+            f"engine='ray' needs Ray, which cannot be imported ({error}). Install it with "
+            "`pip install \"warminit[ray]\"`, or use engine='local'."
+        ) from error
+    return ray
+
+
+def _resolved(address: str | None) -> str:
+    return address or os.environ.get("RAY_ADDRESS") or "local"
+
+
+def _split(address: str) -> tuple[str, int]:
+    host, _, port = address.removeprefix("ray://").rstrip("/").rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 1 << 16:
+        raise WarminitError(
+            f"address={address!r} is no address of a Ray cluster; auto, local, host:port or "
+            "ray://host:port is wanted. `ray start --head` prints it."
+        )
+    return host.strip("[]"), int(port)
+
+
+def _speaks_http2(connection: socket.socket) -> bool:
+    """Tell whether a server answers HTTP/2's greeting as all that Ray listens with does (gRPC)."""
+    connection.sendall(
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, _SETTINGS, 0, 0, 0, 0, 0))
+    )
+    answer = b""
+    while len(answer) < _ANSWER_HEADER:
+        more = connection.recv(_ANSWER_HEADER - len(answer))
+        if not more:
+            return False
+        answer += more
+    return answer[3] == _SETTINGS
+
+
+def _unreachable(address: str, why: str) -> WarminitError:
+    if address == "local":
+        return WarminitError(
+            f"engine='ray': no cluster could be started on this machine: {why}. Start one with "
+            "`ray start --head` and give address='auto', or use engine='local'."
+        )
+    return WarminitError(
+        f"address={address!r}: no Ray cluster was found there: {why.rstrip('.')}. Start one with "
+        "`ray start --head` and give the address that it prints, or leave address out to use this "
+        "machine."
+    )
+
+
+@contextmanager
+def _process_kept() -> Iterator[None]:
+    """Give back what `ray.init` changes of the process: variables, the handler of SIGTERM."""
+    before = _variables()
+    main = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGTERM) if main else None
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    try:
+        yield
+    finally:
+        for name in _variables():
+            del os.environ[name]
+        os.environ.update(before)
+        if handler is not None:
+            signal.signal(signal.SIGTERM, handler)
+
+
+def _variables() -> dict[str, str]:
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name.startswith("RAY_") or name == "PYTHONBREAKPOINT"
+    }
+
+
+@contextmanager
+def _quiet(ray: Any) -> Iterator[None]:
+    """Keep Ray from printing what its nodes report: `--json` owns the standard output.
+
+    There is no setting for it. What a lost worker means for its run is told by the outcome.
+    """
+    module = getattr(getattr(ray, "_private", None), "worker", None)
+    printer = getattr(module, "print_to_stdstream", None)
+    if printer is None:
+        yield
+        return
+    module.print_to_stdstream = lambda *_, **__: None  # type: ignore[union-attr]  # found above
+    try:
+        yield
+    finally:
+        module.print_to_stdstream = printer  # type: ignore[union-attr]  # as above

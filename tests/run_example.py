@@ -1,0 +1,52 @@
+"""scripts -> what each prints, each in a process of its own. Tests only.
+
+What most of them import is imported once, before the processes part: half of the time is saved.
+"""
+
+import importlib
+import os
+import runpy
+import sys
+import traceback
+import warnings
+from importlib.util import find_spec
+from pathlib import Path
+
+import zoo_setup
+from warminit.errors import WarminitWarning
+
+
+def run(script: str, output: Path) -> bool:
+    """Run a script in a child process that writes to a file, and tell whether it ended well."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        with output.open("w", encoding="utf-8") as file:
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
+        try:
+            runpy.run_path(script, run_name="__main__")
+            code = 0
+        except BaseException:
+            traceback.print_exc()  # whatever it is: only this process may end here
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+    return os.waitpid(child, 0)[1] == 0
+
+
+def main(folder: Path, scripts: list[str]) -> None:
+    if find_spec("torchvision") is not None:
+        zoo_setup.prepare()  # the trainers and zoos import torchvision where it is there
+    for name in ("sklearn.cluster", "warminit.lab.datasets", "warminit.prewarm"):
+        importlib.import_module(name)
+    warnings.simplefilter("error", WarminitWarning)
+    for script in scripts:
+        good = run(script, folder / f"{Path(script).stem}.txt")
+        sys.stdout.write(f"{Path(script).stem} {'ran' if good else 'failed'}\n")
+        sys.stdout.flush()  # or the next child would write it, too
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2:])

@@ -1,0 +1,133 @@
+"""docs/results/ -> every figure that the pages quote from it, computed anew from the runs."""
+
+import json
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+DOCS = Path(__file__).parents[1] / "docs"
+STUDIES = {"cifar10": "rivals-cifar10-1000", "fashion-mnist": "control-fashion-mnist-1000"}
+DEEP = "deep-cifar10-1000"
+WORDS = {"helps": "helps:", "harms": "harms:", "undecided": "no detectable difference"}
+NUMBER = r"[-+]\d+\.\d\d"
+
+
+@cache
+def comparisons(study: str) -> dict[str, dict[str, Any]]:
+    text = (DOCS / "results" / study / "results.json").read_text(encoding="utf-8")
+    kept = json.loads(text)
+    verdicts = {row["arm"]: row["verdict"] for row in kept["cells"]}
+    return {row["arm"]: row | {"verdict": verdicts[row["arm"]]} for row in kept["comparisons"]}
+
+
+@cache
+def runs(study: str, column: str = "accuracy") -> pd.DataFrame:
+    table = pd.read_csv(DOCS / "results" / study / "runs.csv")
+    return table.pivot_table(index="seed", columns="arm", values=column)
+
+
+def paired(study: str, arm: str, other: str) -> tuple[str, str]:
+    """The mean difference in points and its 95 % interval, as the pages write them."""
+    difference = 100 * (runs(study)[arm] - runs(study)[other]).to_numpy()
+    interval = stats.t.interval(
+        0.95, len(difference) - 1, np.mean(difference), stats.sem(difference)
+    )
+    return f"{np.mean(difference):+.2f}", f"{interval[0]:+.2f} to {interval[1]:+.2f}"
+
+
+def rows(page: str) -> list[list[str]]:
+    """The rows of a page's tables that begin with a data set and hold an interval."""
+    text = (DOCS / page).read_text(encoding="utf-8")
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()]
+    return [
+        row for row in cells if row[0] in STUDIES and re.search(f"{NUMBER} to {NUMBER}", str(row))
+    ]
+
+
+@pytest.mark.parametrize("page", ["choose.md", "negative-results.md"])
+def test_the_tables_are_those_of_the_kept_studies(page: str) -> None:
+    assert len(rows(page)) >= 8
+    for dataset, *rest in rows(page):
+        # The table of Pre-Warm alone has no column for the name of the start.
+        arm, difference, interval, *more = rest if rest[0][0].isalpha() else ["prewarm", *rest]
+        kept = comparisons(STUDIES[dataset])[arm]
+        assert (difference, interval) == paired(STUDIES[dataset], arm, "torch-default")
+        for cell in more:
+            if cell in WORDS:
+                assert WORDS[cell] in kept["verdict"]
+            elif re.fullmatch(r"0\.\d{4}", cell):
+                assert cell == f"{kept['p_holm']:.4f}"
+            elif "of 8" in cell:
+                assert cell == f"{kept['wins']} of 8"
+            elif cell:
+                assert ("harms" in cell) is ("harms:" in kept["verdict"])
+
+
+def test_no_arm_of_the_two_studies_is_left_out() -> None:
+    for dataset, study in STUDIES.items():
+        shown = {row[1] for row in rows("choose.md") if row[0] == dataset}
+        assert shown == set(comparisons(study))
+
+
+@pytest.mark.parametrize(
+    ("page", "study", "arm", "other"),
+    [
+        ("choose.md", "rivals-cifar10-1000", "prewarm", "norm-matched-random"),
+        ("choose.md", "control-fashion-mnist-1000", "prewarm", "norm-matched-random"),
+        ("choose.md", "rivals-cifar10-1000", "whitening", "coates-ng"),
+        ("negative-results.md", "rivals-cifar10-1000", "prewarm", "norm-matched-random"),
+        ("negative-results.md", "control-fashion-mnist-1000", "prewarm", "norm-matched-random"),
+        ("negative-results.md", "rivals-cifar10-1000", "whitening", "coates-ng"),
+        ("negative-results.md", DEEP, "prewarm(layers=2)", "prewarm"),
+        ("negative-results.md", DEEP, "whitening(layers=2)", "whitening"),
+        ("negative-results.md", DEEP, "prewarm(layers=2)", "torch-default"),
+    ],
+)
+def test_differences_in_the_text_are_those_of_the_runs(
+    page: str, study: str, arm: str, other: str
+) -> None:
+    text = " ".join((DOCS / page).read_text(encoding="utf-8").split())
+    difference, interval = paired(study, arm, other)
+    assert re.search(rf"{re.escape(difference)}.{{0,40}}{re.escape(interval)}", text)
+
+
+def test_the_lead_on_the_way() -> None:
+    text = (DOCS / "choose.md").read_text(encoding="utf-8")
+    table = re.findall(rf"^\| ([\w-]+) ((?:\| {NUMBER} ){{4}})\|$", text, re.MULTILINE)
+    assert len(table) == 4
+    shares = ("accuracy_at_25_percent", "accuracy_at_50_percent", "accuracy_at_75_percent")
+    for arm, cells in table:
+        for column, cell in zip([*shares, "accuracy"], re.findall(NUMBER, cells), strict=True):
+            table_of = runs(STUDIES["cifar10"], column)
+            assert cell == f"{100 * (table_of[arm] - table_of['torch-default']).mean():+.2f}"
+
+
+def test_seconds_and_seeds_that_are_quoted() -> None:
+    faq = " ".join((DOCS / "faq.md").read_text(encoding="utf-8").split())
+    seconds = runs(STUDIES["cifar10"], "init_seconds").mean()
+    for arm, quoted in {"whitening": "0.007 s", "prewarm": "0.21 s", "lsuv": "0.41 s"}.items():
+        assert quoted in faq
+        assert seconds[arm] == pytest.approx(float(quoted[:-2]), abs=0.006)
+    assert round(runs(STUDIES["cifar10"], "train_seconds")["torch-default"].mean()) == 101
+    negative = " ".join((DOCS / "negative-results.md").read_text(encoding="utf-8").split())
+    needed = comparisons(STUDIES["cifar10"])["prewarm"]["seeds_needed"]
+    assert f"about {needed['0.002']} on CIFAR-10" in negative
+    assert f"Half a point on CIFAR-10 takes {needed['0.005']}." in negative
+    few = comparisons(STUDIES["fashion-mnist"])["prewarm"]["seeds_needed"]["0.002"]
+    assert f"about {few} seeds for Pre-Warm on Fashion-MNIST" in negative
+    deep = runs(DEEP, "init_seconds").mean()
+    assert round(deep["prewarm(layers=2)"], 1) == 4.5
+    holm = comparisons(DEEP)["prewarm(layers=2)"]["p_holm"]
+    assert f"Holm p {holm:.4f}" in negative
+
+
+def test_nothing_that_did_not_help_was_shown_to_be_equivalent() -> None:
+    for study in (*STUDIES.values(), DEEP):
+        for each in comparisons(study).values():
+            assert each["p_equivalence"] > 0.05

@@ -1,0 +1,151 @@
+"""Lightning trainer with the callback -> the filters it starts with, the batches that it sees."""
+
+from collections.abc import Iterable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.utils.data import DataLoader, TensorDataset
+
+import integration_setup as setup
+from warminit import prewarm_filters
+
+if find_spec("pytorch_lightning") is None:
+    pytest.skip("pytorch_lightning is not installed", allow_module_level=True)
+
+import pytorch_lightning as pl
+
+from warminit.integrations.lightning import PreWarm
+
+pytestmark = [
+    pytest.mark.usefixtures("one_thread"),
+    # Lightning's own: it asks torch in a way that torch has renamed, and advises on workers.
+    pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning"),
+    pytest.mark.filterwarnings("ignore:.*LeafSpec:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:.*does not have many workers:UserWarning"),
+]
+
+IMAGES, LABELS = setup.labelled(640)
+
+
+class Classifier(pl.LightningModule):
+    """Dropout draws from torch's global generator in every step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.net = nn.Sequential(
+            nn.Conv2d(1, 8, 3, stride=2), nn.ReLU(), nn.Dropout(), nn.Flatten(), nn.Linear(1352, 10)
+        )
+        self.fresh = self.stem.clone()
+        self.seen: list[Tensor] = []
+        self.stems: list[Tensor] = []
+
+    @property
+    def stem(self) -> Tensor:
+        weight: Tensor = self.net.state_dict()["0.weight"]
+        return weight
+
+    def training_step(self, batch: Any, _: int) -> Tensor:
+        images, labels = batch.values() if isinstance(batch, dict) else batch
+        self.seen.append(images.clone())
+        self.stems.append(self.stem.clone())
+        return cross_entropy(self.net(images), labels)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(self.parameters(), lr=1e-3)
+
+
+def loader() -> Iterable[Any]:
+    # Two epochs in 20 steps: what is read besides would show in the order of the second.
+    generator = torch.Generator().manual_seed(1)
+    return DataLoader(
+        TensorDataset(IMAGES[:320], LABELS[:320]), 32, shuffle=True, generator=generator
+    )
+
+
+def trained(
+    callbacks: list[Any],
+    batches: Iterable[Any] | None = None,
+    *,
+    model: Classifier | None = None,
+    resume: Path | None = None,
+    **options: Any,
+) -> tuple[Classifier, pl.Trainer]:
+    model = model or Classifier()
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        callbacks=callbacks,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        **{"max_steps": setup.STEPS, "enable_checkpointing": False, **options},
+    )
+    torch.manual_seed(2)
+    trainer.fit(model, batches or loader(), ckpt_path=resume)
+    return model, trainer
+
+
+def test_training_starts_with_the_filters_of_the_first_batch() -> None:
+    callback = PreWarm(mean=setup.MEAN, std=setup.STD, seed=3)
+    model, trainer = trained([callback])
+    meant = prewarm_filters(model.seen[0], 8, 3, mean=setup.MEAN, std=setup.STD, seed=3)
+    assert torch.equal(model.stems[0][:4], meant)
+    assert torch.equal(model.stems[0][4:], model.fresh[4:])
+    # From there on it is trained, not set again.
+    assert trainer.global_step == setup.STEPS
+    assert not torch.equal(model.stems[1], model.stems[0])
+    assert (model.stems[-1] - model.stems[0]).abs().max() < setup.STEPS * 2e-3
+    assert callback.report is not None
+    assert callback.report.layer == "net.0"
+
+
+@pytest.mark.parametrize("arm", ["integration_setup:nothing", "prewarm"])
+def test_batches_come_in_the_same_order(arm: str) -> None:
+    parameters = {} if arm != "prewarm" else {"n_patches": 9}
+    plain, _ = trained([])
+    model, _ = trained([PreWarm(arm, **parameters)])
+    assert len(plain.seen) == setup.STEPS
+    assert all(map(torch.equal, model.seen, plain.seen))
+    # Dropout too: where the arm changes nothing, training is the same to the bit.
+    assert torch.equal(model.stem, plain.stem) == (arm != "prewarm")
+
+
+def test_a_run_that_resumes_is_left_alone(tmp_path: Path) -> None:
+    first, trainer = trained([])
+    trainer.save_checkpoint(tmp_path / "epoch.ckpt")
+    callback = PreWarm(n_patches=9)
+    model, trainer = trained([callback], resume=tmp_path / "epoch.ckpt", max_steps=23)
+    assert trainer.global_step == 23
+    assert callback.report is None
+    assert torch.equal(model.stems[0], first.stem)
+
+
+def test_a_second_fit_goes_on_and_another_model_is_conditioned() -> None:
+    callback = PreWarm(n_patches=9)
+    model, trainer = trained([callback], max_steps=5)
+    report, last = callback.report, model.stem.clone()
+    trainer.fit_loop.epoch_loop.max_steps = 8
+    trainer.fit(model, loader())
+    assert callback.report is report
+    assert torch.equal(model.stems[5], last)
+    other, _ = trained([callback], max_steps=1)
+    assert callback.report is not report
+    assert torch.equal(other.stems[0], model.stems[0])
+
+
+def test_batches_may_be_mappings() -> None:
+    rows = [{"image": i, "label": y} for i, y in zip(IMAGES, LABELS, strict=True)]
+    batches: Any = DataLoader(rows, 32)  # type: ignore[arg-type]  # torch asks for less than it says
+    model, _ = trained([PreWarm(n_patches=9)], batches, max_steps=2)
+    assert torch.equal(model.stems[0][:4], prewarm_filters(IMAGES[:32], 8, 3, n_patches=9))
+
+
+def test_gradients_of_several_batches_condition_once() -> None:
+    model, _ = trained([PreWarm(n_patches=9)], max_steps=2, accumulate_grad_batches=5)
+    assert len(model.seen) == 10
+    assert all(torch.equal(each, model.stems[0]) for each in model.stems[:5])

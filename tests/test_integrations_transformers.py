@@ -1,0 +1,156 @@
+"""Transformers trainer with the callback -> the filters it starts with, the batches it sees."""
+
+from importlib.util import find_spec
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import integration_setup as setup
+from warminit import prewarm_filters
+from warminit.errors import WarminitError
+
+if find_spec("transformers") is None or find_spec("accelerate") is None:
+    pytest.skip("transformers or accelerate is not installed", allow_module_level=True)
+
+import transformers
+
+from warminit.integrations.transformers import PreWarm
+
+pytestmark = [
+    pytest.mark.usefixtures("one_thread"),
+    # The trainer's own, which pins memory on machines that have no use for it.
+    pytest.mark.filterwarnings("ignore:'pin_memory' argument:UserWarning"),
+]
+
+SIZES = {"image_size": 28, "num_channels": 1, "num_labels": 10}
+IMAGES, LABELS = setup.labelled(640)
+ROWS = [{"pixel_values": i, "labels": y} for i, y in zip(IMAGES, LABELS, strict=True)]
+
+
+def vit() -> Any:
+    config = transformers.ViTConfig(
+        patch_size=4, hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
+        intermediate_size=16, hidden_dropout_prob=0.1, **SIZES,
+    )  # fmt: skip
+    return transformers.ViTForImageClassification(config)
+
+
+def convnext() -> Any:
+    config = transformers.ConvNextConfig(
+        patch_size=2, hidden_sizes=[16] * 4, depths=[1] * 4, **SIZES
+    )
+    return transformers.ConvNextForImageClassification(config)
+
+
+def resnet() -> Any:
+    sizes = {"hidden_sizes": [16, 16], "depths": [1, 1], "layer_type": "basic"}
+    config = transformers.ResNetConfig(embedding_size=16, **sizes, **SIZES)
+    return transformers.ResNetForImageClassification(config)
+
+
+class Run:
+    """One training: the batches that the model saw, its stem before it and as each was answered."""
+
+    def __init__(self, make: Any, callbacks: list[Any], folder: Path, **options: Any) -> None:
+        torch.manual_seed(0)
+        self.model = make()
+        self.conv = next(each for each in self.model.modules() if isinstance(each, nn.Conv2d))
+        self.fresh = self.conv.weight.detach().clone()
+        self.seen: list[Tensor] = []
+        self.stems: list[Tensor] = []
+        self.conv.register_forward_hook(self.note)
+        resume = options.pop("resume", None)
+        arguments = transformers.TrainingArguments(
+            str(folder), per_device_train_batch_size=32, learning_rate=1e-3, use_cpu=True,
+            report_to=[], disable_tqdm=True, seed=4,
+            **{"max_steps": setup.STEPS, "save_strategy": "no", **options},
+        )  # fmt: skip
+        self.trainer = transformers.Trainer(
+            self.model, arguments, train_dataset=ROWS, eval_dataset=ROWS[:8], callbacks=callbacks
+        )
+        self.trainer.train(resume_from_checkpoint=resume)
+
+    def note(self, conv: Any, fed: Any, _: Any) -> None:
+        if conv.training:
+            self.seen.append(fed[0].clone())
+            self.stems.append(conv.weight.detach().clone())
+
+
+@pytest.mark.parametrize("make", [vit, convnext, resnet])
+def test_training_starts_with_the_filters_of_the_first_batch(make: Any, tmp_path: Path) -> None:
+    callback = PreWarm(mean=setup.MEAN, std=setup.STD, seed=3)
+    run = Run(make, [callback], tmp_path)
+    assert len(run.seen) == run.trainer.state.global_step == setup.STEPS
+    meant = prewarm_filters(
+        run.seen[0], 16, run.conv.kernel_size, mean=setup.MEAN, std=setup.STD, seed=3
+    )
+    assert torch.equal(run.stems[0][:8], meant)
+    assert torch.equal(run.stems[0][8:], run.fresh[8:])
+    assert not torch.equal(run.stems[1], run.stems[0])
+    assert (run.stems[-1] - run.stems[0]).abs().max() < setup.STEPS * 2e-3
+    assert callback.report is not None
+    assert run.model.get_submodule(callback.report.layer) is run.conv
+
+
+@pytest.mark.parametrize("arm", ["integration_setup:nothing", "prewarm"])
+def test_batches_come_in_the_same_order(arm: str, tmp_path: Path) -> None:
+    parameters = {} if arm != "prewarm" else {"n_patches": 9}
+    plain = Run(vit, [], tmp_path)
+    run = Run(vit, [PreWarm(arm, **parameters)], tmp_path)
+    assert all(map(torch.equal, run.seen, plain.seen))
+    # Dropout too: where the arm changes nothing, training is the same to the bit.
+    assert torch.equal(run.conv.weight, plain.conv.weight) == (arm != "prewarm")
+
+
+def test_a_run_that_resumes_is_left_alone(tmp_path: Path) -> None:
+    first = Run(vit, [], tmp_path, max_steps=4, save_strategy="steps", save_steps=4)
+    callback = PreWarm(n_patches=9)
+    run = Run(vit, [callback], tmp_path, max_steps=6, resume=str(tmp_path / "checkpoint-4"))
+    assert len(run.seen) == 2
+    assert callback.report is None
+    assert torch.equal(run.stems[0], first.conv.weight)
+
+
+def test_an_evaluation_before_the_first_step_conditions_nothing(tmp_path: Path) -> None:
+    options = {"eval_strategy": "steps", "eval_on_start": True, "eval_steps": 100, "max_steps": 2}
+    run = Run(vit, [PreWarm(n_patches=9)], tmp_path, **options)
+    assert torch.equal(run.stems[0][:8], prewarm_filters(run.seen[0], 16, 4, n_patches=9))
+
+
+def test_half_precision_conditions_in_full(tmp_path: Path) -> None:
+    run = Run(vit, [PreWarm(n_patches=9)], tmp_path, bf16=True, max_steps=2)
+    assert torch.equal(run.stems[0][:8], prewarm_filters(run.seen[0], 16, 4, n_patches=9))
+
+
+@pytest.mark.full
+def test_a_compiled_model_is_conditioned_once(tmp_path: Path) -> None:
+    compiled = {"torch_compile": True, "torch_compile_backend": "eager", "max_steps": 4}
+    callback = PreWarm(n_patches=9)
+    run = Run(vit, [callback], tmp_path, **compiled)
+    assert torch.equal(run.stems[0][:8], prewarm_filters(run.seen[0], 16, 4, n_patches=9))
+    assert not torch.equal(run.stems[1], run.stems[0])
+    assert not any(torch.equal(each[:8], run.stems[0][:8]) for each in run.stems[1:])
+
+
+def test_one_process_of_several_gpus_is_refused() -> None:
+    arguments, state = SimpleNamespace(n_gpu=2), SimpleNamespace(global_step=0)
+    with pytest.raises(WarminitError) as caught:
+        PreWarm().on_train_begin(arguments, state, None, model=nn.Conv2d(1, 8, 3))
+    assert str(caught.value) == (
+        "one process drives n_gpu=2 GPUs; one process a GPU is needed. Start the script with "
+        "torchrun or accelerate launch, or set CUDA_VISIBLE_DEVICES."
+    )
+
+
+def test_where_no_batch_comes_the_hook_is_taken_back() -> None:
+    model, state = nn.Conv2d(1, 8, 3), SimpleNamespace(global_step=0)
+    callback = PreWarm()
+    callback.on_train_begin(SimpleNamespace(n_gpu=0), state, None, model=model)
+    assert len(model._forward_pre_hooks) == 1
+    callback.on_train_end(None, state, None)
+    assert not model._forward_pre_hooks
+    assert callback.report is None
