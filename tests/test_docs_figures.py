@@ -34,7 +34,11 @@ def runs(study: str, column: str = "accuracy") -> pd.DataFrame:
 
 def paired(study: str, arm: str, other: str) -> tuple[str, str]:
     """The mean difference in points and its 95 % interval, as the pages write them."""
-    difference = 100 * (runs(study)[arm] - runs(study)[other]).to_numpy()
+    return paired_in(runs(study), arm, other)
+
+
+def paired_in(table: pd.DataFrame, arm: str, other: str) -> tuple[str, str]:
+    difference = 100 * (table[arm] - table[other]).to_numpy()
     interval = stats.t.interval(
         0.95, len(difference) - 1, np.mean(difference), stats.sem(difference)
     )
@@ -48,6 +52,38 @@ def rows(page: str) -> list[list[str]]:
     return [
         row for row in cells if row[0] in STUDIES and re.search(f"{NUMBER} to {NUMBER}", str(row))
     ]
+
+
+MODELS = "deep-models-cifar10-500"
+
+
+@cache
+def model_runs(model: str) -> pd.DataFrame:
+    table = pd.read_csv(DOCS / "results" / MODELS / "runs.csv")
+    return table[table["model"] == model].pivot_table(
+        index="seed", columns="arm", values="accuracy"
+    )
+
+
+def test_the_table_of_other_networks_is_that_of_the_kept_study() -> None:
+    text = (DOCS / "choose.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^\| (resnet20|small-vit) \|(.*)\|$", text, flags=re.MULTILINE)
+    assert len(lines) == 6
+    kept = json.loads((DOCS / "results" / MODELS / "results.json").read_text(encoding="utf-8"))
+    verdicts = {(row["model"], row["arm"]): row["verdict"] for row in kept["cells"]}
+    for model, rest in lines:
+        arm, difference, interval, word = (cell.strip() for cell in rest.split("|"))
+        assert (difference, interval) == paired_in(model_runs(model), arm, "torch-default")
+        assert WORDS[word] in verdicts[model, arm]
+
+
+def test_the_control_of_the_small_vit_is_as_the_pages_say() -> None:
+    text = (DOCS / "negative-results.md").read_text(encoding="utf-8")
+    for arm in ("prewarm", "whitening"):
+        difference, interval = paired_in(model_runs("small-vit"), arm, "norm-matched-random")
+        assert f"{difference}, {interval}" in " ".join(text.split())
+    pairs = model_runs("small-vit")
+    assert (pairs["norm-matched-random"] > pairs["prewarm"]).all()
 
 
 @pytest.mark.parametrize("page", ["choose.md", "negative-results.md"])

@@ -44,15 +44,26 @@ def page(analysis: Analysis, name: str) -> str:
     lines = [f"# {name}", "", study.description, "", setting]
     if protocol.steps < FULL_STEPS:
         lines += ["", f"**Shortened**: the paper trains {FULL_STEPS:,} steps."]
-    columns = ["data set", "arm", "seeds", "accuracy %", "difference, points", "95 % interval"]
+    columns = [
+        "data set",
+        "model",
+        "arm",
+        "seeds",
+        "accuracy %",
+        "difference, points",
+        "95 % interval",
+    ]
     columns += ["p one-sided", "p Holm", "wins"]
     lines += ["", f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for cell in analysis.cells:
         if cell.mean is None:
-            lines.append(f"| {cell.dataset} | {cell.arm} | 0 | - | - | - | - | - | - |")
+            lines.append(
+                f"| {cell.dataset} | {cell.model} | {cell.arm} | 0 | - | - | - | - | - | - |"
+            )
             continue
         spread = "" if cell.sd is None else f" +- {100 * cell.sd:.2f}"
-        row = [cell.dataset, cell.arm, str(len(cell.scores)), f"{100 * cell.mean:.2f}{spread}"]
+        row = [cell.dataset, cell.model, cell.arm, str(len(cell.scores))]
+        row.append(f"{100 * cell.mean:.2f}{spread}")
         c = cell.comparison
         if c is None or c.confidence_interval is None:
             row += ["baseline" if c is None else f"{100 * c.mean_difference:+.2f}", "", "", "", ""]
@@ -67,7 +78,11 @@ def page(analysis: Analysis, name: str) -> str:
             ]
         lines.append(f"| {' | '.join(row)} |")
     lines += ["", "Verdicts (two-sided p with Holm's correction over the family):", ""]
-    lines += [f"- {comparison.verdict}" for comparison in analysis.comparisons]
+    lines += [
+        f"- {cell.dataset}, {cell.model}: {cell.comparison.verdict}"
+        for cell in analysis.cells
+        if cell.comparison is not None
+    ]
     environments = {json.dumps(dict(run.environment), sort_keys=True) for run in analysis.runs}
     lines += ["", "Environment:", ""]
     lines += [f"- `{environment}`" for environment in sorted(environments)]
