@@ -1,5 +1,6 @@
 """examples/, docs/integrations.md -> each script runs as its own process, each code block runs."""
 
+import json
 import os
 import re
 import subprocess
@@ -8,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import torch
 
 import integration_setup as setup
 import run_example
@@ -49,13 +51,59 @@ def test_examples_run(tmp_path: Path) -> None:
         name, how = line.split()
         assert how == "ran", f"{name}: {outputs[name][-4000:]}"
     assert outputs.keys() == {Path(script).stem for script in scripts}
+    trains = {script.stem for script in SCRIPTS if "losses" in script.read_text("utf-8")}
+    assert len(trains) >= 10
     for name, output in outputs.items():
+        assert output.strip(), name
+        if name not in trains:
+            continue
         assert "filters set" in output, name
         # Few steps are enough for a loss to fall.
         first, last = re.findall(r"^loss (\S+) -> (\S+)$", output, flags=re.MULTILINE)[0]
         assert float(last) < float(first), name
     if skipped := {name: libraries for name, libraries in missing.items() if libraries}:
         pytest.skip(f"all others ran; not installed: {skipped}")
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_the_others_print_what_they_are_for(tmp_path: Path) -> None:
+    scripts = [
+        str(ROOT / "examples" / f"{name}.py") for name in ("own_initializer", "read_a_store")
+    ]
+    done = subprocess.run(
+        [sys.executable, run_example.__file__, str(tmp_path), *scripts],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        check=True,
+        timeout=300,
+    )
+    assert done.returncode == 0
+    own = (tmp_path / "own_initializer.txt").read_text(encoding="utf-8")
+    assert "between __main__:differences and torch-default with 4 seeds" in own or (
+        "__main__:differences h" in own  # helps, or harms
+    )
+    store = (tmp_path / "read_a_store.txt").read_text(encoding="utf-8")
+    # Two seeds by two arms, and the last three of ten steps.
+    assert re.search(r"^42( +0\.\d+){2}$", store, flags=re.MULTILINE)
+    assert re.search(r"^10( +\d\.\d+){2}$", store, flags=re.MULTILINE)
+
+
+NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
+
+
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_run_and_hold_no_output(notebook: Path) -> None:
+    """Cell by cell in one namespace, as a notebook does."""
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    assert code
+    assert not any(cell["outputs"] or cell["execution_count"] for cell in code)
+    names: dict[str, object] = {"__name__": "__main__"}
+    state = torch.get_rng_state()
+    for number, cell in enumerate(code):
+        exec(compile("".join(cell["source"]), f"{notebook.name}[{number}]", "exec"), names)
+    torch.set_rng_state(state)  # a notebook seeds torch as its reader would
+    assert getattr(names["filters"], "mode", None) == "RGB"
 
 
 @pytest.mark.usefixtures("one_thread")
