@@ -16,7 +16,7 @@ PAGE = "examples.md"
 def on_page_markdown(markdown: str, *, page: Any, **_others: Any) -> str:
     """Point the links at the page of examples, and fill that page."""
     target = "" if page.file.src_uri == PAGE else PAGE
-    text = re.sub(r"\]\(\.\./examples/([\w-]+)\.py\)", rf"]({target}#\1)", markdown)
+    text = re.sub(r"\]\(\.\./examples/([\w-]+)\.(?:py|ipynb)\)", rf"]({target}#\1)", markdown)
     text = re.sub(r"\]\(\.\./examples/?\)", f"]({PAGE})", text)
     if page.file.src_uri == PAGE:
         text += "".join(_section(path) for path in sorted(FOLDER.glob("*.py")))
