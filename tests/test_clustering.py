@@ -1,6 +1,7 @@
 """kmeans against scikit-learn, by hand, and by what its docstring promises of the centroids."""
 
 import itertools
+from collections.abc import Callable
 from importlib.resources import files
 
 import numpy as np
@@ -17,11 +18,8 @@ from warminit.errors import WarminitError
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def cluster(
-    patches: Tensor, n_clusters: int, seed: int = 0, tol: float = 1e-4, max_iter: int = 100
-) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return kmeans(patches, n_clusters, generator, tol=tol, max_iter=max_iter)
+def cluster(patches: Tensor, n_clusters: int, seed: int = 0, n_iter: int = 6) -> Tensor:
+    return kmeans(patches, n_clusters, torch.Generator().manual_seed(seed), n_iter=n_iter)
 
 
 def nearest(patches: Tensor, centroids: Tensor) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -52,15 +50,32 @@ def fashion_patches() -> Tensor:
     return torch.from_numpy(patches - patches.mean(1, keepdims=True)).float()
 
 
-@pytest.mark.parametrize("data", [blobs, fashion_patches])
-@pytest.mark.parametrize("seed", [0, 1])
-def test_inertia_is_scikit_learns(data: type[object], seed: int) -> None:
-    """Within 1 % above the best of three starts; by chance both may end in a better optimum."""
-    patches: Tensor = data()  # type: ignore[assignment]
-    n_clusters = 12 if data is blobs else 16
-    oracle = KMeans(n_clusters, n_init=3, random_state=seed).fit(patches.numpy())
-    inertia = nearest(patches, cluster(patches, n_clusters, seed))[1].sum()
-    assert inertia <= 1.01 * oracle.inertia_
+@pytest.mark.parametrize(("data", "n_clusters"), [(blobs, 12), (fashion_patches, 16)])
+def test_inertia_is_scikit_learns(data: Callable[[], Tensor], n_clusters: int) -> None:
+    """At most 1 % above the best of three starts in the median of eight seeds, 4 % on each.
+
+    On natural patches the best of three of two other seeds are up to 1.4 % apart themselves.
+    """
+    patches = data()
+    ratios = []
+    for seed in range(8):
+        oracle = KMeans(n_clusters, n_init=3, random_state=seed).fit(patches.numpy())
+        inertia = nearest(patches, cluster(patches, n_clusters, seed))[1].sum()
+        ratios.append(inertia / oracle.inertia_)
+    assert np.median(ratios) <= 1.01
+    assert max(ratios) <= 1.04
+
+
+def test_many_clusters_are_those_of_few() -> None:
+    """Summed patch by patch, not by a product: the same means, held against scikit-learn too."""
+    patches = blobs()
+    oracle = KMeans(80, n_init=3, random_state=0).fit(patches.numpy())
+    centroids = cluster(patches, 80, n_iter=200)
+    labels, distances = nearest(patches, centroids)
+    assert distances.sum() <= 1.01 * oracle.inertia_
+    for label in range(80):
+        mean = patches.double().numpy()[labels == label].mean(0)
+        np.testing.assert_allclose(centroids[label].numpy(), mean, atol=2e-5)
 
 
 def test_four_points_by_hand() -> None:
@@ -75,7 +90,7 @@ def test_four_points_by_hand() -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_each_centroid_is_the_mean_of_its_nearest_patches(seed: int) -> None:
     patches = fashion_patches()
-    centroids = cluster(patches, 16, seed, tol=0.0, max_iter=1000)  # to a fixed point of Lloyd
+    centroids = cluster(patches, 16, seed, n_iter=1000)  # to a fixed point of Lloyd
     labels, _ = nearest(patches, centroids)
     for label in range(16):
         mean = patches.double().numpy()[labels == label].mean(0)
@@ -83,13 +98,14 @@ def test_each_centroid_is_the_mean_of_its_nearest_patches(seed: int) -> None:
         np.testing.assert_allclose(centroids[label].numpy(), mean, atol=2e-5)
 
 
-def test_at_the_default_tolerance_the_means_are_close() -> None:
+def test_after_the_default_iterations_the_means_are_close() -> None:
     patches = fashion_patches()
     centroids = cluster(patches, 16)
     labels, _ = nearest(patches, centroids)
     means = np.array([patches.double().numpy()[labels == label].mean(0) for label in range(16)])
-    # One more step of Lloyd moves them about as much as the last one did: tol times the variance.
-    assert ((means - centroids.numpy()) ** 2).sum() < 3e-4 * patches.numpy().var(axis=0).mean()
+    # Another step of Lloyd would move them, summed and squared, by far less than the variance of
+    # one value: no inertia worth the time is left in more iterations.
+    assert ((means - centroids.numpy()) ** 2).sum() < 5e-3 * patches.numpy().var(axis=0).mean()
 
 
 def test_no_cluster_is_ever_empty() -> None:
@@ -109,12 +125,38 @@ def test_no_cluster_is_ever_empty() -> None:
 
 def test_an_empty_cluster_is_filled_by_the_patch_served_worst() -> None:
     # No start of k-means++ leaves one empty here, so the private step is asked directly.
-    from warminit.clustering import _means
+    from warminit.clustering import _filled
 
-    points = torch.tensor([[0.0], [1.0], [9.0]])
-    labels, distances = torch.tensor([0, 0, 0]), torch.tensor([0.0, 1.0, 81.0])
-    means = _means(points, labels, distances, 2)
-    torch.testing.assert_close(means, torch.tensor([[10 / 3], [9.0]]))
+    points = torch.tensor([[0.0], [1.0], [9.0], [7.0]])
+    centroids = torch.tensor([[0.5], [40.0], [50.0]])
+    filled = _filled(points, centroids, torch.tensor([False, True, True]))
+    assert filled.tolist() == [[0.5], [9.0], [7.0]]
+
+
+def test_a_cluster_that_loses_its_patches_is_not_lost() -> None:
+    """One start far from everything: Lloyd's algorithm alone would leave it there forever."""
+    import warminit.clustering as engine
+
+    patches = blobs()
+    far = torch.cat([patches[:11], torch.full((1, 9), 1e3)])[None]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "_plus_plus", lambda few, draws: (far, torch.tensor(True)))
+        labels, _ = nearest(patches, cluster(patches, 12))
+    assert set(labels) == set(range(12))
+
+
+def test_patches_that_differ_only_where_the_start_does_not_look() -> None:
+    """10,000 equal patches, and 3 that differ, none of them among the evenly spaced ones."""
+    patches = torch.zeros(10_000, 4)
+    patches[[1, 2, 3], [0, 1, 2]] = torch.tensor([1.0, 2.0, 3.0])
+    assert sorted(cluster(patches, 4).sum(1).tolist()) == [0.0, 1.0, 2.0, 3.0]
+
+
+@pytest.mark.parametrize("offset", [0.0, 1000.0])
+def test_close_pairs_far_apart_are_told_apart(offset: float) -> None:
+    corners = [[0.0, 0.0], [0.0, 1.0], [3000.0, 0.0], [3000.0, 1.0]]
+    points = torch.tensor(corners) + offset
+    assert sorted(cluster(points.repeat(5, 1), 4).tolist()) == sorted(points.tolist())
 
 
 def test_as_many_clusters_as_distinct_patches_finds_each() -> None:

@@ -80,7 +80,8 @@ def scale_bank(
         if patches is None:
             raise WarminitError(f"scale={scale!r} needs patches, and there are none to respond to.")
         moment, mean = second_moment(patches), patches.mean(0, dtype=torch.float64)
-        target = _default_response(moment) if scale == "match" else 1.0
+        # It stays on the device: a number would have to come to the host.
+        target = _default_response(moment) if scale == "match" else torch.ones_like(moment[0, 0])
         variance = ((bank @ moment) * bank).sum(1) - (bank @ mean).square()
         # Rounding leaves a variance where in truth there is none.
         alive = variance > 1e-12 * bank.square().sum(1) * moment.trace()
@@ -105,7 +106,7 @@ def default_response(patches: Tensor) -> float:
     Returns:
         sqrt(var(w) * trace(second moment)), at least 0.
     """
-    return _default_response(second_moment(patches))
+    return float(_default_response(second_moment(patches)))
 
 
 def shape_filters(
@@ -128,5 +129,5 @@ def shape_filters(
     return filters
 
 
-def _default_response(moment: Tensor) -> float:
-    return math.sqrt(float(moment.trace()) / (3 * len(moment)))
+def _default_response(moment: Tensor) -> Tensor:
+    return (moment.trace() / (3 * len(moment))).sqrt()

@@ -55,14 +55,24 @@ def sample_patches(
         drawn = torch.randint(places, (count, n_patches), generator=generator)
         start += strides[axis + 2] * drawn
         offsets = (offsets[:, None] + strides[axis + 2] * step * torch.arange(kernel)).flatten()
+    return _read(images, start.flatten(), offsets, kernel_size[-1], strides[-1] * steps[-1])
+
+
+def _read(images: Tensor, start: Tensor, offsets: Tensor, width: int, step: int) -> Tensor:
+    """Read patches (P, D) at start (P,) + offsets (D,), in rows of `width` values `step` apart."""
     # Read through the images' own strides: no layout (channels_last, a group's channels) is copied.
-    reach = 1 + sum((n - 1) * stride for n, stride in zip(images.shape, strides, strict=True))
-    flat = images.as_strided((reach,), (1,))
-    patches = images.new_empty(count * n_patches, len(offsets))
-    # A piece a time: the index of all patches would be larger than they are.
+    ends = zip(images.shape, images.stride(), strict=True)
+    reach = 1 + sum((n - 1) * stride for n, stride in ends)
+    # Where a row of a patch lies in one run it is taken at once: a run begins at every value.
+    run = width if step == 1 else 1
+    runs = images.as_strided((reach - run + 1, run), (1, 1))
+    patches = images.new_empty(len(start), len(offsets))
+    start, offsets = start.to(images.device), offsets[::run].to(images.device)
+    # A piece a time: the index of all patches could be as large as they are.
     piece = max(1, _INDEX_VALUES // len(offsets))
-    for part, target in zip(start.flatten().split(piece), patches.split(piece), strict=True):
-        target.copy_(flat[(part[:, None] + offsets).to(images.device)])
+    for part, target in zip(start.split(piece), patches.split(piece), strict=True):
+        index = (part[:, None] + offsets).flatten()
+        torch.index_select(runs, 0, index, out=target.view(-1, run))
     return patches
 
 
@@ -130,13 +140,13 @@ def listing_patches(
     count, channels, height, width = images.shape
     tall, wide = patch_size
     rows, cols = draw_positions(rng, count * n_patches, height - tall + 1, width - wide + 1)
-    images = np.ascontiguousarray(images)
+    # `require` copies what torch would warn of: an array that is read-only or not contiguous.
+    pixels = torch.from_numpy(np.require(images, requirements=["C", "W"]))
     channel, row, col = np.ogrid[:channels, :tall, :wide]
     offsets = ((channel * height + row) * width + col).ravel()
     image = np.repeat(np.arange(count), n_patches)
     start = image * (channels * height * width) + rows * width + cols
-    patches: NDArray[Any] = images.reshape(-1).take(start[:, None] + offsets)
-    return patches
+    return _read(pixels, torch.from_numpy(start), torch.from_numpy(offsets), wide, 1).numpy()
 
 
 def draw_positions(
@@ -145,11 +155,7 @@ def draw_positions(
     """Draw what `count` alternating calls of `randint(0, n_rows - 1)`, `randint(0, n_cols - 1)` do.
 
     CPython draws below n by taking the top `n.bit_length()` bits of one 32-bit Mersenne Twister
-    word, and draws again while they are not below n. Which of the two ranges a word is held against
-    depends on all words before it. Each word is therefore a map of the state "row or column next":
-    a word that both ranges take swaps it, a word that neither takes keeps it, and a word that only
-    one range takes leaves the other range next whatever the state was. So the state at a word is
-    the one that the last such word left, swapped once for each word since that both take.
+    word, and draws again while they are not below n.
 
     Returns:
         Rows in [0, n_rows) and columns in [0, n_cols). `rng` ends where the calls end.
@@ -160,23 +166,16 @@ def draw_positions(
         "state": {"key": np.array(words[:-1], dtype=np.uint32), "pos": words[-1]},
     }
     twister = np.random.MT19937()
-    n_words = 64 + 3 * count
+    # A range of n takes n of 2 ** bit_length words; the rest leaves room for bad luck.
+    n_words = 64 + int(1.05 * count * sum(2 ** n.bit_length() / n for n in (n_rows, n_cols)))
     while True:
         twister.state = start
         raw = twister.random_raw(n_words)
         row, col = (raw >> np.uint64(32 - n.bit_length()) for n in (n_rows, n_cols))
         takes_row, takes_col = row < n_rows, col < n_cols
-        decides = np.flatnonzero(takes_row != takes_col)
-        swaps = np.cumsum(takes_row & takes_col)
-        # At each word: the last word before it that decided the state, if any (-1: the beginning).
-        last = np.full(n_words, -1)
-        last[decides] = decides
-        last = np.concatenate(([-1], np.maximum.accumulate(last)[:-1]))
-        swaps_before = np.concatenate(([0], swaps[:-1]))
-        col_next = (last >= 0) & takes_row[last]
-        swapped = (swaps_before - np.where(last >= 0, swaps[last], 0)) % 2 == 1
-        col_next = col_next ^ swapped
-        taken = np.flatnonzero(np.where(col_next, takes_col, takes_row))
+        # Two equal ranges take the same words, and so each second of them.
+        takes = takes_row if n_rows == n_cols else _takes(takes_row, takes_col)
+        taken = np.flatnonzero(takes)
         if taken.size >= 2 * count:
             break
         n_words *= 2
@@ -188,6 +187,28 @@ def draw_positions(
     end = twister.state["state"]
     rng.setstate((version, (*end["key"].tolist(), int(end["pos"])), gauss))
     return row[taken[0::2]].astype(np.int64), col[taken[1::2]].astype(np.int64)
+
+
+def _takes(takes_row: NDArray[np.bool_], takes_col: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Tell which words are taken, where rows and columns take turns.
+
+    Which of the two ranges a word is held against depends on all words before it. Each word is
+    therefore a map of the state "row or column next": a word that both ranges take swaps it, a word
+    that neither takes keeps it, and a word that only one range takes leaves the other range next
+    whatever the state was. So the state at a word is the one that the last such word left, swapped
+    once for each word since that both take.
+    """
+    decides = np.flatnonzero(takes_row != takes_col)
+    swaps = np.cumsum(takes_row & takes_col)
+    # At each word: the last word before it that decided the state, if any (-1: the beginning).
+    last = np.full(len(swaps), -1)
+    last[decides] = decides
+    last = np.concatenate(([-1], np.maximum.accumulate(last)[:-1]))
+    swaps_before = np.concatenate(([0], swaps[:-1]))
+    col_next = (last >= 0) & takes_row[last]
+    swapped = (swaps_before - np.where(last >= 0, swaps[last], 0)) % 2 == 1
+    taken: NDArray[np.bool_] = np.where(col_next ^ swapped, takes_col, takes_row)
+    return taken
 
 
 def listing_generator(seed: int) -> random.Random:

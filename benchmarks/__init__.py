@@ -1,0 +1,1 @@
+"""contenders, data -> measured ratios, each beside its target. Run by `make bench`."""
