@@ -75,8 +75,8 @@ class Simulated:
 def sleeping_study(n_runs: int) -> tuple[Study, tuple[PlannedRun, ...]]:
     """Return a study of ten arms and its runs, planned without data."""
     arms = ["torch-default", *({"name": "prewarm", "scale": 0.1 * (1 + i)} for i in range(9))]
-    values = {"name": "sleeping", "datasets": ["digits"], "protocol": {"steps": 1}}
-    study = Study.create(**values, arms=arms, seeds=max(1, n_runs // 10))
+    values: dict[str, Any] = {"name": "sleeping", "datasets": ["digits"], "arms": arms}
+    study = Study.create(**values, protocol={"steps": 1}, seeds=max(1, n_runs // 10))
     specs = list(study.runs())[:n_runs]
     runs = tuple(
         PlannedRun(spec, dict(spec.arm.parameters), digest({"run": index}), work=float(index % 97))
@@ -113,7 +113,8 @@ def simulated_slots(slots: int, scale: float, losses: int) -> Engine:
     def engine(
         runs: Sequence[PlannedRun], on_progress: OnProgress
     ) -> Iterator[tuple[PlannedRun, Outcome]]:
-        waiting, ends = deque(sorted(runs, key=lambda run: -run.work)), []
+        waiting = deque(sorted(runs, key=lambda run: -run.work))
+        ends: list[tuple[float, str, PlannedRun]] = []
         while waiting or ends:
             while waiting and len(ends) < slots:
                 run = waiting.popleft()
