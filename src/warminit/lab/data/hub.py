@@ -72,6 +72,10 @@ def _load(source: Source, scratch: Path) -> Any:
     hide_bars = local and not datasets.are_progress_bars_disabled()
     if hide_bars:
         datasets.disable_progress_bars()
+    # What is wrong with a local file is said once, by the error below.
+    verbosity = datasets.logging.get_verbosity()
+    if local:
+        datasets.logging.set_verbosity(datasets.logging.CRITICAL)
     try:
         # Else the library tries for half a minute; offline it looks into its cache at once.
         with nullcontext() if answers else _offline():
@@ -95,6 +99,7 @@ def _load(source: Source, scratch: Path) -> Any:
     finally:
         if hide_bars:
             datasets.enable_progress_bars()
+        datasets.logging.set_verbosity(verbosity)
 
 
 def _hub_answers() -> bool:

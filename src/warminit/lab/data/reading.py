@@ -166,7 +166,8 @@ def _split_arrays(
 
 def _read_npz(path: Path, class_names: tuple[str, ...] | None) -> ImageArrays:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # Given a path, NumPy leaves a file open that it cannot read.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             keys = next((keys for keys in NPZ_KEYS if keys[0] in archive), None)
             missing = [key for key in keys or () if key is not None and key not in archive]
             if keys is None or missing:
