@@ -82,13 +82,13 @@ def _filters(
         if trained is not None and trained.shape[1:] == start.after.shape[1:]:
             rows = [row for row in marked or range(count) if row < len(trained)]
             left = survival(start.after[rows], trained[rows])
-            heading = f"{label}, trained: cosine to its start {left:.2f}"
+            heading = f"{label}, trained: {left:.2f}"  # short: a panel is eight tiles wide
             pictures.append(mosaic(trained, title=heading, marked=marked))
     caption = (
         "The first layer at the first seed, each filter scaled to its own range. A frame marks the "
         "filters that the arm set; of an arm that changes nothing only the trained ones are shown. "
-        "The cosine is the mean over the set filters, or over all where none is set: 1 where "
-        "training has kept their shapes."
+        "The number is the cosine between a filter and its start, the mean over the set filters, "
+        "or over all where none is set: 1 where training has kept their shapes."
     )
     name = f"{title}: filters before, after and trained"
     return _pictures(f"filters-{number}", name, caption, pictures)
