@@ -1,6 +1,6 @@
 """Flax layer or parameters, images -> torch's filters in its own layout, and Flax' own beside.
 
-The tests behind test_integrations_flax.py, which runs them in a process of their own.
+The tests behind test_integrations_apart.py, which runs them in a process of their own.
 """
 
 from typing import Any

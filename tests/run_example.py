@@ -24,6 +24,7 @@ def run(script: str, output: Path) -> bool:
         with output.open("w", encoding="utf-8") as file:
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
+        sys.argv = [script]  # as if it had been called alone
         try:
             runpy.run_path(script, run_name="__main__")
             code = 0

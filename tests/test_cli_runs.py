@@ -210,6 +210,7 @@ def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on(tmp_path: Pa
         "--batch-size", "32", "--out", str(tmp_path),
     ]  # fmt: skip
     environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+    environment.pop("WARMINIT_DATA", None)  # the command that goes on would name it
     process = subprocess.Popen(
         command,
         stdout=subprocess.PIPE,

@@ -217,15 +217,11 @@ def test_large_batches_are_thinned_evenly(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 MEASURED = """
-import functools, pathlib, warnings
+import pathlib, warnings
 import torch
 from torch import nn
 import sklearn.cluster
-import warminit.prewarm
 from warminit import prewarm_, whiten_
-from warminit.clustering import kmeans
-# Later iterations and starts need what the first one needs.
-warminit.prewarm.kmeans = functools.partial(kmeans, n_init=1, max_iter=1)
 torch.set_num_threads(1)
 warnings.simplefilter("error")
 def resident(name):

@@ -1,4 +1,7 @@
-"""The tests of Flax, in a process of their own: one that holds JAX warns at every fork, rightly."""
+"""The tests of Keras and Flax, each in a process of its own.
+
+Both load JAX, and a process that holds JAX warns at every fork, rightly; other tests fork.
+"""
 
 import subprocess
 import sys
@@ -8,9 +11,11 @@ from pathlib import Path
 import pytest
 
 
-@pytest.mark.skipif(find_spec("flax") is None, reason="flax is not installed")
-def test_flax() -> None:
-    cases = Path(__file__).with_name("flax_cases.py")
+@pytest.mark.parametrize("library", ["flax", "keras"])
+def test_library(library: str) -> None:
+    if find_spec(library) is None:
+        pytest.skip(f"{library} is not installed")
+    cases = Path(__file__).with_name(f"{library}_cases.py")
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(cases)],
         capture_output=True,

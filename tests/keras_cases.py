@@ -1,4 +1,7 @@
-"""Keras layer or model, images -> torch's filters in its own layout, and Keras' own beside them."""
+"""Keras layer or model, images -> torch's filters in its own layout, and Keras' own beside them.
+
+The tests behind test_integrations_apart.py, which runs them in a process of their own.
+"""
 
 import os
 import subprocess
@@ -8,21 +11,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 import torch
+from keras import layers
 
 import integration_setup as setup
 from arm_guarantees import global_states
 from warminit import prewarm_, prewarm_filters, whiten_
 from warminit.errors import WarminitError
-
-if find_spec("keras") is None:
-    pytest.skip("keras is not installed", allow_module_level=True)
-
-import keras
-from keras import layers
-
 from warminit.integrations.keras import PreWarm, prewarm
 
 pytestmark = [
