@@ -9,6 +9,9 @@ TORCH ?=
 PINS := $(if $(TORCH),$(VENV)/constraints.txt,constraints.txt)
 FRAMEWORKS := $(VENV)/.frameworks
 
+# A cluster of three nodes needs the machine for itself.
+ON_RAY := @$(VENV)/bin/python -c "import ray" 2>/dev/null || { echo "Ray is not installed (make frameworks): its tests are skipped"; exit 0; }; $(RUN) pytest tests/test_ray.py
+
 .DEFAULT_GOAL := help
 .PHONY: help install frameworks demo test check format-check lint types imports docs dist bench test-all format
 
@@ -47,7 +50,8 @@ demo: $(STAMP) ## Compare Pre-Warm with torch's default on real images (at most 
 	$(VENV)/bin/warminit compare
 
 test: $(STAMP) ## Run the tests, with the branch coverage of the core
-	$(RUN) pytest -n $(WORKERS) --dist loadgroup --cov --cov-report=term
+	$(RUN) pytest -n $(WORKERS) --dist loadgroup --cov --cov-report=term --ignore=tests/test_ray.py
+	$(ON_RAY)
 
 check: frameworks format-check lint types imports test docs ## Run format, lint, types, import direction, tests and docs
 
@@ -76,7 +80,8 @@ bench: $(FRAMEWORKS) ## Measure every speed target side by side; writes benchmar
 	$(RUN) benchmarks
 
 test-all: $(FRAMEWORKS) ## Run the long tests too; writes docs/results/robustness.json
-	$(RUN) pytest -n $(WORKERS) --dist loadgroup --run-full
+	$(RUN) pytest -n $(WORKERS) --dist loadgroup --run-full --ignore=tests/test_ray.py
+	$(ON_RAY) --run-full
 
 format: $(STAMP) ## Format the code and mend what lint can mend
 	$(RUN) ruff check --fix
