@@ -113,6 +113,12 @@ def prewarm_filters(
 ) -> Tensor:
     """Compute the filters that `prewarm_` writes, from images alone.
 
+    In scikit-learn's terms, for whoever wants to exchange a stage: patches at random positions are
+    `feature_extraction.image.PatchExtractor`, less each one's mean; the centroids are those of
+    `cluster.MiniBatchKMeans(n_init=3)` with engine="paper", and of `cluster.KMeans` up to 1 % of
+    its inertia with "fast"; `whiten_` has `decomposition.PCA(whiten=True)` in their place. Then
+    come the spatial weights and the scale, a product each. docs/integrations.md has it as code.
+
     Args:
         images: (N, C, H, W), one training batch as the model is fed.
         out_channels: F, filters of the layer that they are for.
