@@ -96,7 +96,6 @@ def execute(study: "Study", place: Place, console: "Console") -> Ending:
     from warminit.lab.analysis import analyse
     from warminit.lab.driver import finished_runs, run_study
     from warminit.lab.engines.options import EngineOptions
-    from warminit.lab.export import export
     from warminit.lab.study_page import last_page, with_page
     from warminit.lab.terminal.progress import live_progress
     from warminit.lab.tracking import check_tracker, tracked
@@ -124,6 +123,8 @@ def execute(study: "Study", place: Place, console: "Console") -> Ending:
         exit_code = INTERRUPTED
         runs = finished_runs(study, folder, source) if stored_runs(folder) else ()
     analysis = analyse(study, runs, allow_mixed=place.allow_mixed, partial=partial)
+    from warminit.lab.export import export  # loads pandas, which the first step need not wait for
+
     for file_format in ("csv", "json"):
         export(analysis, folder / f"results.{file_format}", file_format)
     if not exit_code and analysis.failed:

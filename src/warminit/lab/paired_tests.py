@@ -1,7 +1,8 @@
 """paired differences -> t tests, interval, sign flips, power. By SciPy and statsmodels.
 
 `statistics.py` asks these questions for one comparison. `paired_t` answers any number at once (the
-last axis is the seeds), so that the test suite can calibrate it on many simulated studies.
+last axis is the seeds), so that the test suite can calibrate it on many simulated studies. SciPy
+and statsmodels take a second to import, so they wait until something is tested: runs come first.
 """
 
 import math
@@ -10,8 +11,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
-from statsmodels.stats.power import TTestPower
 
 #: Up to this many seeds all 2^n sign flips are counted.
 EXACT_SEEDS = 16
@@ -59,6 +58,8 @@ def paired_t(differences: Values, *, margin: float, alpha: float = 0.05) -> Pair
         >>> round(float(result.p_two_sided), 4)
         0.0742
     """
+    from scipy import stats
+
     two_sided = stats.ttest_1samp(differences, 0.0, axis=-1)
     greater = stats.ttest_1samp(differences, 0.0, axis=-1, alternative="greater")
     above = stats.ttest_1samp(differences, -margin, axis=-1, alternative="greater")
@@ -93,6 +94,8 @@ def sign_flip(differences: Values, *, seed: int = 0) -> tuple[float, FlipMethod]
         >>> sign_flip(np.array([1.0, 2.0, 3.0]))
         (0.125, 'exact')
     """
+    from scipy import stats
+
     exact = len(differences) <= EXACT_SEEDS
     result = stats.permutation_test(
         (differences,),
@@ -124,6 +127,8 @@ def power(effect: float, sd: float, n: int, *, alpha: float = 0.05) -> float:
         >>> round(power(0.002, 0.005, 8), 2)
         0.27
     """
+    from statsmodels.stats.power import TTestPower
+
     ratio = effect / sd
     chance = math.nan
     while math.isnan(chance):

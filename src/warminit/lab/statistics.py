@@ -9,8 +9,6 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
-from statsmodels.stats.multitest import multipletests
 
 from warminit.errors import WarminitError
 from warminit.lab.comparison import EFFECTS, Comparison, Outcome
@@ -126,6 +124,8 @@ def compare_paired(
         note = "The paired differences are all equal, so without variance nothing can be tested."
         return replace(comparison, sd_difference=0.0, note=note)
 
+    from scipy import stats
+
     mean, sd = float(gain.mean()), float(gain.std(ddof=1))
     t = paired_t(gain, margin=margin, alpha=alpha)
     ends = sorted((toward * float(t.low), toward * float(t.high)))
@@ -198,6 +198,8 @@ def holm_adjust(p_values: Sequence[float | None]) -> tuple[float | None, ...]:
             )
     if not known:
         return (None,) * len(p_values)
+    from statsmodels.stats.multitest import multipletests
+
     corrected = iter(multipletests(known, method="holm")[1])
     return tuple(None if p is None else float(next(corrected)) for p in p_values)
 
@@ -274,4 +276,6 @@ def _correlation(a: Values, b: Values) -> float | None:
     """Give Pearson's correlation over the seeds, None where an arm does not vary."""
     if any(np.ptp(_rounded(values, float(np.abs(values).max()))) == 0 for values in (a, b)):
         return None
+    from scipy import stats
+
     return float(stats.pearsonr(a, b).statistic)

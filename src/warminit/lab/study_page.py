@@ -1,5 +1,6 @@
 """a study under way -> its report page on disk, kept up to date, then finished. Never fatal."""
 
+import importlib.util
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -11,8 +12,12 @@ from warminit.lab.datasets import ImageDataset
 from warminit.lab.driver import Listener, read_study
 from warminit.lab.engines.job import Outcome
 from warminit.lab.plan import PlannedRun
+from warminit.lab.report import FILE_NAME, LiveReport, write_report
 from warminit.lab.results import RunResult
 from warminit.lab.study import Study
+
+PACKAGES = ("altair", "jinja2", "vl_convert")
+"""What the page is drawn with, besides what every study needs."""
 
 SECONDS = 10.0
 """Between two pages of a study under way: as often as the page reloads itself."""
@@ -32,10 +37,11 @@ def with_page(
     Warns:
         WarminitWarning: Where a package that the page needs is missing; the study goes on.
     """
-    try:
-        from warminit.lab.report import FILE_NAME, LiveReport
-    except ImportError as error:
-        _warn(f"there will be no report page ({error}). {_NEEDED}")
+    if missing := _missing():
+        _warn(
+            f"there will be no report page ({', '.join(missing)} cannot be found). Run `pip "
+            'install "warminit[lab]"`; `warminit report` then writes it.'
+        )
         return listener
     live = LiveReport(
         study, folder / FILE_NAME, lambda: read_study(folder)[1], partial=partial, seconds=SECONDS
@@ -68,9 +74,7 @@ def last_page(
         WarminitWarning: Where the page cannot be written; the results are in the store all the
             same.
     """
-    try:
-        from warminit.lab.report import FILE_NAME, write_report
-    except ImportError:
+    if _missing():
         return None  # said when the study began
     try:
         return write_report(analysis, folder / FILE_NAME, datasets=datasets, command=command)
@@ -88,7 +92,9 @@ def _reports(result: RunResult, metric: str) -> bool:
     return True
 
 
-_NEEDED = 'Run `pip install "warminit[lab]"`; `warminit report` then writes it.'
+def _missing() -> list[str]:
+    """Return what the page needs and is not installed; asked without importing it."""
+    return [name for name in PACKAGES if importlib.util.find_spec(name) is None]
 
 
 def _warn(text: str) -> None:

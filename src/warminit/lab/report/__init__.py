@@ -1,4 +1,7 @@
-"""Analysis -> one self-contained HTML page on disk, also while its study runs."""
+"""Analysis -> one self-contained HTML page on disk, also while its study runs.
+
+What draws (Altair, vl-convert, Jinja2) is imported with the first page: the runs come first.
+"""
 
 import time
 import warnings
@@ -8,9 +11,6 @@ from pathlib import Path
 from warminit.errors import WarminitWarning
 from warminit.lab.analysis import Analysis, analyse
 from warminit.lab.datasets import ImageDataset
-from warminit.lab.figures.render import write_atomically
-from warminit.lab.report.images import data_figures
-from warminit.lab.report.page import page
 from warminit.lab.store import StoredRun
 from warminit.lab.study import Study
 
@@ -38,6 +38,10 @@ def write_report(
     Raises:
         WarminitError: If it cannot be written.
     """
+    from warminit.lab.figures.render import write_atomically
+    from warminit.lab.report.images import data_figures
+    from warminit.lab.report.page import page
+
     figures = data_figures(analysis, datasets or {})
     text = page(analysis, datasets=datasets or {}, figures=figures, command=command)
     write_atomically(path, text.encode())
@@ -74,6 +78,9 @@ class LiveReport:
         if self._failed or (self._written is not None and now - self._written < self._seconds):
             return False
         try:
+            from warminit.lab.figures.render import write_atomically
+            from warminit.lab.report.page import page
+
             # Versions are compared when the study begins and at its end; this page only looks.
             analysis = analyse(
                 self._study, tuple(self._stored()), allow_mixed=True, partial=self._partial

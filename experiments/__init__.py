@@ -1,0 +1,1 @@
+"""model, images -> model: the candidates and studies of the search for a default."""
