@@ -1,7 +1,7 @@
 """model, images -> model with one candidate's filters and a small head: arms of the second round.
 
-With the small head the seeds of the first round agree to a tenth of a point, so that ingredients
-can be told apart. `experiments.both:start` in a study file.
+With the small head the seeds of the first round agree better, so that ingredients can be told apart
+sooner. `experiments.both:start` in a study file.
 """
 
 from typing import Any

@@ -41,6 +41,11 @@ def page(analysis: Analysis, name: str) -> str:
         f"batch {protocol.batch_size}, {protocol.precision}; {len(study.seeds)} seeds; {done} of "
         f"{asked} runs finished."
     )
+    if study.validation:
+        setting += (
+            f" Evaluated on {study.validation:,} training images that were set aside: the test "
+            "sets were not touched."
+        )
     lines = [f"# {name}", "", study.description, "", setting]
     if protocol.steps < FULL_STEPS:
         lines += ["", f"**Shortened**: the paper trains {FULL_STEPS:,} steps."]
