@@ -1,6 +1,10 @@
-# ruff: noqa: INP001, T201 - a script that is run by its path and reports on the terminal
-"""Condition a torchvision detector: it standardizes and resizes its images itself."""
+# %% [markdown]
+"""Condition a torchvision detector: it standardizes and resizes its images itself.
 
+Needs `pip install "warminit[lab]" torchvision`.
+"""
+
+# %%
 import numpy as np
 import torch
 from sklearn.datasets import load_sample_images
@@ -32,19 +36,24 @@ def draw(count):
     return scenes, targets
 
 
-if __name__ == "__main__":
-    torch.manual_seed(0)
-    model = ssdlite320_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=11)
-    # What the backbone is fed, and what that was standardized with, the model's transform knows.
-    transform = model.transform
-    fed = transform(draw(16)[0])[0].tensors
-    print(prewarm_(model, fed, mean=transform.image_mean, std=transform.image_std))
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
-    losses = []
-    for _ in range(STEPS):
-        loss = sum(model(*draw(8)).values())
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-    print(f"loss {losses[0]:.2f} -> {losses[-1]:.2f}")
+# %%
+torch.manual_seed(0)
+model = ssdlite320_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=11)
+# What the backbone is fed, and what that was standardized with, the model's transform knows.
+transform = model.transform
+fed = transform(draw(16)[0])[0].tensors
+print(prewarm_(model, fed, mean=transform.image_mean, std=transform.image_std))
+
+# %% [markdown]
+# Then train as always:
+
+# %%
+optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+losses = []
+for _ in range(STEPS):
+    loss = sum(model(*draw(8)).values())
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    losses.append(loss.item())
+print(f"loss {losses[0]:.2f} -> {losses[-1]:.2f}")

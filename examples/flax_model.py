@@ -1,6 +1,10 @@
-# ruff: noqa: INP001, T201 - a script that is run by its path and reports on the terminal
-"""Condition a Flax model: as its layer is made (nnx), and in a tree of parameters (linen)."""
+# %% [markdown]
+"""Condition a Flax model: as its layer is made (nnx), and in a tree of parameters (linen).
 
+Needs `pip install "warminit[lab,flax]"`, which brings Optax, too.
+"""
+
+# %%
 import jax
 import numpy as np
 import optax
@@ -41,12 +45,17 @@ def step(model, optimizer, batch, targets):
     return loss
 
 
-if __name__ == "__main__":
-    model = Network(nnx.Rngs(0))
-    optimizer = nnx.Optimizer(model, optax.adam(1e-3), wrt=nnx.Param)
-    batches = [slice(start, start + 64) for start in range(0, 1920, 64)]
-    losses = [float(step(model, optimizer, images[part], labels[part])) for part in batches]
-    print(f"loss {losses[0]:.2f} -> {losses[-1]:.2f}")
-    params = linen.Conv(32, (3, 3)).init(jax.random.key(0), images[:1])
-    params, report = prewarm(params, images[:256], **statistics)
-    print(report)
+# %%
+model = Network(nnx.Rngs(0))
+optimizer = nnx.Optimizer(model, optax.adam(1e-3), wrt=nnx.Param)
+batches = [slice(start, start + 64) for start in range(0, 1920, 64)]
+losses = [float(step(model, optimizer, images[part], labels[part])) for part in batches]
+print(f"loss {losses[0]:.2f} -> {losses[-1]:.2f}")
+
+# %% [markdown]
+# Or a tree of parameters that is there already:
+
+# %%
+params = linen.Conv(32, (3, 3)).init(jax.random.key(0), images[:1])
+params, report = prewarm(params, images[:256], **statistics)
+print(report)

@@ -1,7 +1,10 @@
-# ruff: noqa: INP001, T201 - a script that is run by its path and reports on the terminal
-"""Condition a network on a folder of your own images: train/CLASS/*.png and test/CLASS/*.png."""
+# %% [markdown]
+"""Condition a network on a folder of your own images: train/CLASS/*.png and test/CLASS/*.png.
 
-import sys
+Needs `pip install "warminit[lab]"`. Put the path of your folder into `FOLDER`.
+"""
+
+# %%
 import tempfile
 from pathlib import Path
 
@@ -15,9 +18,11 @@ from torch.nn.functional import cross_entropy
 from warminit import whiten_
 from warminit.lab.datasets import load_dataset
 
+FOLDER = None  # as in "path/to/photos"; without one, a small folder is written
+
 
 def write_crops(folder):
-    """Write a small folder, for who has none at hand: crops of two photographs."""
+    """Write a small folder for who has none at hand: crops of two photographs."""
     draw = np.random.default_rng(0)
     for name, photograph in zip(("temple", "flower"), load_sample_images().images, strict=True):
         for split, count in (("train", 40), ("test", 10)):
@@ -30,27 +35,32 @@ def write_crops(folder):
     return folder
 
 
-if __name__ == "__main__":
-    torch.manual_seed(0)
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(sys.argv[1]) if len(sys.argv) > 1 else write_crops(Path(scratch, "photos"))
-        data = load_dataset(str(folder), cache_dir=scratch)
-        print(
-            f"{data.name} {tuple(data.train_images.shape)}, classes {', '.join(data.class_names)}"
-        )
-        mean, std = (torch.tensor(each).view(-1, 1, 1) for each in (data.mean, data.std))
-        images, labels = (data.train_images / 255 - mean) / std, data.train_labels.clone()
-    model = nn.Sequential(
-        nn.Conv2d(images.shape[1], 32, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten(),
-        nn.Linear(512, len(data.class_names)),
-    )  # fmt: skip
-    print(whiten_(model, images[:64], mean=data.mean, std=data.std))
-    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
-    losses = []
-    for _ in range(30):
-        loss = cross_entropy(model(images), labels)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-    print(f"loss {losses[0]:.2f} -> {losses[-1]:.2f}")
+# %%
+torch.manual_seed(0)
+with tempfile.TemporaryDirectory() as scratch:
+    folder = FOLDER or write_crops(Path(scratch, "photos"))
+    data = load_dataset(str(folder), cache_dir=scratch)
+    print(data.describe())
+    mean, std = (torch.tensor(each).view(-1, 1, 1) for each in (data.mean, data.std))
+    images, labels = (data.train_images / 255 - mean) / std, data.train_labels.clone()
+
+# %%
+model = nn.Sequential(
+    nn.Conv2d(images.shape[1], 32, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten(),
+    nn.Linear(512, len(data.class_names)),
+)  # fmt: skip
+print(whiten_(model, images[:64], mean=data.mean, std=data.std))
+
+# %% [markdown]
+# Then train as always:
+
+# %%
+optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+losses = []
+for _ in range(30):
+    loss = cross_entropy(model(images), labels)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    losses.append(loss.item())
+print(f"loss {losses[0]:.2f} -> {losses[-1]:.2f}")

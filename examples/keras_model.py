@@ -1,5 +1,13 @@
-# ruff: noqa: INP001, T201 - a script that is run by its path and reports on the terminal
-"""Condition a Keras layer as it is built, and the same model after it is built. Any backend."""
+# %% [markdown]
+"""Condition a Keras layer as it is built, and the same model after it is built. Any backend.
+
+Needs `pip install "warminit[lab,keras]"`.
+"""
+
+# %%
+import os
+
+os.environ.setdefault("KERAS_BACKEND", "torch")  # else Keras asks for TensorFlow
 
 import keras
 import numpy as np
@@ -23,15 +31,20 @@ def network(kernel_initializer):
     ])  # fmt: skip
 
 
-if __name__ == "__main__":
-    keras.utils.set_random_seed(0)
-    statistics = {"mean": data.mean, "std": data.std}
-    model = network(PreWarm(images[:256], **statistics))
-    built = network("glorot_uniform")
-    print(prewarm(built, images[:256], **statistics))
-    same = [keras.ops.convert_to_numpy(each.layers[0].kernel)[..., :16] for each in (model, built)]
-    print("the same filters either way:", np.array_equal(*same))
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(optimizer=keras.optimizers.Adam(1e-3), loss=loss)
-    history = model.fit(images[:1920], labels[:1920], batch_size=64, epochs=2, verbose=0)
-    print("loss {:.2f} -> {:.2f}".format(*history.history["loss"]))
+# %%
+keras.utils.set_random_seed(0)
+statistics = {"mean": data.mean, "std": data.std}
+model = network(PreWarm(images[:256], **statistics))
+built = network("glorot_uniform")
+print(prewarm(built, images[:256], **statistics))
+same = [keras.ops.convert_to_numpy(each.layers[0].kernel)[..., :16] for each in (model, built)]
+print("the same filters either way:", np.array_equal(*same))
+
+# %% [markdown]
+# Then train as always:
+
+# %%
+loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+model.compile(optimizer=keras.optimizers.Adam(1e-3), loss=loss)
+history = model.fit(images[:1920], labels[:1920], batch_size=64, epochs=2, verbose=0)
+print("loss {:.2f} -> {:.2f}".format(*history.history["loss"]))

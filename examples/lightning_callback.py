@@ -1,6 +1,10 @@
-# ruff: noqa: INP001, T201 - a script that is run by its path and reports on the terminal
-"""Condition a LightningModule on its first training batch, by a callback."""
+# %% [markdown]
+"""Condition a LightningModule on its first training batch, by a callback.
 
+Needs `pip install "warminit[lab,lightning]"`.
+"""
+
+# %%
 import pytorch_lightning as pl
 import torch
 from torch import nn
@@ -36,14 +40,16 @@ class Classifier(pl.LightningModule):
         return torch.optim.Adam(self.parameters(), lr=1e-3)
 
 
-if __name__ == "__main__":
-    pl.seed_everything(0)
-    loader = DataLoader(TensorDataset(images, data.train_labels), batch_size=64, shuffle=True)
-    model, prewarm = Classifier(), PreWarm(mean=data.mean, std=data.std)
-    trainer = pl.Trainer(
-        max_steps=40, callbacks=[prewarm], accelerator="cpu", logger=False,
-        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
-    )  # fmt: skip
-    trainer.fit(model, loader)
-    print(prewarm.report)
-    print(f"loss {model.losses[0]:.2f} -> {model.losses[-1]:.2f}")
+# %%
+pl.seed_everything(0)
+loader = DataLoader(TensorDataset(images, data.train_labels), batch_size=64, shuffle=True)
+model, prewarm = Classifier(), PreWarm(mean=data.mean, std=data.std)
+trainer = pl.Trainer(
+    max_steps=40, callbacks=[prewarm], accelerator="cpu", logger=False,
+    enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+)  # fmt: skip
+trainer.fit(model, loader)
+
+# %%
+print(prewarm.report)
+print(f"loss {model.losses[0]:.2f} -> {model.losses[-1]:.2f}")

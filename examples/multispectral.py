@@ -1,6 +1,10 @@
-# ruff: noqa: INP001, T201 - a script that is run by its path and reports on the terminal
-"""Condition a ten-channel stem, as satellite images need one."""
+# %% [markdown]
+"""Condition a ten-channel stem, as satellite images need one.
 
+Needs `pip install "warminit[lab]"`.
+"""
+
+# %%
 import numpy as np
 import torch
 from sklearn.datasets import load_sample_images
@@ -31,20 +35,25 @@ def draw(count):
     return (torch.stack(crops) - mean[:, None, None]) / std[:, None, None], labels
 
 
-if __name__ == "__main__":
-    torch.manual_seed(0)
-    model = nn.Sequential(
-        nn.Conv2d(10, 32, 5, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(512, 2)
-    )
-    images, _ = draw(64)
-    print(prewarm_(model, images, mean=mean, std=std))
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-    losses = []
-    for _ in range(STEPS):
-        images, labels = draw(32)
-        loss = cross_entropy(model(images), labels)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-    print(f"loss {losses[0]:.2f} -> {losses[-1]:.2f}")
+# %%
+torch.manual_seed(0)
+model = nn.Sequential(
+    nn.Conv2d(10, 32, 5, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(512, 2)
+)
+images, _ = draw(64)
+print(prewarm_(model, images, mean=mean, std=std))
+
+# %% [markdown]
+# Then train as always:
+
+# %%
+optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+losses = []
+for _ in range(STEPS):
+    images, labels = draw(32)
+    loss = cross_entropy(model(images), labels)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    losses.append(loss.item())
+print(f"loss {losses[0]:.2f} -> {losses[-1]:.2f}")

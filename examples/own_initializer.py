@@ -1,6 +1,10 @@
-# ruff: noqa: INP001, T201 - a script that is run by its path and reports on the terminal
-"""Write an initializer of your own, and compare it with the shipped ones as one more arm."""
+# %% [markdown]
+"""Write an initializer of your own, and compare it with the shipped ones as one more arm.
 
+Needs `pip install "warminit[lab]"`.
+"""
+
+# %%
 import tempfile
 
 import torch
@@ -16,6 +20,12 @@ images = torch.tensor(data.images, dtype=torch.float32)[:, None] / 8 - 1  # from
 labels = torch.tensor(data.target)
 
 
+# %% [markdown]
+# An initializer, an "arm", takes the model, a batch, a seed and parameters of its own, writes in
+# place, and returns a report.
+
+
+# %%
 def differences(model, _images, *, seed, scale=0.5):
     """Set each filter to the difference of two pixels, drawn at random."""
     conv = next(module for module in model.modules() if isinstance(module, nn.Conv2d))
@@ -31,6 +41,7 @@ def differences(model, _images, *, seed, scale=0.5):
     )  # fmt: skip
 
 
+# %%
 def train(init, seed):
     """Train for 20 steps from one start; return what is to be compared."""
     torch.manual_seed(seed)
@@ -47,9 +58,12 @@ def train(init, seed):
         return {"accuracy": (model(images[1300:]).argmax(1) == labels[1300:]).float().mean()}
 
 
-if __name__ == "__main__":
-    # Elsewhere its name is module:function, as in `--arms torch-default,my_module:differences`.
-    arms = ["torch-default", "whitening", "__main__:differences"]
-    with tempfile.TemporaryDirectory() as folder:
-        for comparison in compare(train, arms=arms, seeds=4, out=folder).comparisons:
-            print(comparison.verdict)
+# %% [markdown]
+# Its name is module:function. Here, where it is defined, the module is `__main__`; in a file of
+# yours it is `my_module:differences`, as in `--arms torch-default,my_module:differences`.
+
+# %%
+arms = ["torch-default", "whitening", "__main__:differences"]
+with tempfile.TemporaryDirectory() as folder:
+    for comparison in compare(train, arms=arms, seeds=4, out=folder).comparisons:
+        print(comparison.verdict)

@@ -1,6 +1,11 @@
-# ruff: noqa: INP001, T201 - a script that is run by its path and reports on the terminal
-"""Compare initializers in a training loop of your own."""
+# %% [markdown]
+"""Compare initializers in a training loop of your own.
 
+Needs `pip install "warminit[lab]"`. Results go to `warminit-results/own-loop`; what is finished
+there is not run again.
+"""
+
+# %%
 import torch
 from sklearn.datasets import load_digits
 from torch import nn
@@ -14,6 +19,12 @@ images = torch.tensor(data.images, dtype=torch.float32)[:, None] / 8 - 1  # from
 labels = torch.tensor(data.target)
 
 
+# %% [markdown]
+# The function gets `init`, which applies the start that is compared, and a seed. What it draws from
+# torch's, NumPy's and Python's generators is the same for every start.
+
+
+# %%
 def train(init, seed):
     """Train a small network from one start; return what is to be compared."""
     torch.manual_seed(seed)
@@ -34,7 +45,7 @@ def train(init, seed):
     return {"accuracy": correct.float().mean()}
 
 
-if __name__ == "__main__":
-    analysis = compare(train, arms=["torch-default", "he-normal", "orthogonal"], seeds=8)
-    for comparison in analysis.comparisons:
-        print(comparison.verdict)
+# %%
+analysis = compare(train, arms=["torch-default", "he-normal", "orthogonal"], seeds=8)
+for comparison in analysis.comparisons:
+    print(comparison.verdict)

@@ -1,6 +1,10 @@
-# ruff: noqa: INP001, T201 - a script that is run by its path and reports on the terminal
-"""Condition a segmentation model with a four-channel stem: RGB and one channel more."""
+# %% [markdown]
+"""Condition a segmentation model with a four-channel stem: RGB and one channel more.
 
+Needs `pip install warminit segmentation-models-pytorch`.
+"""
+
+# %%
 import numpy as np
 import segmentation_models_pytorch as smp
 import torch
@@ -31,21 +35,26 @@ def draw(count):
     return torch.stack(crops), torch.stack(wanted)
 
 
-if __name__ == "__main__":
-    torch.manual_seed(0)
-    mean, std = pixels.mean((0, 2, 3)), pixels.std((0, 2, 3))
-    model = smp.Unet("resnet18", encoder_weights=None, in_channels=4, classes=1)
-    crops, _ = draw(32)
-    fed = (crops - mean[:, None, None]) / std[:, None, None]
-    print(prewarm_(model, fed, mean=mean, std=std))
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-    loss_of = smp.losses.DiceLoss("binary")
-    losses = []
-    for _ in range(STEPS):
-        crops, wanted = draw(8)
-        loss = loss_of(model((crops - mean[:, None, None]) / std[:, None, None]), wanted)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-    print(f"loss {losses[0]:.2f} -> {losses[-1]:.2f}")
+# %%
+torch.manual_seed(0)
+mean, std = pixels.mean((0, 2, 3)), pixels.std((0, 2, 3))
+model = smp.Unet("resnet18", encoder_weights=None, in_channels=4, classes=1)
+crops, _ = draw(32)
+fed = (crops - mean[:, None, None]) / std[:, None, None]
+print(prewarm_(model, fed, mean=mean, std=std))
+
+# %% [markdown]
+# Then train as always:
+
+# %%
+optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+loss_of = smp.losses.DiceLoss("binary")
+losses = []
+for _ in range(STEPS):
+    crops, wanted = draw(8)
+    loss = loss_of(model((crops - mean[:, None, None]) / std[:, None, None]), wanted)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    losses.append(loss.item())
+print(f"loss {losses[0]:.2f} -> {losses[-1]:.2f}")

@@ -1,6 +1,10 @@
-# ruff: noqa: INP001, T201 - a script that is run by its path and reports on the terminal
-"""Condition a timm model and train it from scratch: which of two photographs is a crop from?"""
+# %% [markdown]
+"""Condition a timm model and train it from scratch: which of two photographs is a crop from?
 
+Needs `pip install "warminit[timm]"`.
+"""
+
+# %%
 import numpy as np
 import timm
 import torch
@@ -27,20 +31,25 @@ def draw(count):
     return torch.stack(crops), labels
 
 
-if __name__ == "__main__":
-    torch.manual_seed(0)
-    model = timm.create_model("resnet10t", num_classes=2)
-    config = resolve_data_config({}, model=model)
-    mean, std = (torch.tensor(config[name])[:, None, None] for name in ("mean", "std"))
-    crops, _ = draw(32)
-    print(prewarm_(model, (crops - mean) / std))  # takes mean and std of the model's data config
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
-    losses = []
-    for _ in range(STEPS):
-        crops, labels = draw(16)
-        loss = cross_entropy(model((crops - mean) / std), labels)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-    print(f"loss {losses[0]:.2f} -> {losses[-1]:.2f}")
+# %%
+torch.manual_seed(0)
+model = timm.create_model("resnet10t", num_classes=2)
+config = resolve_data_config({}, model=model)
+mean, std = (torch.tensor(config[name])[:, None, None] for name in ("mean", "std"))
+crops, _ = draw(32)
+print(prewarm_(model, (crops - mean) / std))  # takes mean and std of the model's data config
+
+# %% [markdown]
+# Then train as always:
+
+# %%
+optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+losses = []
+for _ in range(STEPS):
+    crops, labels = draw(16)
+    loss = cross_entropy(model((crops - mean) / std), labels)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    losses.append(loss.item())
+print(f"loss {losses[0]:.2f} -> {losses[-1]:.2f}")

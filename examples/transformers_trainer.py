@@ -1,6 +1,10 @@
-# ruff: noqa: INP001, T201 - a script that is run by its path and reports on the terminal
-"""Condition the patch embedding of a ViT on its first training batch, by a TrainerCallback."""
+# %% [markdown]
+"""Condition the patch embedding of a ViT on its first training batch, by a TrainerCallback.
 
+Needs `pip install "warminit[lab,transformers]"`.
+"""
+
+# %%
 from tempfile import TemporaryDirectory
 
 import torch
@@ -23,23 +27,25 @@ class Rows(torch.utils.data.Dataset):
         return {"pixel_values": images[index], "labels": data.train_labels[index]}
 
 
-if __name__ == "__main__":
-    torch.manual_seed(0)
-    config = ViTConfig(
-        image_size=28, patch_size=4, num_channels=1, num_labels=10, hidden_size=64,
-        num_hidden_layers=2, num_attention_heads=4, intermediate_size=128,
+# %%
+torch.manual_seed(0)
+config = ViTConfig(
+    image_size=28, patch_size=4, num_channels=1, num_labels=10, hidden_size=64,
+    num_hidden_layers=2, num_attention_heads=4, intermediate_size=128,
+)  # fmt: skip
+prewarm = PreWarm(mean=data.mean, std=data.std)
+with TemporaryDirectory() as folder:
+    arguments = TrainingArguments(
+        folder, max_steps=30, per_device_train_batch_size=64, learning_rate=1e-3,
+        logging_steps=10, save_strategy="no", report_to=[], disable_tqdm=True,
+        dataloader_pin_memory=False,
     )  # fmt: skip
-    prewarm = PreWarm(mean=data.mean, std=data.std)
-    with TemporaryDirectory() as folder:
-        arguments = TrainingArguments(
-            folder, max_steps=30, per_device_train_batch_size=64, learning_rate=1e-3,
-            logging_steps=10, save_strategy="no", report_to=[], disable_tqdm=True,
-            dataloader_pin_memory=False,
-        )  # fmt: skip
-        trainer = Trainer(
-            ViTForImageClassification(config), arguments, train_dataset=Rows(), callbacks=[prewarm]
-        )
-        trainer.train()
-    print(prewarm.report)
-    losses = [row["loss"] for row in trainer.state.log_history if "loss" in row]
-    print(f"loss {float(losses[0]):.2f} -> {float(losses[-1]):.2f}")
+    trainer = Trainer(
+        ViTForImageClassification(config), arguments, train_dataset=Rows(), callbacks=[prewarm]
+    )
+    trainer.train()
+
+# %%
+print(prewarm.report)
+losses = [row["loss"] for row in trainer.state.log_history if "loss" in row]
+print(f"loss {float(losses[0]):.2f} -> {float(losses[-1]):.2f}")

@@ -22,6 +22,8 @@ from warminit import prewarm_, whiten_
 from warminit.errors import WarminitError
 
 SEED, N_PATCHES, SCALE = 5, 7, 0.2
+FSDP2_ON_CPU = hasattr(torch.cpu.Stream, "record_event")
+"""torch 2.6 has FSDP2 for GPUs alone: on a CPU its forward fails, whatever the model."""
 
 
 def shard(rank: int, equal: bool = False) -> Tensor:
@@ -216,7 +218,8 @@ def main(folder: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", timeout=dt.timedelta(seconds=120))
     rank, ranks = dist.get_rank(), dist.get_world_size()
-    torch.save({n: f(rank, ranks) for n, f in SCENARIOS.items()}, Path(folder) / f"{rank}.pt")
+    here = {n: f for n, f in SCENARIOS.items() if FSDP2_ON_CPU or not n.endswith("fsdp")}
+    torch.save({n: f(rank, ranks) for n, f in here.items()}, Path(folder) / f"{rank}.pt")
     dist.barrier()
     # Not destroy_process_group: gloo's threads now and then abort a rank that is done.
     os._exit(0)

@@ -187,13 +187,13 @@ def test_the_layer_must_be_told_where_several_take_the_images() -> None:
     assert not np.array_equal(kernel(two), before[1])
 
 
-ON_JAX = """
+ON_ANOTHER = """
 import sys
 import numpy as np
 import keras
 from warminit.integrations.keras import PreWarm, prewarm
 
-assert keras.backend.backend() == "jax"
+assert keras.backend.backend() == sys.argv[3]
 images = np.load(sys.argv[1])
 layer = keras.layers.Conv2D(32, 3)
 model = keras.Sequential([keras.Input((28, 28, 3)), layer])
@@ -203,14 +203,16 @@ np.save(sys.argv[2], [keras.ops.convert_to_numpy(layer.kernel), fresh])
 """
 
 
-@pytest.mark.skipif(find_spec("jax") is None, reason="jax is not installed")
-def test_on_jax(tmp_path: Path) -> None:
+@pytest.mark.parametrize("backend", ["jax", "tensorflow"])
+def test_on_another_backend(backend: str, tmp_path: Path) -> None:
+    if find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed")
     # A process of its own: Keras takes one backend, when it is imported.
     np.save(tmp_path / "images.npy", IMAGES[:64])
     files = [str(tmp_path / "images.npy"), str(tmp_path / "kernels.npy")]
-    environment = os.environ | {"KERAS_BACKEND": "jax"}
+    environment = os.environ | {"KERAS_BACKEND": backend}
     done = subprocess.run(
-        [sys.executable, "-c", ON_JAX, *files],
+        [sys.executable, "-c", ON_ANOTHER, *files, backend],
         env=environment,
         capture_output=True,
         text=True,

@@ -48,6 +48,8 @@ def pooled(ranks: int) -> Tensor:
 
 def same(answers: Answers, name: str) -> Any:
     """Rank 0's answer; those of the others must be equal to the bit."""
+    if name.endswith("fsdp") and not ranks_of.FSDP2_ON_CPU:
+        pytest.skip("this torch has FSDP2 for GPUs alone")
     first = answers[0][name]
     for other in answers[1:]:
         assert_same_bits(other[name], first)

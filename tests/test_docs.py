@@ -1,7 +1,9 @@
 """README.md, docs/*.md -> every block in them runs, and the site builds without a broken link."""
 
 import ast
+import html
 import importlib
+import json
 import os
 import re
 import shlex
@@ -246,5 +248,12 @@ def test_the_reference_shows_every_public_name(site: Path) -> None:
 
 
 def test_examples_are_shown_in_full(site: Path) -> None:
-    scripts = {path.stem for path in (ROOT / "examples").glob("*.py")}
-    assert scripts <= parsed(site / "examples.html").anchors
+    page = site / "examples.html"
+    shown = html.unescape(re.sub(r"<[^>]+>", "", page.read_text(encoding="utf-8")))
+    for path in (ROOT / "examples").glob("*.*"):
+        assert path.stem in parsed(page).anchors
+        assert (page.with_suffix("") / path.name).read_bytes() == path.read_bytes()
+        if path.suffix == ".ipynb":
+            for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+                code = cell["source"] if cell["cell_type"] == "code" else []
+                assert all(line.rstrip("\n") in shown for line in code), path.name

@@ -1,4 +1,4 @@
-"""examples/, docs/integrations.md -> each script runs as its own process, each code block runs."""
+"""examples/, docs/integrations.md -> each script and notebook runs, and each code block."""
 
 import json
 import os
@@ -9,14 +9,14 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-import torch
 
 import integration_setup as setup
 import run_example
+from notebooks import text_of
+from warminit.lab.driver import STORE_NAME
 
 ROOT = Path(__file__).parents[1]
-# own_training_loop.py is run, and what it prints is checked, in test_own_loop.py.
-SCRIPTS = sorted({*(ROOT / "examples").glob("*.py")} - {ROOT / "examples" / "own_training_loop.py"})
+SCRIPTS = sorted((ROOT / "examples").glob("*.py"))
 PAGE = (ROOT / "docs" / "integrations.md").read_text(encoding="utf-8")
 BLOCKS = dict(
     re.findall(r"^## (.+?)\n(?:(?!^## ).*\n)*?```python\n((?:.*\n)*?)```", PAGE, flags=re.MULTILINE)
@@ -30,20 +30,48 @@ def absent(code: str) -> list[str]:
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
-def test_examples_are_short(script: Path) -> None:
-    assert len(script.read_text(encoding="utf-8").splitlines()) < 60
+def test_examples_are_short_and_say_what_they_need(script: Path) -> None:
+    text = script.read_text(encoding="utf-8")
+    assert len(text.splitlines()) < 70
+    assert re.search(r'^Needs `pip install "?warminit', text, flags=re.MULTILINE)
 
 
-def test_examples_run(tmp_path: Path) -> None:
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_the_notebooks_are_what_the_scripts_give(script: Path) -> None:
+    path = script.with_suffix(".ipynb")
+    assert path.read_text(encoding="utf-8") == text_of(script), "make notebooks"
+    # By hand: all lines of code, in their order, none of them printed or numbered.
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    assert not any(cell["outputs"] or cell["execution_count"] for cell in code)
+    held = "\n".join("".join(cell["source"]) for cell in code)
+    blocks = re.split(r"^# %%", script.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    wanted = [block for block in blocks[1:] if not block.startswith(" [markdown]")]
+    assert lines(held) == [line for block in wanted for line in lines(block)]
+
+
+def lines(text: str) -> list[str]:
+    return [line for line in text.splitlines() if line.strip()]
+
+
+def test_every_notebook_has_a_script() -> None:
+    assert {path.stem for path in (ROOT / "examples").glob("*.ipynb")} == {
+        path.stem for path in SCRIPTS
+    }
+
+
+@pytest.mark.parametrize("kind", [".py", ".ipynb"])
+def test_examples_run(kind: str, tmp_path: Path) -> None:
     missing = {script.stem: absent(script.read_text(encoding="utf-8")) for script in SCRIPTS}
-    scripts = [str(script) for script in SCRIPTS if not missing[script.stem]]
+    scripts = [str(each.with_suffix(kind)) for each in SCRIPTS if not missing[each.stem]]
     done = subprocess.run(
         [sys.executable, run_example.__file__, str(tmp_path), *scripts],
+        cwd=tmp_path,  # where some leave their results
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         check=False,
-        timeout=500,
+        timeout=1200,
     )
     assert done.returncode == 0, done.stderr[-4000:]
     outputs = {path.stem: path.read_text(encoding="utf-8") for path in tmp_path.glob("*.txt")}
@@ -61,49 +89,25 @@ def test_examples_run(tmp_path: Path) -> None:
         # Few steps are enough for a loss to fall.
         first, last = re.findall(r"^loss (\S+) -> (\S+)$", output, flags=re.MULTILINE)[0]
         assert float(last) < float(first), name
+    check_the_others(outputs)
+    assert (tmp_path / "warminit-results" / "own-loop" / STORE_NAME).exists()
     if skipped := {name: libraries for name, libraries in missing.items() if libraries}:
         pytest.skip(f"all others ran; not installed: {skipped}")
 
 
-@pytest.mark.usefixtures("one_thread")
-def test_the_others_print_what_they_are_for(tmp_path: Path) -> None:
-    scripts = [
-        str(ROOT / "examples" / f"{name}.py") for name in ("own_initializer", "read_a_store")
-    ]
-    done = subprocess.run(
-        [sys.executable, run_example.__file__, str(tmp_path), *scripts],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        check=True,
-        timeout=300,
-    )
-    assert done.returncode == 0
-    own = (tmp_path / "own_initializer.txt").read_text(encoding="utf-8")
+def check_the_others(outputs: dict[str, str]) -> None:
+    """The three that train no model of the reader's: they print what they are for."""
+    own = outputs["own_initializer"]
     assert "between __main__:differences and torch-default with 4 seeds" in own or (
         "__main__:differences h" in own  # helps, or harms
     )
-    store = (tmp_path / "read_a_store.txt").read_text(encoding="utf-8")
+    loop = outputs["own_training_loop"].splitlines()
+    assert len(loop) == 2
+    assert all("torch-default" in line and "8 seeds" in line for line in loop)
+    store = outputs["read_a_store"]
     # Two seeds by two arms, and the last three of ten steps.
     assert re.search(r"^42( +0\.\d+){2}$", store, flags=re.MULTILINE)
     assert re.search(r"^10( +\d\.\d+){2}$", store, flags=re.MULTILINE)
-
-
-NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
-
-
-@pytest.mark.usefixtures("one_thread")
-@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
-def test_notebooks_run_and_hold_no_output(notebook: Path) -> None:
-    """Cell by cell in one namespace, as a notebook does."""
-    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    code = [cell for cell in cells if cell["cell_type"] == "code"]
-    assert code
-    assert not any(cell["outputs"] or cell["execution_count"] for cell in code)
-    names: dict[str, object] = {"__name__": "__main__"}
-    state = torch.get_rng_state()
-    for number, cell in enumerate(code):
-        exec(compile("".join(cell["source"]), f"{notebook.name}[{number}]", "exec"), names)
-    torch.set_rng_state(state)  # a notebook seeds torch as its reader would
-    assert getattr(names["filters"], "mode", None) == "RGB"
 
 
 @pytest.mark.usefixtures("one_thread")

@@ -1,7 +1,6 @@
 """`warminit.lab.compare`: a user's own training loop in the laboratory's store and statistics."""
 
 import random
-import runpy
 import subprocess
 import sys
 from contextlib import closing
@@ -302,19 +301,3 @@ def test_the_name_stays_the_function_and_others_are_unknown() -> None:
     assert warminit.lab.compare is module.compare
     with pytest.raises(AttributeError, match="has no attribute 'compair'"):
         warminit.lab.compair  # noqa: B018
-
-
-def test_the_example_runs(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    one_thread: None,
-) -> None:
-    example = Path(__file__).parents[1] / "examples" / "own_training_loop.py"
-    monkeypatch.chdir(tmp_path)  # where it leaves its results
-    runpy.run_path(str(example), run_name="__main__")
-    lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 2
-    assert all("torch-default" in line and "8 seeds" in line for line in lines)
-    assert (tmp_path / "warminit-results" / "own-loop" / STORE_NAME).exists()
-    assert len(example.read_text(encoding="utf-8").splitlines()) <= 45

@@ -112,6 +112,24 @@ def test_twine_finds_nothing_to_complain_of(first: dict[str, Path]) -> None:
     assert said.count("PASSED") == 2
 
 
+def test_a_tag_of_another_version_is_not_published(tmp_path: Path) -> None:
+    """`make dist` is what the release runs, on the commit that a tag v1.2.3 points at."""
+    for name in (*TREE, "Makefile"):
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, tmp_path / name)
+    git = ("git", "-c", "user.name=a", "-c", "user.email=a@b", "-c", "core.hooksPath=/dev/null")
+    for words in (["init", "--quiet"], ["add", "README.md"], ["commit", "--quiet", "-m", "one"]):
+        run(*git, *words, cwd=tmp_path)
+    home = sys.prefix
+    make = ("make", "dist", f"VENV={home}", "-o", f"{home}/.installed")  # nothing is installed
+    run(*git, "tag", "v9.9.9", cwd=tmp_path)
+    with pytest.raises(AssertionError, match=r"the tag v9\.9\.9 names another version"):
+        run(*make, cwd=tmp_path)
+    run(*git, "tag", "-d", "v9.9.9", cwd=tmp_path)
+    run(*git, "tag", f"v{warminit.__version__}", cwd=tmp_path)
+    assert "PASSED" in run(*make, cwd=tmp_path)
+
+
 def test_the_version_is_the_same_everywhere() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))

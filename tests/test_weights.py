@@ -274,6 +274,8 @@ def test_a_forward_without_a_convolution_is_refused() -> None:
     assert values(model) == before
 
 
+# torch's own advice on Python 3.13.0, as `torch.compile` is first used.
+@pytest.mark.filterwarnings("ignore:Guards may run slower:RuntimeWarning")
 @pytest.mark.parametrize(
     "wrap", [lambda m: torch.compile(m, backend="eager"), nn.DataParallel], ids=["compile", "DP"]
 )

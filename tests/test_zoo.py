@@ -34,6 +34,8 @@ pytestmark = [
     pytest.mark.usefixtures("one_thread"),
     # The zoos' own: some build with torch functions that are about to change.
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning"),
+    # torch 2.6's own, where torchvision compiles.
+    pytest.mark.filterwarnings("ignore:Skipping serialization of:UserWarning"),
 ]
 
 STANDARDIZED = "standardizes its weight"

@@ -281,7 +281,7 @@ def _trained_note(target: FoundLayer, model: nn.Module) -> str | None:
     tag = config.get("tag") if isinstance(config, Mapping) else None
     named = f" (timm's metadata name the weights {tag})" if tag else ""
     return (
-        f"{target.name} looks trained: its weights fit no fresh initialization{named}. This is "
+        f"{target.name} looks trained: its weights fit no usual initialization{named}. This is "
         "meant for models that start from scratch."
     )
 

@@ -13,12 +13,20 @@ _ZOO_DEVIATIONS = (0.01, 0.02, 0.03, 0.1)
 
 
 def looks_trained(weight: Tensor) -> bool:
-    """Tell whether a weight is unlike a fresh draw of every usual initializer.
+    """Tell whether a weight is unlike a fresh draw of the usual initializers.
 
     The values are held by a Kolmogorov-Smirnov test against the uniform, normal and truncated
     normal distributions of torch's default, He, Glorot and LeCun, and against the fixed deviations
-    0.01, 0.02, 0.03 and 0.1 that model zoos use. One fresh layer in 10,000 is called trained by
-    chance; a short training moves the values off all of these.
+    0.01, 0.02, 0.03 and 0.1 that model zoos use. What one of these drew is called trained at most
+    once in 10,000 times.
+
+    False means "may be fresh", and no more: training shows only where it has changed how the values
+    are distributed. 300 steps of Adam at 1e-3 left 32 filters of 3 x 3 and of 7 x 7 looking fresh.
+    True means "of none of these", trained or not: other deviations, zeros, constants, values that
+    are not finite, and orthogonal filters that outnumber their values are called trained, too.
+
+    Args:
+        weight: (F, C, *K), at least two values.
     """
     values = weight.detach().float().flatten().cpu().double().sort().values
     if not bool(torch.isfinite(values).all()) or bool(values[0] == values[-1]):

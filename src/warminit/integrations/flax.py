@@ -1,4 +1,8 @@
-"""Flax layer or parameters, images (N, H, W, C) -> kernel whose first filters come from them."""
+"""Flax layer or parameters, images (N, H, W, C) -> kernel whose first filters come from them.
+
+Longer than the trainers' callbacks: there are two ways in, and a tree of parameters has no layers
+to ask, only paths and shapes to find the right one by.
+"""
 
 from collections.abc import Callable
 from dataclasses import replace

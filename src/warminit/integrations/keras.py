@@ -1,4 +1,8 @@
-"""Keras layer or model, images (N, H, W, C) -> kernel whose first filters come from the images."""
+"""Keras layer or model, images (N, H, W, C) -> kernel whose first filters come from the images.
+
+Longer than the trainers' callbacks: there are two ways in, and an initializer is saved and cloned
+with its layer, which must work without the images.
+"""
 
 from dataclasses import replace
 from typing import Any

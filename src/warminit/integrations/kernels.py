@@ -1,6 +1,7 @@
 """kernel (*K, C / groups, F), images (N, *size, C) -> kernel conditioned by a twin layer in torch.
 
-Keras and Flax keep the channels last, in images and in kernels; torch keeps them first.
+Keras and Flax keep the channels last, in images and in kernels; torch keeps them first. What both
+need is here, once.
 """
 
 from typing import Any
