@@ -81,7 +81,11 @@ def slope(samples: Sequence[tuple[float, float]]) -> float:
 
 
 def soak(options: EngineOptions, seconds: float, rest: float, every: float) -> dict[str, object]:
-    """Train for so many seconds and return the memory over time, in MB, and its slopes."""
+    """Train for so many seconds and return the memory over time, in MB, and its slopes.
+
+    Of the driver, of all processes below it together (on Ray, Ray's own too, which come and go),
+    and of the largest of these, which is a worker.
+    """
     source = DataSource()
     datasets = {name: source.load(name) for name in STUDY.datasets}
     planned = plan_runs(STUDY, datasets)
@@ -91,19 +95,24 @@ def soak(options: EngineOptions, seconds: float, rest: float, every: float) -> d
         for turn, run in zip(count(), [*planned] * 2000, strict=False)
     )
     started, done = time.monotonic(), [0]
-    samples: dict[str, list[tuple[float, float]]] = {"driver": [], "workers": []}
+    samples: dict[str, list[tuple[float, float]]] = {"driver": [], "workers": [], "largest": []}
     ended = threading.Event()
 
     def watch() -> None:
         while not ended.wait(every):
             now = time.monotonic() - started
-            samples["driver"].append((now, resident(os.getpid())))
+            driver = resident(os.getpid())
             workers = [resident(process) for process in descendants(os.getpid())]
-            samples["workers"].append((now, sum(workers)))
+            if not ended.is_set():  # else they are about to end
+                for name, value in zip(
+                    samples, (driver, sum(workers), max(workers, default=0.0)), strict=True
+                ):
+                    samples[name].append((now, value))
 
     def finished(_run: PlannedRun, outcome: Outcome) -> None:
         done[0] += not isinstance(outcome, str)
         if time.monotonic() - started > seconds:
+            ended.set()
             raise TimeIsUpError
 
     engine = engine_for(
@@ -129,6 +138,9 @@ def soak(options: EngineOptions, seconds: float, rest: float, every: float) -> d
             "MB at the end": round(warm[-1], 1),
             "MB at most": round(max(megabytes), 1),
             "samples": len(megabytes),
+            "MB at twelve moments": [
+                round(value, 1) for value in megabytes[:: max(1, len(megabytes) // 12)]
+            ],
         }
     return report
 

@@ -1,4 +1,4 @@
-"""a Ray cluster of three nodes on this machine -> drivers on it, and faults that befall them."""
+"""runs and drivers on a Ray cluster -> faults that befall them, and what is left of it all."""
 
 import os
 import random
@@ -7,54 +7,25 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from ray_nodes import add_node
 from study_cases import PATIENCE, environment, say, tiny_study
 from warminit.lab.driver import Listener, run_study
+from warminit.lab.engines import ray_cluster
 from warminit.lab.engines.job import DataSource, OnStep, Outcome
 from warminit.lab.engines.options import EngineOptions
 from warminit.lab.plan import PlannedRun
 from warminit.lab.results import RunResult
 from warminit.lab.study import Study
 
-STORE_BYTES = 80 << 20
-"""Of each node's object store: the least that Ray takes."""
+N_SEEDS = 8
 
-PROTOCOL = {"steps": 40, "batch_size": 16}
-
-
-@contextmanager
-def three_nodes() -> Iterator[Any]:
-    """Yield a cluster of three nodes with one CPU each; one believes in a GPU and a full disk.
-
-    A full disk takes no part while everything fits into the stores' memory.
-    """
-    from ray.cluster_utils import Cluster
-
-    before, handler = dict(os.environ), signal.getsignal(signal.SIGTERM)
-    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
-    # Its processes end with this one, were it killed.
-    cluster: Any = Cluster()
-    full = {"local_fs_capacity_threshold": 0.0001}
-    try:
-        add_node(cluster, num_gpus=1, include_dashboard=False, _system_config=full)
-        for _ in range(2):
-            add_node(cluster)
-        yield cluster
-    finally:
-        cluster.shutdown()
-        signal.signal(signal.SIGTERM, handler)
-        os.environ.clear()
-        os.environ.update(before)
-
-
-def add_node(cluster: Any, **settings: Any) -> None:
-    cluster.add_node(num_cpus=1, object_store_memory=STORE_BYTES, **settings)
+PROTOCOL = {"steps": 120, "batch_size": 16}
+"""Long enough that there is always a run to be hit."""
 
 
 def kill_node(cluster: Any, draw: random.Random) -> None:
@@ -92,6 +63,7 @@ def faulty_study(data: Path, n_seeds: int) -> Study:
 
 def drive(data: str, folder: str, address: str, n_seeds: str) -> None:
     """Run the study on a cluster; print the key of each finished run, once it is stored."""
+    ray_cluster.PATIENCE = PATIENCE  # the cluster is there, and the machine may be busy
     run_study(
         faulty_study(Path(data), int(n_seeds)),
         Path(folder),
@@ -118,7 +90,7 @@ def runs_of(study: Study) -> tuple[PlannedRun, ...]:
     )
 
 
-def own_train(init: Any, seed: int, *, threads: int) -> dict[str, float]:
+def own_train(init: Any, seed: int, *, threads: int = 1) -> dict[str, float]:
     """Train nothing much, and say what a run finds set."""
     model = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.ReLU())
     init(model, torch.rand(8, 1, 8, 8))

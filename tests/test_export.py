@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -11,7 +12,7 @@ import pytest
 from study_runs import result, scored, small_study, stored
 from warminit.errors import WarminitError
 from warminit.lab.analysis import Analysis, analyse
-from warminit.lab.export import export, to_latex
+from warminit.lab.export import export, to_json, to_latex
 from warminit.lab.tables import run_rows, summary
 
 
@@ -110,6 +111,18 @@ def test_json_holds_everything_and_is_json(analysis: Analysis, tmp_path: Path) -
             "error": "RuntimeError: broke",
         }
     ]
+
+
+def test_json_that_is_written_run_by_run_is_laid_out_as_one(analysis: Analysis) -> None:
+    nothing = analyse(analysis.study, [])
+    for each, n_runs in (
+        (analysis, 4),
+        (replace(analysis, runs=analysis.runs[:1]), 1),
+        (nothing, 0),
+    ):
+        text = to_json(each)
+        assert text == json.dumps(json.loads(text), indent=1) + "\n"
+        assert len(json.loads(text)["runs"]) == n_runs
 
 
 def test_latex_is_a_table_that_compiles_in_form() -> None:

@@ -14,6 +14,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from conftest import Robustness
@@ -138,8 +139,6 @@ def study_files(n: int, folder: Path) -> dict[str, int]:
 
 def data_files(n: int, folder: Path) -> dict[str, int]:
     """Both kinds of single files, and image folders; a refused one leaves nothing in the cache."""
-    import numpy as np
-
     cache = folder / "cache"
     images, labels = random_images(12, 5, 4, 3), np.arange(12) % 3
     np.savez(folder / "good.npz", images=images, labels=labels)
@@ -225,6 +224,22 @@ def test_a_sample_is_read_or_refused(kind: str, tmp_path: Path) -> None:
     # Faults that all files survive, or none, would show nothing.
     assert counts["read"] > 2
     assert counts["refused"] > 10
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [(6, 170), (8, 1), (10, 8), (10, 99)],
+    ids=["version", "locked", "packed", "?"],
+)
+def test_an_archive_that_cannot_be_unpacked_is_refused(
+    tmp_path: Path, place: int, value: int
+) -> None:
+    path = tmp_path / "images.npz"
+    np.savez(path, images=random_images(3, 5, 4, 3), labels=np.arange(3))
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\x01\x02") + place] = value  # the first entry of its directory
+    path.write_bytes(content)
+    assert outcome(lambda: load_dataset(str(path), cache_dir=tmp_path / "cache")) == "refused"
 
 
 @pytest.mark.full

@@ -1,10 +1,6 @@
-"""The laboratory on a Ray cluster of three nodes: one machine's bits, whatever dies."""
+"""The laboratory on a Ray cluster of three nodes: one machine's bits, each run where it belongs."""
 
-import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,86 +8,29 @@ from typing import Any
 import pytest
 import torch
 
-from conftest import Robustness
-from ray_cases import (
-    Faults,
-    alive,
-    faulty_study,
-    fine,
-    misbehave,
-    missing_module,
-    noted,
-    own_train,
-    runs_of,
-    stub,
-    three_nodes,
-    wait_for_one,
-)
-from study_cases import facts, tiny_study, write_data
+from ray_cases import faulty_study, fine, noted, own_train, runs_of, stub
+from ray_nodes import RAY, on_ray
+from study_cases import facts, tiny_study
 from training_cases import make_dataset
 from warminit.errors import WarminitError
-from warminit.lab import own_loop
-from warminit.lab.analysis import analyse
-from warminit.lab.driver import (
-    STORE_NAME,
-    Listener,
-    complete,
-    finished_runs,
-    plan,
-    run_study,
-)
+from warminit.lab import compare, own_loop
+from warminit.lab.driver import Listener, plan, read_study, run_study
 from warminit.lab.engines import ray as engine_module
+from warminit.lab.engines import ray_cluster
 from warminit.lab.engines.job import DataSource
-from warminit.lab.engines.options import EngineOptions, engine_for
+from warminit.lab.engines.options import EngineOptions
 from warminit.lab.engines.ray_worker import packed, unpacked
-from warminit.lab.environment import environment
-from warminit.lab.plan import PlannedRun
-from warminit.lab.store import Store, StoredRun
+from warminit.lab.environment import device_elsewhere, environment
+from warminit.lab.results import RunResult
+from warminit.lab.store import StoredRun
 from warminit.lab.study import Study
 from warminit.lab.study_checks import YOURS
 
 ray = pytest.importorskip("ray", reason="needs the extra warminit[ray]")
 
-# One cluster is enough for two cores: with --dist loadgroup one process of pytest-xdist has it.
+# Ray's cluster is one for a session; with --dist loadgroup one process of pytest-xdist has it.
+pytest_plugins = ("ray_fixtures",)
 pytestmark = pytest.mark.xdist_group("ray")
-
-RAY = EngineOptions("ray")
-N_SEEDS = 8
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Any]:
-    with three_nodes() as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def joined(cluster: Any) -> Iterator[Any]:
-    """Connect this process once, as a user's own script may, so that workers are kept."""
-    ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
-    yield ray
-    ray.shutdown()
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_data(tmp_path_factory.mktemp("data"))
-
-
-@pytest.fixture(scope="module")
-def undisturbed(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[StoredRun, ...]:
-    """Return the runs of the study that is disturbed below, from the local engine."""
-    folder = tmp_path_factory.mktemp("local")
-    return run_study(faulty_study(data, N_SEEDS), folder, workers=1)
-
-
-@contextmanager
-def on_ray(
-    runs: tuple[PlannedRun, ...], job: Any, options: EngineOptions = RAY, threads: int = 1
-) -> Iterator[Any]:
-    engine = engine_for(options, lambda _: job, DataSource(threads=threads))
-    with closing(engine(runs, lambda _key, _step: None)) as outcomes:  # type: ignore[type-var]  # a generator
-        yield outcomes
 
 
 # ---------------------------------------------------------------- the same as on one machine
@@ -143,28 +82,34 @@ def test_a_data_set_comes_back_as_it_was_without_a_copy_or_a_warning() -> None:
     )
 
 
-def test_a_users_own_train_function_gives_the_same_bits(joined: Any, tmp_path: Path) -> None:
+def test_a_users_own_train_function_gives_the_same_bits(
+    joined: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settled, settle, found = list[str](), engine_module._Dispatch.settle, {}
+
+    def noting(dispatch: Any, flight: Any, places: Any) -> Any:
+        settled.append(flight.run.key)
+        return settle(dispatch, flight, places)
+
+    monkeypatch.setattr(engine_module._Dispatch, "settle", noting)
+    for engine in (EngineOptions(workers=1), RAY):
+        folder = tmp_path / engine.engine
+        analysis = compare(own_train, ["torch-default", "he-normal"], 2, out=folder, engine=engine)
+        found[engine.engine] = [facts(run) for run in read_study(folder)[1]]
+        assert len(analysis.comparisons) == 1
+    assert len(set(settled)) == 4
+    assert found["ray"] == found["local"]
+
+
+def test_a_run_has_the_threads_that_were_asked_for(joined: Any) -> None:
     study = Study.create(
-        name="own",
-        datasets=[YOURS],
-        models=[YOURS],
-        arms=["torch-default", "he-normal"],
-        seeds=2,
-        protocol={"steps": 1},
+        name="own", datasets=[YOURS], models=[YOURS], arms=["torch-default"], seeds=1
     )
     train = partial(own_train, threads=2)  # not what Ray sets by itself
-    runs = runs_of(study)
     job = partial(own_loop._execute, train=train, device="cpu")
-    found = {}
-    for options in (EngineOptions(workers=1), EngineOptions("ray", cpus_per_run=1)):
-        found[options.engine] = complete(
-            study,
-            runs,
-            tmp_path / options.engine,
-            engine_for(options, lambda _: job, DataSource(threads=2)),
-        )
-    assert all(run.error is None for run in found["ray"])
-    assert [facts(run) for run in found["ray"]] == [facts(run) for run in found["local"]]
+    options = EngineOptions("ray", cpus_per_run=1)
+    with on_ray(runs_of(study), job, options, threads=2) as outcomes:
+        assert [type(outcome) for _, outcome in outcomes] == [RunResult]
 
 
 # ---------------------------------------------------------------- how runs are placed
@@ -216,133 +161,38 @@ def test_what_does_not_fit_on_any_node_is_refused(joined: Any) -> None:
         next(outcomes)
 
 
-# ---------------------------------------------------------------- runs that fail
-def test_a_run_that_kills_its_worker_and_one_that_hangs_are_reported_and_the_rest_goes_on(
-    joined: Any, tmp_path: Path
-) -> None:
-    study = tiny_study(
-        Path("digits"), datasets=["digits"], arms=["torch-default", "he-normal", "he-uniform"]
-    ).model_copy(update={"seeds": (1,)})
-    runs = runs_of(study)
-    options = EngineOptions("ray", retries=1, time_limit=0.5)
-    job = partial(misbehave, folder=tmp_path)
-    stored = complete(study, runs, tmp_path, engine_for(options, lambda _: job, DataSource()))
-    fine, killed, hung = stored
-    assert fine.result == stub()
-    assert "its worker or node was lost 2 times, last: The worker died" in str(killed.error)
-    assert hung.error == "it ran for longer than its time limit of 0.5 s, last of 2 times"
-    started = [(tmp_path / run.spec.arm.name).read_text() for run in runs]
-    assert started == ["1\n", "1\n1\n", "1\n1\n"]
+# ---------------------------------------------------------------- devices
+no_gpu_here = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 
 
-def test_runs_that_raise_or_diverge_are_rows_and_are_tried_again(
-    joined: Any, data: Path, tmp_path: Path
-) -> None:
-    healed = tmp_path / "healed"
-    arms = ["torch-default"] + [
-        {"name": f"study_cases:{name}", "healed": str(healed)} for name in ("raises", "diverges")
-    ]
-    study = tiny_study(data, arms=arms, seeds=1)
-    fine, raised, diverged = run_study(study, tmp_path, engine=RAY)
-    assert fine.result is not None
-    assert "RuntimeError: the arm's own complaint" in str(raised.error)
-    assert "the run diverged: its final metrics are" in str(diverged.error)
-    assert [run.spec.arm.name for run in analyse(study, (fine, raised, diverged)).failed] == [
-        "study_cases:raises",
-        "study_cases:diverges",
-    ]
-    healed.touch()
-    again = run_study(study, tmp_path, engine=RAY)
-    assert again[0] == fine
-    assert all(run.result is not None and run.error is None for run in again)
-
-
-def test_nodes_of_another_kind_are_refused(
+@no_gpu_here
+def test_a_driver_without_a_gpu_plans_for_the_kind_that_a_worker_names(
     joined: Any, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    here = {**environment(), "device": "another GPU"}
-    monkeypatch.setattr(engine_module, "environment", lambda _device: here)
-    study = tiny_study(data, seeds=1)
-    expected = "not be comparable: it has device cpu, and the driver device another GPU"
-    with pytest.raises(WarminitError, match=expected):
-        run_study(study, tmp_path, engine=RAY)
-    assert finished_runs(study, tmp_path) == ()
+    monkeypatch.setattr(ray_cluster, "device_kind", lambda _device: "some GPU")
+    study, source, planned = tiny_study(data, seeds=1), DataSource(device="cuda"), list[str]()
+    listener = Listener(planned=lambda runs, _: planned.extend(run.key for run in runs))
+    # The nodes have no GPU, so that the runs that were planned for one are refused there.
+    with pytest.raises(WarminitError, match=r"cannot do runs of this study.*device='cuda' is not"):
+        run_study(study, tmp_path, source, engine=RAY, listener=listener)
+    with device_elsewhere("cuda", "some GPU"):
+        assert planned == [run.key for run in plan(study, source)]
+    with pytest.raises(WarminitError, match="device='cuda' is not at hand"):
+        plan(study, source)
 
 
-def test_a_job_that_no_worker_can_load_is_one_clear_error(joined: Any) -> None:
-    engine = engine_for(RAY, missing_module, DataSource())
-    runs = runs_of(tiny_study(Path("digits"), datasets=["digits"]))
-    with (
-        pytest.raises(WarminitError, match=r"could not take a run: .*a_module_that_no_node_has"),
-        closing(engine(runs, lambda _key, _step: None)) as outcomes,  # type: ignore[type-var]  # a generator
-    ):
-        next(outcomes)
-
-
-def test_data_that_neither_fit_nor_can_be_spilled_are_one_clear_error(
-    joined: Any, data: Path, tmp_path: Path
-) -> None:
-    study = tiny_study(data, seeds=2)
-    runs = plan(study, DataSource())
-    with Store.opened(tmp_path / STORE_NAME) as store:
-        store.add(runs[0], environment(), stub())
-    images = torch.zeros(100, 3, 1000, 1000, dtype=torch.uint8)
-    large = replace(make_dataset(), train_images=images)
-    engine = engine_for(RAY, missing_module, DataSource(), datasets={"large": large})
-    with pytest.raises(WarminitError, match="no room for 'large': Local disk is full"):
-        complete(study, runs, tmp_path, engine)
-    assert [run.result for run in finished_runs(study, tmp_path)] == [stub()]
-
-
-def test_a_closed_engine_stops_its_runs(joined: Any, tmp_path: Path) -> None:
-    study = tiny_study(Path("digits"), datasets=["digits"], arms=["torch-default"])
-    long, *rest = runs_of(study)
-    job = partial(wait_for_one, folder=tmp_path, first=rest[0].key)
-    with on_ray((long, rest[0]), job) as outcomes:
-        assert next(outcomes)[0] == rest[0]
-        worker = int((tmp_path / "worker").read_text())
-        assert alive(worker)
-    deadline = time.monotonic() + 30
-    while alive(worker):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
-# ---------------------------------------------------------------- faults from outside
+@no_gpu_here
 @pytest.mark.parametrize(
-    ("n_faults", "n_seeds"), [(3, N_SEEDS), pytest.param(100, 120, marks=pytest.mark.full)]
+    ("gpus", "told"),
+    [
+        (1, r"node .* that was asked for it answers: device='cuda' is not at hand.* Give all"),
+        (2, r"neither at hand here nor on any node of the cluster, .*gpus_per_run=2\. Give the"),
+    ],
 )
-def test_killed_workers_nodes_and_drivers_lose_and_double_nothing(
-    cluster: Any,
-    data: Path,
-    tmp_path: Path,
-    undisturbed: tuple[StoredRun, ...],
-    robustness: Robustness,
-    n_faults: int,
-    n_seeds: int,
+def test_a_cluster_that_has_no_gpu_either_is_one_clear_error_before_data_are_read(
+    joined: Any, tmp_path: Path, gpus: float, told: str
 ) -> None:
-    study = faulty_study(data, n_seeds)
-    faults = Faults(cluster, data, tmp_path / "ray", n_seeds)
-    kinds = ["driver", "worker", "node"] + (["worker"] * 7 + ["node", "driver", "node"])
-    faults.start_driver()
-    struck = 0
-    while struck < n_faults and faults.await_runs(1):
-        struck += faults.strike(kinds[struck % len(kinds)])
-    faults.end_driver()
-    counts = faults.counts
-    if n_seeds != N_SEEDS:
-        undisturbed = run_study(study, tmp_path / "local", workers=2)
-    runs = finished_runs(study, tmp_path / "ray")
-    assert struck == n_faults
-    assert [facts(run) for run in runs] == [facts(run) for run in undisturbed]
-    assert repr(analyse(study, runs).cells) == repr(analyse(study, undisturbed).cells)
-    assert len(runs) == 2 * n_seeds
-    assert set(faults.finished.values()) == {1}
-    assert counts["failed"] == 0
-    if n_faults == 100:
-        lost = len(undisturbed) - len(runs)
-        doubled = sum(times - 1 for times in faults.finished.values())
-        robustness.record(
-            "faults on a Ray cluster",
-            {**counts, "faults": struck, "runs": len(runs), "lost": lost, "doubled": doubled},
-        )
+    study = tiny_study(tmp_path / "is not there.npz")
+    options = EngineOptions("ray", gpus_per_run=gpus)
+    with pytest.raises(WarminitError, match=told):
+        run_study(study, tmp_path, DataSource(device="cuda"), engine=options)

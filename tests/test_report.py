@@ -262,6 +262,21 @@ def test_a_live_page_is_written_at_most_every_few_seconds(tmp_path: Path) -> Non
     assert "8 of 32 runs done" in Reader(path.read_text("utf-8")).text
 
 
+def test_a_live_page_that_takes_long_is_written_rarely(tmp_path: Path) -> None:
+    clock = Clock()
+
+    def slowly() -> list[StoredRun]:
+        clock.now += 2.0
+        return []
+
+    live = LiveReport(demo_study(), tmp_path / "report.html", slowly, seconds=5.0, clock=clock)
+    assert live.update()
+    clock.now += 39.0  # 2 s are a twentieth of 40 s
+    assert not live.update()
+    clock.now += 2.0
+    assert live.update()
+
+
 def test_a_page_that_cannot_be_written_does_not_stop_the_study(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     live = LiveReport(demo_study(), tmp_path / "file" / "report.html", lambda: (), seconds=0.0)

@@ -8,6 +8,7 @@ from collections import Counter
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -231,8 +232,8 @@ def workers(monkeypatch: pytest.MonkeyPatch) -> list[local._Worker]:
     started: list[local._Worker] = []
     start = local._start
 
-    def noted(pickled: bytes, threads: int) -> local._Worker:
-        started.append(start(pickled, threads))
+    def noted(*arguments: Any) -> local._Worker:
+        started.append(start(*arguments))
         return started[-1]
 
     monkeypatch.setattr(local, "_start", noted)

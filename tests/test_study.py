@@ -233,3 +233,28 @@ def test_a_bad_study_file_is_named(tmp_path: Path, content: bytes | None, text: 
     with pytest.raises(WarminitError, match=r"study file .*study\.toml") as error:
         Study.from_toml(path)
     assert text in str(error.value)
+
+
+def test_a_study_file_s_relative_paths_stay_within_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside, data = tmp_path / "inside", tmp_path / "data.npz"
+    inside.mkdir()
+    (inside / "own.npz").touch()
+    data.touch()
+    (inside / "link.npz").symlink_to(data)
+    (inside / "linked").symlink_to(tmp_path)
+    monkeypatch.chdir(inside)
+
+    def read(name: str) -> Study:
+        file = inside / "study.toml"
+        file.write_text(f'name = "s"\ndatasets = ["{name}"]\narms = ["torch-default"]\n')
+        return Study.from_toml(file)
+
+    for allowed in ("own.npz", "../inside/own.npz", str(data), "digits"):
+        assert read(allowed).datasets == (allowed,)
+    for leaving in ("../data.npz", "link.npz", "linked/data.npz"):
+        with pytest.raises(
+            WarminitError, match=r"leads out of the folder .* Give the absolute path"
+        ):
+            read(leaving)

@@ -71,7 +71,12 @@ def _validation(shown: str | bool = True) -> Any:
 
 
 def _precision(shown: str | bool = True) -> Any:
-    return typer.Option(metavar="NAME", help="float32, or bfloat16 (autocast).", show_default=shown)
+    return typer.Option(
+        metavar="NAME",
+        help="float32, tf32 (on a GPU only), or bfloat16 (autocast).",
+        autocompletion=completes("float32", "tf32", "bfloat16"),
+        show_default=shown,
+    )
 
 
 # The same options twice: with a default of the command's own, and with that of a study.
@@ -152,7 +157,7 @@ Workers = Annotated[
         metavar="N",
         help="Runs at once.",
         rich_help_panel=_PLACE,
-        show_default="cores / threads",
+        show_default="cores / threads; 8 on cuda",
     ),
 ]
 Engine = Annotated[

@@ -11,9 +11,9 @@ from pydantic import TypeAdapter
 
 from warminit.errors import WarminitError
 from warminit.lab.datasets import ImageDataset
-from warminit.lab.engines.job import DataSource, Job, Outcome, execute
+from warminit.lab.engines.job import Begin, DataSource, Job, Outcome, begin, execute
 from warminit.lab.engines.local import OnProgress
-from warminit.lab.engines.options import EngineOptions, Places, engine_for
+from warminit.lab.engines.options import EngineOptions, Places, engine_for, planning_device
 from warminit.lab.environment import environment
 from warminit.lab.plan import PlannedRun, plan_runs
 from warminit.lab.store import Store, StoredRun
@@ -78,24 +78,29 @@ def run_study(
     if workers is not None:
         options = replace(options, workers=workers)
     options.check(source.device)
-    datasets = _load(study, source, listener)
-    runs = plan_runs(study, datasets, device=source.device, threads=source.threads)
-    about = {"partial": json.dumps([name for name, each in datasets.items() if each.partial])}
-    places: Places = {}
-    return complete(
-        study,
-        runs,
-        folder,
-        engine_for(options, _job, source, datasets=datasets, places=places),
-        about=about,
-        device=source.device,
-        listener=listener,
-        places=places,
-    )
+    with planning_device(options, source):
+        datasets = _load(study, source, listener)
+        runs = plan_runs(study, datasets, device=source.device, threads=source.threads)
+        incomplete = [name for name, each in datasets.items() if each.partial]
+        places: Places = {}
+        return complete(
+            study,
+            runs,
+            folder,
+            engine_for(options, _job, source, make_begin=_begin, datasets=datasets, places=places),
+            about={"partial": json.dumps(incomplete)},
+            device=source.device,
+            listener=listener,
+            places=places,
+        )
 
 
 def _job(source: DataSource) -> Job:
     return partial(execute, source=source)
+
+
+def _begin(source: DataSource) -> Begin:
+    return partial(begin, source=source)
 
 
 def complete(

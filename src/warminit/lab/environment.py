@@ -2,7 +2,8 @@
 
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -14,6 +15,10 @@ NUMERIC_VERSION = 2
 
 NUMERIC_PACKAGES = ("torch", "scikit-learn", "numpy")
 """Packages whose versions stand beside every result; different ones are not compared silently."""
+
+
+_ELSEWHERE: dict[str, str] = {}
+"""By device, its kind on the machines that do the runs, where this one has no such device."""
 
 
 @cache
@@ -38,6 +43,8 @@ def device_kind(device: str) -> str:
     """
     if device == "cpu":
         return device
+    if device in _ELSEWHERE:
+        return _ELSEWHERE[device]
     import torch
 
     kind, _, index = device.partition(":")
@@ -48,6 +55,18 @@ def device_kind(device: str) -> str:
             f"sees {found}). Choose device='cpu'."
         )
     return torch.cuda.get_device_name(device)
+
+
+@contextmanager
+def device_elsewhere(device: str, kind: str) -> Iterator[None]:
+    """Let runs be planned here for a device that only the machines have which will do them."""
+    _ELSEWHERE[device] = kind
+    environment.cache_clear()
+    try:
+        yield
+    finally:
+        del _ELSEWHERE[device]
+        environment.cache_clear()
 
 
 def available_cores() -> int:

@@ -74,7 +74,8 @@ def estimate(
             measured[kind] = _measure(run, source, MEASURING_SECONDS / len(kinds))
     needed = [measured[run.spec.dataset, run.spec.model, run.spec.protocol] for run in runs]
     seconds = [each[0] for run, each in zip(runs, needed, strict=True) if run.key not in finished]
-    processes = workers or default_workers(source.threads)
+    # Runs that share a GPU also share its speed: their number says little of the time.
+    processes = 1 if source.device != "cpu" else workers or default_workers(source.threads)
     return Estimate(
         runs=len(runs),
         to_do=len(seconds),
@@ -140,7 +141,9 @@ def _filled(result: RunResult, protocol: Protocol) -> RunResult:
         result,
         train_loss=tuple(islice(cycle(result.train_loss), protocol.steps)),
         eval_steps=protocol.evaluation_steps,
-        eval_metrics={name: curve[-1:] * times for name, curve in result.eval_metrics.items()},
+        eval_metrics={
+            name: tuple(curve[-1:]) * times for name, curve in result.eval_metrics.items()
+        },
     )
 
 

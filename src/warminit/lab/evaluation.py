@@ -1,6 +1,6 @@
 """model, split -> metrics. What is measured on the evaluation split, and how."""
 
-from typing import Literal
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -9,13 +9,12 @@ from torch import Tensor, nn
 from warminit.errors import WarminitError
 from warminit.lab.batches import Split
 from warminit.lab.fused import Forward, evaluation_forward
+from warminit.lab.protocol import Precision
 
 EVALUATION_BATCH = {"cpu": 200, "cuda": 1000}
 """Images in one forward pass of an evaluation: on a CPU few, so that what passes between two layers
 stays in its caches (100 take half the time of 1000 where nothing is fused, and 4 % more than 200
 where it is: measured), on a GPU enough to fill it."""
-
-Precision = Literal["float32", "bfloat16"]
 
 
 def predict(forward: Forward, images: Tensor, n_classes: int, precision: Precision) -> Tensor:
@@ -24,8 +23,10 @@ def predict(forward: Forward, images: Tensor, n_classes: int, precision: Precisi
     Raises:
         WarminitError: If the model's output has another shape.
     """
+    device = images.device.type
+    # A weight that is kept in bfloat16 for its next use would be that of another CUDA graph.
     autocast = torch.autocast(
-        images.device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16"
+        device, torch.bfloat16, precision == "bfloat16", cache_enabled=device == "cpu"
     )
     with autocast:
         logits = forward(images)
@@ -48,18 +49,37 @@ def evaluate(
         `classification_metrics` of the split. The model is in training mode again, its parameters
         and buffers (BatchNorm's statistics) as they were.
     """
+    return named_metrics(evaluator(model, split, n_classes, precision)(), n_classes)
+
+
+def evaluator(
+    model: nn.Module, split: Split, n_classes: int, precision: Precision
+) -> Callable[[], Tensor]:
+    """Return what measures the model, as it is at each call, on a whole split.
+
+    Returns:
+        A function that gives what `named_metrics` takes, float64 on the device. On a GPU a call
+        does not wait for the device.
+    """
     device = split.images.device
-    indices = torch.arange(len(split.images), device=device)
-    model.eval()
-    # Not inference_mode: what a user's model keeps from it could not be used in training again.
-    with torch.no_grad():
-        forward = evaluation_forward(model)
-        logits = [
-            predict(forward, split.batch(rows, torch.channels_last)[0], n_classes, precision)
-            for rows in torch.split(indices, EVALUATION_BATCH[device.type])
-        ]
-    model.train()
-    return classification_metrics(torch.cat(logits), split.labels)
+    rows = torch.split(
+        torch.arange(len(split.images), device=device), EVALUATION_BATCH[device.type]
+    )
+    score = _scorer(split.labels, n_classes)
+
+    def measure() -> Tensor:
+        model.eval()
+        # Not inference_mode: what a user's model keeps from it could not be used in training again.
+        with torch.no_grad():
+            forward = evaluation_forward(model)
+            logits = [
+                predict(forward, split.batch(each, torch.channels_last)[0], n_classes, precision)
+                for each in rows
+            ]
+        model.train()
+        return score(torch.cat(logits))
+
+    return measure
 
 
 def classification_metrics(logits: Tensor, labels: Tensor) -> dict[str, float]:
@@ -74,18 +94,32 @@ def classification_metrics(logits: Tensor, labels: Tensor) -> dict[str, float]:
         (as scikit-learn's balanced_accuracy_score); `loss`, the mean cross-entropy in nats; and
         for more than 10 classes `top5_accuracy`. NaN logits give a NaN loss.
     """
-    logits, labels = logits.cpu(), labels.cpu()
     n_classes = logits.shape[1]
-    correct = logits.argmax(dim=1) == labels
-    counts = labels.bincount(minlength=n_classes)
-    hits = labels[correct].bincount(minlength=n_classes)
-    recall = hits[counts > 0].double() / counts[counts > 0]
-    metrics = {
-        "accuracy": float(correct.double().mean()),
-        "balanced_accuracy": float(recall.mean()),
-        "loss": float(F.cross_entropy(logits, labels, reduction="none").double().mean()),
-    }
-    if n_classes > 10:
-        best = logits.topk(5, dim=1).indices == labels[:, None]
-        metrics["top5_accuracy"] = float(best.any(dim=1).double().mean())
-    return metrics
+    return named_metrics(_scorer(labels, n_classes)(logits), n_classes)
+
+
+def named_metrics(values: Tensor, n_classes: int) -> dict[str, float]:
+    """Bring one evaluation's metrics to the host, by name."""
+    names = ["accuracy", "balanced_accuracy", "loss", *["top5_accuracy"] * (n_classes > 10)]
+    return dict(zip(names, values.tolist(), strict=True))
+
+
+def _scorer(labels: Tensor, n_classes: int) -> Callable[[Tensor], Tensor]:
+    """Return what computes the metrics of logits for these labels where the labels are."""
+    counts = labels.cpu().bincount(minlength=n_classes)
+    present = counts.nonzero().flatten().to(labels.device)
+    seen = counts.double().to(labels.device).index_select(0, present)
+
+    def score(logits: Tensor) -> Tensor:
+        correct = (logits.argmax(dim=1) == labels).double()
+        # Sums of whole numbers: the same in whatever order a GPU adds them.
+        hits = torch.zeros(n_classes, dtype=torch.float64, device=labels.device)
+        hits.index_add_(0, labels, correct)
+        losses = F.cross_entropy(logits, labels, reduction="none").double()
+        values = [correct.mean(), (hits.index_select(0, present) / seen).mean(), losses.mean()]
+        if n_classes > 10:
+            best = logits.topk(5, dim=1).indices == labels[:, None]
+            values.append(best.any(dim=1).double().mean())
+        return torch.stack(values)
+
+    return score

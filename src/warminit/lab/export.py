@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -31,31 +31,42 @@ def comparisons_table(analysis: Analysis) -> pd.DataFrame:
 
 def to_json(analysis: Analysis) -> str:
     """Return everything: study, runs with their curves, comparisons with every test."""
-    content = summary(analysis) | {
-        "runs": [
-            {
-                "spec": run.spec.model_dump(mode="json"),
-                "arm_parameters": dict(run.arm_parameters),
-                "environment": dict(run.environment),
-                "result": None if run.result is None else run.result.to_dict(),
-                "error": run.error,
-                "key": run.key,
-                "finished_at": run.finished_at,
-            }
-            for run in analysis.runs
-        ],
-        "comparisons": [
-            {
-                "dataset": cell.dataset,
-                "model": cell.model,
-                "scores": cell.scores,
-                **asdict(cell.comparison),
-            }
-            for cell in analysis.cells
-            if cell.comparison is not None
-        ],
-    }
-    return json.dumps(_finite(content), indent=1, default=str, allow_nan=False) + "\n"
+    return "".join(_json_pieces(analysis))
+
+
+def _json_pieces(analysis: Analysis) -> Iterator[str]:
+    """Yield the text of `to_json` run by run: at once it takes a gigabyte for ten thousand."""
+    comparisons = [
+        {"dataset": cell.dataset, "model": cell.model, "scores": cell.scores}
+        | asdict(cell.comparison)
+        for cell in analysis.cells
+        if cell.comparison is not None
+    ]
+    content = summary(analysis) | {"runs": [], "comparisons": comparisons}
+    before, empty, after = _json(content).partition('\n "runs": []')
+    yield before + empty[:-1]
+    for number, run in enumerate(analysis.runs):
+        values = {
+            "spec": run.spec.model_dump(mode="json"),
+            "arm_parameters": dict(run.arm_parameters),
+            "environment": dict(run.environment),
+            "result": None if run.result is None else run.result.to_dict(),
+            "error": run.error,
+            "key": run.key,
+            "finished_at": run.finished_at,
+        }
+        # No line of JSON ends within a text, so that all of them can be moved to the right.
+        yield ("," if number else "") + f"\n{_json(values)}".replace("\n", "\n  ")
+    yield ("\n " if analysis.runs else "") + f"]{after}\n"
+
+
+def _json(content: Any) -> str:
+    return json.dumps(_finite(content), indent=1, default=str, allow_nan=False)
+
+
+def _write_json(analysis: Analysis, path: Path) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        file.writelines(_json_pieces(analysis))
 
 
 def _finite(value: Any) -> Any:
@@ -107,7 +118,7 @@ def to_latex(analysis: Analysis) -> str:
 _WRITERS: dict[str, Callable[[Analysis, Path], Any]] = {
     "csv": lambda analysis, path: runs_table(analysis).to_csv(path, index=False),
     "parquet": lambda analysis, path: runs_table(analysis).to_parquet(path, index=False),
-    "json": lambda analysis, path: path.write_text(to_json(analysis), encoding="utf-8"),
+    "json": _write_json,
     "latex": lambda analysis, path: path.write_text(to_latex(analysis), encoding="utf-8"),
 }
 FORMATS = tuple(_WRITERS)

@@ -3,7 +3,7 @@
 import math
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from warminit.lab.study import Protocol
 
@@ -46,12 +46,19 @@ def learning_rate(step: int, protocol: Protocol, rates: tuple[float, float]) -> 
     return end + (start - end) * (1 + math.cos(math.pi * step / protocol.steps)) / 2
 
 
-def build_optimizer(model: nn.Module, protocol: Protocol) -> torch.optim.Optimizer:
-    """Return the protocol's optimizer in its fused form; the learning rate is set at every step."""
-    decay = protocol.weight_decay
+def build_optimizer(model: nn.Module, protocol: Protocol, rate: Tensor) -> torch.optim.Optimizer:
+    """Return the protocol's optimizer in its fused form.
+
+    Args:
+        model: On the device of `rate`.
+        protocol: Names the optimizer and its weight decay.
+        rate: The learning rate, one value, float32 on a GPU; read anew at every step, on a GPU
+            without a copy to the host, so that steps can be recorded as a CUDA graph.
+    """
+    parameters, decay = model.parameters(), protocol.weight_decay
     if protocol.optimizer == "sgd":
         return torch.optim.SGD(
-            model.parameters(), momentum=0.9, nesterov=True, weight_decay=decay, fused=True
+            parameters, lr=rate, momentum=0.9, nesterov=True, weight_decay=decay, fused=True
         )
     optimizer = torch.optim.AdamW if protocol.optimizer == "adamw" else torch.optim.Adam
-    return optimizer(model.parameters(), weight_decay=decay, fused=True)
+    return optimizer(parameters, lr=rate, weight_decay=decay, fused=True, capturable=rate.is_cuda)

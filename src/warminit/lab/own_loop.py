@@ -5,6 +5,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,17 +18,19 @@ from warminit.init_report import InitReport
 from warminit.initializers import get_arm
 from warminit.lab.analysis import Analysis, analyse
 from warminit.lab.driver import Engine, Listener, complete
-from warminit.lab.engines.job import Job, OnStep, Outcome, guarded
-from warminit.lab.engines.local import OnProgress, run_all
+from warminit.lab.engines.job import DataSource, Job, OnStep, Outcome, guarded
+from warminit.lab.engines.local import OnProgress
+from warminit.lab.engines.options import EngineOptions, Places, engine_for, planning_device
 from warminit.lab.environment import NUMERIC_VERSION, device_kind
 from warminit.lab.kept_filters import keep_filters
 from warminit.lab.plan import PlannedRun, digest, own_source
+from warminit.lab.randomness import random_state_kept, seed_everything
 from warminit.lab.results import RunResult
 from warminit.lab.store import StoredRun
 from warminit.lab.study import ArmSpec, Study
 from warminit.lab.study_checks import YOURS
 from warminit.lab.study_page import last_page, with_page
-from warminit.lab.training import _plain, _random_state_kept, _seed_everything, weights_digest
+from warminit.lab.training import _plain, weights_digest
 
 Init = Callable[[nn.Module, Tensor], InitReport]
 """Applies the arm: (model, images as the model is fed) -> its report."""
@@ -48,6 +51,7 @@ def compare(
     margin: float = 0.001,
     version: str | None = None,
     workers: int | None = None,
+    engine: EngineOptions | None = None,
     listener: Listener | None = None,
 ) -> Analysis:
     """Compare initializers in a training loop of your own, seed by seed.
@@ -76,6 +80,8 @@ def compare(
         version: Any text that names the state of your code.
         workers: None runs one after another in this process. A number runs in so many processes of
             one thread each; `train` must then be a function that they can import.
+        engine: Processes of one thread each on this machine, or a Ray cluster, and how; with
+            `EngineOptions("ray")` the bits are those of `workers=1` on the same kind of device.
         listener: Told of the progress.
 
     Returns:
@@ -83,7 +89,7 @@ def compare(
 
     Raises:
         WarminitError: For unknown arms, a metric that `train` does not return, a folder that cannot
-            be written, and where every run failed.
+            be written, a cluster that does not answer, and where every run failed.
 
     Warns:
         WarminitWarning: Where some runs failed; they are tried again by the next call.
@@ -102,14 +108,32 @@ def compare(
         unit=unit,
         margin=margin,
     )
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    threads = 1 if workers else torch.get_num_threads()
-    runs = _plan(study, train, version, device, threads)
-    job = partial(_execute, train=train, device=device)
-    listener = with_page(listener or Listener(), study, Path(out))
-    stored = complete(
-        study, runs, Path(out), _engine(job, metric, workers), device=device, listener=listener
-    )
+    device = "cuda" if torch.cuda.is_available() or (engine and engine.gpus_per_run) else "cpu"
+    if workers is not None:
+        engine = replace(engine or EngineOptions(), workers=workers)
+    threads = torch.get_num_threads()
+    if engine is not None:
+        engine.check(device)
+        threads = 1
+    source = DataSource(device=device, threads=threads)
+    places: Places = {}
+    with planning_device(engine or EngineOptions(), source):
+        runs = _plan(study, train, version, device, threads)
+        job = partial(_execute, train=train, device=device)
+        work = (
+            _here(job)
+            if engine is None
+            else engine_for(engine, lambda _: job, source, places=places)
+        )
+        stored = complete(
+            study,
+            runs,
+            Path(out),
+            _checking(work, metric),
+            device=device,
+            listener=with_page(listener or Listener(), study, Path(out)),
+            places=places,
+        )
     _report_failures(stored)
     analysis = analyse(study, stored)
     last_page(analysis, Path(out))
@@ -168,21 +192,23 @@ def train_source(train: Train, version: str | None) -> dict[str, Any]:
     return {"text": text, "values": plain}
 
 
-def _engine(job: Job, metric: str, workers: int | None) -> Engine:
-    def engine(
+def _here(job: Job) -> Engine:
+    return lambda runs, _on_progress: ((run, job(run, None)) for run in runs)
+
+
+def _checking(engine: Engine, metric: str) -> Engine:
+    """Return an engine that raises at the first run without the metric, not after hours."""
+
+    def checking(
         runs: Sequence[PlannedRun], on_progress: OnProgress
     ) -> Iterator[tuple[PlannedRun, Outcome]]:
-        if workers:
-            outcomes = run_all(runs, job, workers=workers, on_progress=on_progress)
-        else:
-            outcomes = ((run, job(run, None)) for run in runs)
-        with closing(outcomes):  # type: ignore[type-var]  # both are generators
+        with closing(engine(runs, on_progress)) as outcomes:  # type: ignore[type-var]  # a generator
             for run, outcome in outcomes:
                 yield run, outcome
                 if isinstance(outcome, RunResult):
-                    outcome.metric(metric)  # raises now, not after hours
+                    outcome.metric(metric)
 
-    return engine
+    return checking
 
 
 def _execute(run: PlannedRun, _on_step: OnStep | None, *, train: Train, device: str) -> Outcome:
@@ -197,16 +223,16 @@ def _run(run: PlannedRun, train: Train, device: torch.device) -> RunResult:
     def init(model: nn.Module, images: Tensor) -> InitReport:
         nonlocal init_seconds
         started = time.perf_counter()
-        with _random_state_kept(device):
-            _seed_everything(seed, device)
+        with random_state_kept(device):
+            seed_everything(seed, device)
             report = arm(model, images, seed=seed, **run.arm_parameters)
         init_seconds += time.perf_counter() - started
         done.append((model, report, images))
         return report
 
     started = time.perf_counter()
-    with _random_state_kept(device):
-        _seed_everything(seed, device)
+    with random_state_kept(device):
+        seed_everything(seed, device)
         metrics = _checked(train(init, seed))
     seconds = time.perf_counter() - started
     if not done:

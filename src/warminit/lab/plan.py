@@ -14,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from warminit.errors import WarminitError
 from warminit.initializers import Arm, get_arm
+from warminit.lab.arithmetic import check_precision
 from warminit.lab.batches import check_batch_size
 from warminit.lab.datasets import ImageDataset
 from warminit.lab.environment import NUMERIC_VERSION, device_kind
@@ -65,8 +66,9 @@ def plan_runs(
 
     Raises:
         WarminitError: If an arm does not take a parameter that the study gives it, a data set does
-            not fill one batch, or the device is not there.
+            not fill one batch, the device is not there, or it does not have the precision.
     """
+    check_precision(study.protocol.precision, device)
     for dataset in datasets.values():
         check_batch_size(len(dataset.train_images), study.protocol.batch_size, dataset.name)
     pairs = [(dataset, model) for dataset in study.datasets for model in study.models]

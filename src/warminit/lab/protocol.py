@@ -4,6 +4,8 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+Precision = Literal["float32", "tf32", "bfloat16"]
+
 
 class Strict(BaseModel):
     """A validated table: values cannot be changed, and a key that it does not know is refused."""
@@ -24,7 +26,8 @@ class Protocol(Strict):
         schedule: `cosine` per step from `lr_start` to `lr_end`, or `constant` at `lr_start`.
         augmentation: `none`, or `flip-crop` (mirror and shift by up to 4 zero-padded pixels).
         eval_interval: Steps between evaluations; None means steps / 20.
-        precision: `float32`, or `bfloat16` autocast.
+        precision: `float32`; `tf32`, products of float32 values rounded to 11 significant bits (on
+            a GPU only); or `bfloat16` autocast.
     """
 
     steps: int = Field(default=5000, ge=1)
@@ -36,7 +39,7 @@ class Protocol(Strict):
     schedule: Literal["cosine", "constant"] = "cosine"
     augmentation: Literal["none", "flip-crop"] = "none"
     eval_interval: int | None = Field(default=None, ge=1)
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Precision = "float32"
 
     @model_validator(mode="after")
     def _check_rates(self) -> Self:

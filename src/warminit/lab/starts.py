@@ -9,8 +9,8 @@ from warminit.initializers import get_arm
 from warminit.lab.batches import first_batch, place_split
 from warminit.lab.datasets import ImageDataset
 from warminit.lab.models import build_model
+from warminit.lab.randomness import random_state_kept, seed_everything
 from warminit.lab.store import StoredRun
-from warminit.lab.training import _random_state_kept, _seed_everything
 from warminit.layers import find_layer
 from warminit.plots import filter_weight
 
@@ -45,14 +45,14 @@ def start_of(dataset: ImageDataset, run: StoredRun) -> Start:
     """
     spec, place = run.spec, torch.device("cpu")
     arm = get_arm(spec.arm.name)
-    with _random_state_kept(place):
-        _seed_everything(spec.seed, place)
+    with random_state_kept(place):
+        seed_everything(spec.seed, place)
         model = build_model(spec.model, dataset.in_channels, dataset.image_size, dataset.n_classes)
         split = place_split(dataset, "train", place)
         images = first_batch(split, spec.protocol.batch_size, spec.seed)
         layer = find_layer(model, images=images).module
         before = filter_weight(layer).clone()
-        _seed_everything(spec.seed, place)
+        seed_everything(spec.seed, place)
         arm(model, images, seed=spec.seed, **run.arm_parameters)
         after = filter_weight(layer).clone()
     changed = (before != after).flatten(1).any(1).nonzero().flatten().tolist()

@@ -2,11 +2,11 @@
 
 import json
 import sqlite3
+from array import array
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +124,7 @@ class Store:
             run.spec.model_dump_json(),
             json.dumps(dict(run.arm_parameters), default=str),
             json.dumps(dict(environment)),
-            None if isinstance(outcome, str) else json.dumps(_fields(outcome), default=dict),
+            None if isinstance(outcome, str) else json.dumps(_fields(outcome), default=_plain),
             outcome if failed else None,
             datetime.now(UTC).isoformat(timespec="seconds"),
         )
@@ -149,7 +149,8 @@ class Store:
         with explained(self.path):
             rows = self._connection.execute(f"SELECT {columns} FROM runs ORDER BY key")  # noqa: S608 - columns is the constant above
             # One at a time: ten thousand runs as text besides would double the memory.
-            return tuple(self._read(row) for row in rows)
+            known: dict[str, Any] = {}
+            return tuple(_sharing(self._read(row), known) for row in rows)
 
     def _read(self, row: tuple[Any, ...]) -> StoredRun:
         names = ("key", "spec", "arm_parameters", "environment", "result", "error", "finished_at")
@@ -171,8 +172,30 @@ def _fields(result: RunResult) -> dict[str, Any]:
     return {each.name: getattr(result, each.name) for each in fields(result)}
 
 
-@lru_cache(maxsize=64)
-def _environment(text: str) -> Mapping[str, str]:
-    """Read an environment; the runs of one machine share it."""
-    environment: dict[str, str] = json.loads(text)
-    return environment
+def _plain(value: Any) -> list[Any] | dict[Any, Any]:
+    """Return what JSON takes for a curve or a mapping."""
+    return value.tolist() if isinstance(value, array) else dict(value)
+
+
+def _sharing(run: StoredRun, known: dict[str, Any]) -> StoredRun:
+    """Return a run with those of its parts that other runs have too as the same objects.
+
+    They would be half of the memory of a study's runs. `known` has the parts so far.
+    """
+
+    def shared(part: Any) -> Any:
+        return known.setdefault(repr(part), part)
+
+    spec = run.spec
+    parts = {name: shared(getattr(spec, name)) for name in ("dataset", "model", "arm", "protocol")}
+    result = run.result
+    if result is not None:
+        report = {name: shared(each) for name, each in result.init_report.items()}
+        result = replace(result, eval_steps=shared(result.eval_steps), init_report=report)
+    return replace(
+        run,
+        spec=spec.model_copy(update=parts),
+        arm_parameters=shared(run.arm_parameters),
+        environment=shared(run.environment),
+        result=result,
+    )

@@ -95,12 +95,14 @@ def _connect_to_read(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(f"{place}?mode=ro", uri=True)
     try:
         connection.execute("PRAGMA schema_version")
-    except sqlite3.OperationalError:
+    except sqlite3.DatabaseError as error:
         connection.close()
         # In a folder that cannot be written SQLite reads only what it is told will not change: a
         # store that no driver has open and none was killed in has nothing beside it.
         beside = path.with_name(f"{path.name}-wal")
-        if os.access(path.parent, os.W_OK) or (beside.exists() and beside.stat().st_size):
+        in_use = beside.exists() and beside.stat().st_size
+        refused = isinstance(error, sqlite3.OperationalError)
+        if not refused or in_use or os.access(path.parent, os.W_OK):
             raise
         connection = sqlite3.connect(f"{place}?mode=ro&immutable=1", uri=True)
     return connection

@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from warminit.errors import WarminitError
 from warminit.lab.protocol import Protocol, Strict
-from warminit.lab.study_checks import YOURS, check_study, explain, nearest
+from warminit.lab.study_checks import YOURS, check_paths, check_study, explain, nearest
 from warminit.lab.study_lines import lines_at_fault
 
 __all__ = [
@@ -202,8 +202,8 @@ class Study(Strict):
         """Read and validate a study file.
 
         Raises:
-            WarminitError: If the file cannot be read, is not TOML, or is not a study; the text says
-                in which line.
+            WarminitError: If the file cannot be read, is not TOML, or is not a study (the text says
+                in which line), or names data by a relative path that leads out of the folder.
         """
         try:
             text = path.read_text(encoding="utf-8")
@@ -213,9 +213,11 @@ class Study(Strict):
         except (tomllib.TOMLDecodeError, RecursionError) as error:  # brackets a thousand deep
             raise WarminitError(f"study file {path} is not valid TOML: {error}.") from error
         try:
-            return cls.create(f"study file {path}", **values)
+            study = cls.create(f"study file {path}", **values)
+            check_paths(study.datasets)
         except WarminitError as error:
             raise WarminitError(f"{error}{lines_at_fault(text, error)}") from error
+        return study
 
     def runs(self) -> Iterator[RunSpec]:
         """Yield every run, arms innermost, so that paired runs finish close together."""

@@ -77,6 +77,29 @@ def _check_dataset(name: str) -> None:
         )
 
 
+def check_paths(datasets: Iterable[str]) -> None:
+    """Refuse relative paths that lead out of the folder, through `..` or a link.
+
+    A study file may come from anyone: what it reads elsewhere stands in it as an absolute path.
+
+    Raises:
+        WarminitError: Naming the path and where it leads.
+    """
+    from warminit.lab.data.sources import known_names
+
+    here = Path.cwd().resolve()
+    for name in datasets:
+        # Not Path.exists, as above; a known name never stands for a file.
+        if name in known_names() or Path(name).is_absolute() or not os.path.exists(name):  # noqa: PTH110
+            continue
+        if not Path(name).resolve().is_relative_to(here):
+            raise WarminitError(
+                f"datasets: {name!r} leads out of the folder {str(here)!r}, to "
+                f"{str(Path(name).resolve())!r}. Give the absolute path in the study file, or put "
+                "the data into the folder that it is run in."
+            )
+
+
 def explain(
     error: ValidationError, source: str, keys: Mapping[tuple[str, ...], Iterable[str]]
 ) -> str:

@@ -2,40 +2,43 @@
 
 import dataclasses
 import hashlib
-import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from warminit.errors import WarminitError
-from warminit.lab.batches import (
-    Split,
-    check_batch_size,
-    first_batch,
-    place_split,
-    training_batches,
-)
-from warminit.lab.evaluation import evaluate, predict
-from warminit.lab.fused import training_forward
+from warminit.lab.arithmetic import arithmetic, check_precision
+from warminit.lab.batches import Split, check_batch_size, first_batch, place_split
+from warminit.lab.evaluation import evaluator, named_metrics
 from warminit.lab.kept_filters import keep_filters
 from warminit.lab.models import build_model
-from warminit.lab.optimization import build_optimizer, learning_rate, learning_rates
+from warminit.lab.optimization import learning_rates
+from warminit.lab.randomness import (
+    random_state,
+    random_state_kept,
+    seed_everything,
+    set_random_state,
+)
+from warminit.lab.recording import recorded
 from warminit.lab.results import RunResult
+from warminit.lab.stepping import PLANNED_STEPS, Stepper
 from warminit.lab.study import RunSpec
 
 if TYPE_CHECKING:
     from warminit.initializers import Arm
     from warminit.lab.datasets import ImageDataset
 
+OnStep = Callable[[int, float], None]
+"""Called with (optimizer steps done, loss of the last one)."""
+
 REPORT_EVERY = 10
-"""Steps between two calls of `on_step`: on a GPU each one waits for the loss."""
+"""Steps of a turn, and between two calls of `on_step`, each of which waits for the loss."""
+
+_IDLE_STREAMS: dict[torch.device, list[torch.cuda.Stream]] = {}
 
 
 def train(
@@ -45,7 +48,7 @@ def train(
     arm: "Arm",
     arm_parameters: Mapping[str, Any],
     device: str | torch.device = "cpu",
-    on_step: Callable[[int, float], None] | None = None,
+    on_step: OnStep | None = None,
 ) -> RunResult:
     """Train and evaluate one model (Section 3.3).
 
@@ -61,7 +64,8 @@ def train(
             the first training batch of the seed: standardized, float32 (B, C, H, W), contiguous,
             never augmented.
         arm_parameters: Keywords for the arm, those derived from the data set included.
-        device: Where the run takes place.
+        device: Where the run takes place. On a GPU steps and evaluations are replayed as CUDA
+            graphs where the model allows it (`lab/recording.py`).
         on_step: Called every 10 steps and after the last with (steps done, loss of the last one).
 
     Returns:
@@ -71,7 +75,8 @@ def train(
 
     Raises:
         WarminitError: If the data set does not fill one batch, the seed is out of range, the model
-            is not known or its output is not (B, n_classes), or the device is not there.
+            is not known or its output is not (B, n_classes), the device is not there, or it does
+            not have the precision.
 
     Example:
         >>> from warminit.initializers import get_arm
@@ -89,7 +94,64 @@ def train(
         >>> result.eval_steps, len(result.train_loss)
         ((1, 2), 2)
     """
-    protocol, seed, place = spec.protocol, spec.seed, _checked_device(device)
+    turns = train_in_turns(
+        dataset, spec, arm=arm, arm_parameters=arm_parameters, device=device, on_step=on_step
+    )
+    while True:
+        try:
+            next(turns)
+        except StopIteration as end:
+            result: RunResult = end.value
+            return result
+
+
+def train_in_turns(
+    dataset: "ImageDataset",
+    spec: RunSpec,
+    *,
+    arm: "Arm",
+    arm_parameters: Mapping[str, Any],
+    device: str | torch.device = "cpu",
+    on_step: OnStep | None = None,
+) -> Generator[int, None, RunResult]:
+    """Train as `train` does, but pause every 10 steps, so that runs can take turns in one process.
+
+    Nothing global is left changed in a pause: not the random state, not how a GPU computes. So the
+    result is bit for bit that of `train`, whatever happens in the pauses. On a GPU the turns of a
+    run queue up in a stream of its own, and the GPU works on those of all runs at once.
+
+    Yields:
+        Optimizer steps that were done, or on a GPU asked for, by then.
+
+    Returns:
+        As `train`. Its times are those of the clock, the turns of other runs included.
+    """
+    place, precision = _checked_device(device), spec.protocol.precision
+    check_precision(precision, place)
+    turns, own = _run(dataset, spec, arm, arm_parameters, place, on_step), None
+    with _borrowed_stream(place) as stream:
+        while True:
+            with random_state_kept(place), torch.cuda.stream(stream), arithmetic(precision, place):
+                if own is not None:
+                    set_random_state(own, place)
+                try:
+                    done = next(turns)
+                except StopIteration as end:
+                    result: RunResult = end.value
+                    return result
+                own = random_state(place)
+            yield done
+
+
+def _run(
+    dataset: "ImageDataset",
+    spec: RunSpec,
+    arm: "Arm",
+    arm_parameters: Mapping[str, Any],
+    place: torch.device,
+    on_step: OnStep | None,
+) -> Generator[int, None, RunResult]:
+    protocol, seed = spec.protocol, spec.seed
     if not 0 <= seed < 2**32:
         raise WarminitError(
             f"seed={seed} is out of range; 0 to 2**32 - 1 is needed, for NumPy and scikit-learn "
@@ -98,27 +160,24 @@ def train(
     check_batch_size(len(dataset.train_images), protocol.batch_size, dataset.name)
     training = place_split(dataset, "train", place)
     testing = place_split(dataset, "test", place)
-    with _random_state_kept(place):
-        _seed_everything(seed, place)
-        model = build_model(spec.model, dataset.in_channels, dataset.image_size, dataset.n_classes)
-        model.to(place)
-        images = first_batch(training, protocol.batch_size, seed)
-        # A user's arm may draw from the global generators: seeded again, neither what it draws
-        # depends on the model nor what the loop draws depends on the arm.
-        _seed_everything(seed, place)
-        start = _now(place)
-        report = _plain(arm(model, images, seed=seed, **arm_parameters))
-        init_seconds = _now(place) - start
-        _seed_everything(seed, place)
-        start = _now(place)
-        rates = learning_rates(protocol, dataset.name)
-        # On a GPU: the same kernels in every rerun, and float32 means float32.
-        with torch.backends.cudnn.flags(benchmark=False, deterministic=True, allow_tf32=False):
-            losses, evaluations = _fit(
-                model, training, testing, dataset.n_classes, spec, rates, on_step
-            )
-        train_seconds = _now(place) - start
-        trained_filters = keep_filters(model, images)
+    seed_everything(seed, place)
+    model = build_model(spec.model, dataset.in_channels, dataset.image_size, dataset.n_classes)
+    model.to(place)
+    images = first_batch(training, protocol.batch_size, seed)
+    # A user's arm may draw from the global generators: seeded again, neither what it draws depends
+    # on the model nor what the loop draws depends on the arm.
+    seed_everything(seed, place)
+    start = _now(place)
+    report = _plain(arm(model, images, seed=seed, **arm_parameters))
+    init_seconds = _now(place) - start
+    seed_everything(seed, place)
+    start = _now(place)
+    rates = learning_rates(protocol, dataset.name)
+    losses, evaluations = yield from _fit(
+        model, training, testing, dataset.n_classes, spec, rates, on_step
+    )
+    train_seconds = _now(place) - start
+    trained_filters = keep_filters(model, images)
     return RunResult(
         metrics=evaluations[-1],
         train_loss=tuple(losses.tolist()),
@@ -141,40 +200,35 @@ def _fit(
     n_classes: int,
     spec: RunSpec,
     rates: tuple[float, float],
-    on_step: Callable[[int, float], None] | None,
-) -> tuple[Tensor, list[dict[str, float]]]:
+    on_step: OnStep | None,
+) -> Generator[int, None, tuple[Tensor, list[dict[str, float]]]]:
     """Train the model in place; return the loss of every step and the metrics of every evaluation.
 
-    Nothing in the loop waits for the device but an evaluation and a report to `on_step`.
+    Nothing in the loop waits for the device but a report to `on_step`.
     """
     protocol, device = spec.protocol, training.images.device
     evaluation_steps = set(protocol.evaluation_steps)
     # torch's stubs lack this overload of Module.to.
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     model.train()
-    optimizer = build_optimizer(model, protocol)
-    forward = training_forward(model)
-    losses = torch.empty(protocol.steps, device=device)
+    stepper = Stepper(model, training, n_classes, protocol, spec.seed, rates)
+    step = recorded(stepper, model, device)
+    measure = recorded(evaluator(model, testing, n_classes, protocol.precision), model, device)
     evaluations = []
-    batches = training_batches(
-        training, protocol.batch_size, spec.seed, augmentation=protocol.augmentation
-    )
-    for step, (images, labels) in enumerate(islice(batches, protocol.steps)):
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, protocol, rates)
-        loss = F.cross_entropy(predict(forward, images, n_classes, protocol.precision), labels)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        losses[step] = loss.detach()
-        done = step + 1
+    for done in range(1, protocol.steps + 1):
+        if done % PLANNED_STEPS == 1:
+            stepper.plan()
+        step()
         if done in evaluation_steps:
-            with _random_state_kept(device):
-                evaluations.append(evaluate(model, testing, n_classes, protocol.precision))
-        if on_step is not None and (done % REPORT_EVERY == 0 or done == protocol.steps):
-            with _random_state_kept(device):
-                on_step(done, float(losses[step]))
-    return losses.cpu(), evaluations
+            with random_state_kept(device):
+                evaluations.append(measure().clone())  # a recording writes to the same place again
+        if done % REPORT_EVERY == 0 or done == protocol.steps:
+            if on_step is not None:
+                with random_state_kept(device):
+                    on_step(done, float(stepper.losses[done - 1]))
+            yield done
+    metrics = [named_metrics(values, n_classes) for values in torch.stack(evaluations).cpu()]
+    return stepper.losses.cpu(), metrics
 
 
 def weights_digest(model: nn.Module) -> str:
@@ -205,33 +259,31 @@ def _checked_device(device: str | torch.device) -> torch.device:
     )
 
 
-def _now(device: torch.device) -> float:
-    """Return seconds, once everything that the device was asked to do is done."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()
-
-
 @contextmanager
-def _random_state_kept(device: torch.device) -> Iterator[None]:
-    """Leave the global generators of Python, NumPy and torch as they were."""
-    python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002 - it is what is kept
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        try:
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(legacy)  # noqa: NPY002 - as above
+def _borrowed_stream(device: torch.device) -> Iterator[torch.cuda.Stream | None]:
+    """Give a run on a GPU a stream that no other run has meanwhile; None on the CPU.
+
+    torch hands out 32 streams in turn. Where two living runs had the same one, the end of one would
+    take away memory of cuBLAS that the graphs of the other use.
+    """
+    if device.type != "cuda":
+        yield None
+        return
+    idle = _IDLE_STREAMS.setdefault(device, [])
+    stream = idle.pop() if idle else torch.cuda.Stream(device)
+    stream.wait_stream(torch.cuda.current_stream(device))
+    try:
+        yield stream
+    finally:
+        stream.synchronize()  # nothing of a run that was given up goes on in it
+        idle.append(stream)
 
 
-def _seed_everything(seed: int, device: torch.device) -> None:
-    """Seed the global generators; torch.manual_seed would also reseed GPUs that are not kept."""
-    random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002 - a user's arm or model may draw from it
-    torch.default_generator.manual_seed(seed)
+def _now(device: torch.device) -> float:
+    """Return seconds, once everything that the run has asked of the device is done."""
     if device.type == "cuda":
-        with torch.cuda.device(device):
-            torch.cuda.manual_seed(seed)
+        torch.cuda.current_stream(device).synchronize()
+    return time.perf_counter()
 
 
 def _plain(report: object) -> dict[str, Any]:

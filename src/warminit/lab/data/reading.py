@@ -5,7 +5,6 @@ Nothing here unpickles or runs code that came with the data: archives are read w
 """
 
 import importlib.resources
-import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -177,9 +176,9 @@ def _read_npz(path: Path, class_names: tuple[str, ...] | None) -> ImageArrays:
                     "labels). Save them under these names."
                 )
             read = {key: archive[key] for key in (*keys, "class_names") if key in archive}
-    except (OSError, EOFError, zipfile.BadZipFile, ValueError) as error:
-        if isinstance(error, WarminitError):
-            raise
+    except WarminitError:
+        raise
+    except Exception as error:  # zipfile, its decompressors and NumPy raise a dozen kinds
         raise WarminitError(
             f"{str(path)!r} cannot be read as an .npz file of plain arrays: {error}. Write it with "
             "np.savez; objects that need pickle are never read."

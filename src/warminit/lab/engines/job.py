@@ -2,15 +2,17 @@
 
 import ctypes
 import traceback
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, replace
 from functools import lru_cache
+
+import torch
 
 from warminit.initializers import get_arm
 from warminit.lab.datasets import ImageDataset, load_dataset
 from warminit.lab.plan import PlannedRun
 from warminit.lab.results import RunResult
-from warminit.lab.training import train
+from warminit.lab.training import train, train_in_turns
 
 Outcome = RunResult | str
 """A result, or the text of the error that the run ended with."""
@@ -20,6 +22,12 @@ OnStep = Callable[[int, float], None]
 
 Job = Callable[[PlannedRun, OnStep | None], Outcome]
 """What an engine does with each run; pickled on its way to a worker process."""
+
+Turns = Generator[int, None, Outcome]
+"""A run under way: every turn gives the optimizer steps that it has done, the end its outcome."""
+
+Begin = Callable[[PlannedRun], Turns]
+"""What an engine begins each run with, where one process has many of them; pickled as a job is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,20 +76,57 @@ def execute(run: PlannedRun, on_step: OnStep | None, *, source: DataSource) -> O
     )
 
 
+def begin(run: PlannedRun, *, source: DataSource) -> Turns:
+    """Begin the run that `execute` does in one go; its outcome is the same, bit for bit.
+
+    Raises:
+        RuntimeError: From a turn, where the run has brought the GPU into a state that no run of
+            this process comes out of. The process is to end.
+    """
+    try:
+        result = yield from train_in_turns(
+            _loaded(source, run.spec.dataset, run.spec.validation),
+            run.spec,
+            arm=get_arm(run.spec.arm.name),
+            arm_parameters=run.arm_parameters,
+            device=source.device,
+        )
+    except Exception as error:  # noqa: BLE001 - a user's arm or model may raise anything
+        if source.device != "cpu":
+            torch.cuda.synchronize(source.device)
+        return _text(error)
+    return _finite(result)
+
+
 def guarded(work: Callable[[], RunResult]) -> Outcome:
     """Return the result of a run; one that raises or diverges ends as the text of its error."""
     try:
-        result = work()
-    except Exception as error:  # noqa: BLE001 - a user's arm or model may raise anything
-        return "".join(traceback.format_exception(error))
+        return _finite(work())
+    except Exception as error:  # noqa: BLE001 - as above
+        return _text(error)
+
+
+def _finite(result: RunResult) -> Outcome:
     if not result.finite:
         return f"the run diverged: its final metrics are {dict(result.metrics)}"
     return result
 
 
+def _text(error: Exception) -> str:
+    return "".join(traceback.format_exception(error))
+
+
 @lru_cache(maxsize=4)
 def _loaded(source: DataSource, name: str, validation: int) -> ImageDataset:
-    return source.load(name, validation)
+    dataset = source.load(name, validation)
+    if source.device == "cpu":
+        return dataset
+    # Once for all runs of this process: `place_split` copies nothing that is there already.
+    tensors = {
+        name: getattr(dataset, name).to(source.device)
+        for name in ("train_images", "train_labels", "test_images", "test_labels")
+    }
+    return replace(dataset, **tensors)
 
 
 def keep_freed_memory() -> None:

@@ -1,4 +1,7 @@
-"""many runs -> many outcomes, on this machine: one single-threaded process a core."""
+"""many runs -> many outcomes, on this machine: one single-threaded process a core.
+
+Or, on a GPU, one process in which many runs take turns.
+"""
 
 import multiprocessing
 import pickle
@@ -7,12 +10,12 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import connection, resource_tracker
 from typing import Any
 
 from warminit.errors import WarminitError
-from warminit.lab.engines.job import Job, Outcome
+from warminit.lab.engines.job import Begin, Job, Outcome
 from warminit.lab.engines.worker import READY, serve
 from warminit.lab.environment import available_cores
 from warminit.lab.plan import PlannedRun
@@ -22,6 +25,12 @@ RETRIES = 2
 
 MAX_FAILED_STARTS = 3
 """Workers that may end one after another before they could start."""
+
+RUNS_AT_ONCE = 8
+"""Runs that share a GPU by default. Chosen, not measured."""
+
+MOST_AT_ONCE = 24
+"""Runs that can share a GPU: torch has 32 streams for a process, and each run needs its own."""
 
 LOST = object()
 """Stands for what a dead worker cannot send."""
@@ -37,20 +46,23 @@ def default_workers(threads: int) -> int:
 
 def run_all(
     runs: Sequence[PlannedRun],
-    job: Job,
+    job: Job | Begin,
     *,
     threads: int = 1,
     workers: int | None = None,
     retries: int = RETRIES,
     time_limit: float | None = None,
     on_progress: OnProgress | None = None,
+    at_once: int | None = None,
 ) -> Iterator[tuple[PlannedRun, Outcome]]:
     """Run everything, the longest first, and yield each outcome as it is there.
 
     A run that raises ends with the text of its error. A worker that dies (killed, out of memory) or
     overruns the time limit is replaced and its run started again, `retries` times at most; the
-    other runs do not notice. Close the iterator (`contextlib.closing`) to end the workers early;
-    they also end when this process does, however it does.
+    other runs do not notice. With `at_once` one worker has many runs, and its death costs each of
+    them one attempt; what was lost once is then run alone, so that it is found out which one it is.
+    Close the iterator (`contextlib.closing`) to end the workers early; they also end when this
+    process does, however it does.
 
     Args:
         runs: What is to be run.
@@ -60,6 +72,8 @@ def run_all(
         retries: Times a run is started again before it is reported as failed.
         time_limit: Seconds after which a run is taken to hang and its worker is ended; None: never.
         on_progress: Called in this process while runs go on.
+        at_once: Runs that take turns in one worker process, where there is only that one; `job` is
+            then what begins a run (`job.begin`). None: one run at a time in each of `workers`.
 
     Raises:
         WarminitError: If worker processes cannot start, or the job cannot be sent to them.
@@ -71,25 +85,24 @@ def run_all(
             f"the function to run cannot be sent to worker processes: {error}. Define it at the "
             "top of an importable module, or leave workers out."
         ) from error
-    crew = _Crew(
-        runs, pickled, threads, workers or default_workers(threads), retries + 1, time_limit
-    )
+    size = 1 if at_once else workers or default_workers(threads)
+    crew = _Crew(runs, (pickled, threads, at_once), size, retries + 1, time_limit)
     try:
         while crew.busy():
             crew.hire()
             crew.hand_out()
             for worker, message in crew.listen():
-                run = worker.run
                 if message == READY:
                     worker.ready, crew.failed_starts = True, 0
                 elif message is LOST:
                     yield from crew.replace(worker)
-                elif run is not None and isinstance(message, int):
-                    if on_progress is not None:
-                        on_progress(run.key, message)
-                elif run is not None:
-                    worker.run = None
-                    yield run, message
+                else:
+                    key, news = message
+                    if not isinstance(news, int):
+                        run, _ = worker.runs.pop(key)
+                        yield run, news
+                    elif on_progress is not None:
+                        on_progress(key, news)
             crew.end_overdue()
     finally:
         crew.dismiss()
@@ -97,14 +110,13 @@ def run_all(
 
 @dataclass(slots=True, eq=False)
 class _Worker:
-    """A process, the pipe to it, and the run that it has at present, since when."""
+    """A process, the pipe to it, and the runs that it has at present, by key, each since when."""
 
     process: Any
     pipe: "connection.Connection[Any, Any]"
     ready: bool = False
-    run: PlannedRun | None = None
-    since: float = 0.0
-    overdue: bool = False
+    runs: dict[str, tuple[PlannedRun, float]] = field(default_factory=dict)
+    overdue: frozenset[str] = frozenset()
 
 
 class _Crew:
@@ -113,8 +125,7 @@ class _Crew:
     def __init__(
         self,
         runs: Sequence[PlannedRun],
-        pickled: bytes,
-        threads: int,
+        start: tuple[bytes, int, int | None],
         size: int,
         attempts: int,
         time_limit: float | None,
@@ -124,14 +135,15 @@ class _Crew:
         self.workers: list[_Worker] = []
         self.attempts: Counter[str] = Counter()
         self.failed_starts = 0
-        self._start = (pickled, threads)
+        self._start = start
         self._size = size
+        self._room = start[-1] or 1
         self._max_attempts = attempts
         self._time_limit = time_limit
 
     def busy(self) -> int:
         """Return how many runs are not done."""
-        return len(self.waiting) + sum(worker.run is not None for worker in self.workers)
+        return len(self.waiting) + sum(len(worker.runs) for worker in self.workers)
 
     def hire(self) -> None:
         """Start workers until there is one for every run, or the crew is full."""
@@ -139,15 +151,22 @@ class _Crew:
             self.workers.append(_start(*self._start))
 
     def hand_out(self) -> None:
-        """Give every worker without a run the next one."""
+        """Give every worker the next runs, as far as it has room for them."""
         for worker in self.workers:
-            if worker.ready and worker.run is None and self.waiting:
-                worker.run = run = self.waiting.popleft()
-                worker.since, worker.overdue = time.monotonic(), False
+            while worker.ready and self.waiting and self._has_room(worker):
+                run = self.waiting.popleft()
+                worker.runs[run.key] = (run, time.monotonic())
                 self.attempts[run.key] += 1
                 # One that died just now is found out by `listen`, with the run on its account.
                 with suppress(OSError):
                     worker.pipe.send(run)
+
+    def _has_room(self, worker: _Worker) -> bool:
+        """Tell whether the next run can join those of a worker; what was lost once runs alone."""
+        alone = self.attempts[self.waiting[0].key] or any(
+            self.attempts[key] > 1 for key in worker.runs
+        )
+        return len(worker.runs) < (1 if alone else self._room)
 
     def listen(self) -> Iterator[tuple[_Worker, Any]]:
         """Wait until some workers have something to tell, and yield it; LOST of a dead one.
@@ -157,7 +176,11 @@ class _Crew:
         owners = {id(worker.pipe): worker for worker in self.workers}
         left = None
         if self._time_limit is not None:
-            ends = [worker.since + self._time_limit for worker in self._limited()]
+            ends = [
+                since + self._time_limit
+                for worker in self._limited()
+                for _, since in worker.runs.values()
+            ]
             left = max(0.0, min(ends) - time.monotonic()) if ends else None
         for pipe in connection.wait([worker.pipe for worker in self.workers], left):
             worker = owners[id(pipe)]
@@ -168,22 +191,25 @@ class _Crew:
             yield worker, message
 
     def end_overdue(self) -> None:
-        """Kill the workers whose run has overrun its time; `listen` finds them dead."""
+        """Kill the workers of runs that have overrun their time; `listen` finds them dead."""
         for worker in self._limited():
             if self._time_limit is not None:
-                worker.overdue = time.monotonic() - worker.since >= self._time_limit
+                latest = time.monotonic() - self._time_limit
+                worker.overdue = frozenset(
+                    key for key, (_, since) in worker.runs.items() if since <= latest
+                )
                 if worker.overdue:
                     worker.process.kill()
 
     def _limited(self) -> list[_Worker]:
-        return [worker for worker in self.workers if worker.run is not None and not worker.overdue]
+        return [worker for worker in self.workers if worker.runs and not worker.overdue]
 
     def replace(self, worker: _Worker) -> Iterator[tuple[PlannedRun, Outcome]]:
-        """Let a dead worker go; its run waits again, or has failed."""
+        """Let a dead worker go; its runs wait again, or have failed."""
         self.workers.remove(worker)
         worker.pipe.close()
         worker.process.join()
-        code, run = worker.process.exitcode, worker.run
+        code = worker.process.exitcode
         if not worker.ready:
             self.failed_starts += 1
             # Ended by a signal, not by an error of its own: another one takes its place.
@@ -193,15 +219,15 @@ class _Crew:
                     "of your own, call this under `if __name__ == '__main__':`, because every "
                     "worker imports the script; otherwise see the message above."
                 )
-        elif run is not None and self.attempts[run.key] < self._max_attempts:
-            self.waiting.appendleft(run)
-        elif run is not None and worker.overdue:
-            yield run, overran(self._max_attempts, self._time_limit)
-        elif run is not None:
-            yield (
-                run,
-                f"its worker process died {self._max_attempts} times, last with exit code {code}",
-            )
+        death = f"its worker process died {self._max_attempts} times, last with exit code {code}"
+        for key, (run, _) in reversed(worker.runs.items()):
+            overdue = key in worker.overdue
+            if worker.overdue and not overdue:
+                self.attempts[key] -= 1  # it is known which ones are to blame
+            if self.attempts[key] < self._max_attempts:
+                self.waiting.appendleft(run)
+            else:
+                yield run, overran(self._max_attempts, self._time_limit) if overdue else death
 
     def dismiss(self) -> None:
         """End the workers; nothing of what is under way is waited for."""
@@ -217,11 +243,13 @@ def overran(times: int, limit: float | None) -> str:
     return f"it ran for longer than its time limit of {limit:g} s, last of {times} times"
 
 
-def _start(pickled: bytes, threads: int) -> _Worker:
+def _start(pickled: bytes, threads: int, at_once: int | None) -> _Worker:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     # Not daemonic: a user's training loop may start processes of its own.
-    process = context.Process(target=serve, args=(theirs, pickled, threads))
+    process = context.Process(
+        target=serve, args=(theirs, pickled, threads), kwargs={"turns": at_once is not None}
+    )
     with _without_interrupts():
         process.start()
     theirs.close()  # so that the pipe ends when the worker does

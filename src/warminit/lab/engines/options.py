@@ -2,13 +2,15 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from warminit.errors import WarminitError
 from warminit.lab.datasets import ImageDataset
-from warminit.lab.engines.job import DataSource, Job, Outcome
-from warminit.lab.engines.local import RETRIES, OnProgress, run_all
+from warminit.lab.engines.job import Begin, DataSource, Job, Outcome
+from warminit.lab.engines.local import MOST_AT_ONCE, RETRIES, RUNS_AT_ONCE, OnProgress, run_all
+from warminit.lab.environment import device_elsewhere, device_kind
 from warminit.lab.plan import PlannedRun
 
 if TYPE_CHECKING:
@@ -27,7 +29,8 @@ class EngineOptions:
     Attributes:
         engine: `local`, processes on this machine, or `ray`, a cluster.
         workers: Runs at once at most. Default: local, the cores at hand divided by the threads of a
-            run; ray, twice as many as the cluster has room for, so that none of it waits.
+            run, and on a GPU 8 that take turns in one process; ray, twice as many as the cluster
+            has room for, so that none of it waits.
         retries: Times a run is started again whose worker or node was lost, or that overran its
             time, before it is reported as failed. A run that raises or diverges would do it again:
             it is reported at once.
@@ -73,6 +76,11 @@ class EngineOptions:
                         f"{name}={getattr(self, name)!r} is for engine='ray', and engine='local' "
                         f"has none. Choose engine='ray', or leave {name} out."
                     )
+            if device != "cpu" and (self.workers or 0) > MOST_AT_ONCE:
+                raise WarminitError(
+                    f"workers={self.workers} is not possible on device={device!r}; one GPU takes "
+                    f"at most {MOST_AT_ONCE} runs at once. Give a smaller number of workers."
+                )
             return
         on_gpu = device != "cpu"
         if ":" in device:
@@ -114,11 +122,34 @@ class EngineOptions:
             )
 
 
+@contextmanager
+def planning_device(options: EngineOptions, source: DataSource) -> Iterator[None]:
+    """Let a driver without a GPU plan for those of its cluster: a worker is asked for their kind.
+
+    Raises:
+        WarminitError: If the cluster has none either.
+    """
+    try:
+        device_kind(source.device)
+        elsewhere: AbstractContextManager[None] = nullcontext()
+    except WarminitError:
+        if options.engine == "local":
+            raise
+        from warminit.lab.engines.ray_cluster import kind_on
+
+        cpus = options.cpus_per_run or float(source.threads)
+        kind = kind_on(options.address, source.device, cpus, options.gpus_per_run or 1.0)
+        elsewhere = device_elsewhere(source.device, kind)
+    with elsewhere:
+        yield
+
+
 def engine_for(
     options: EngineOptions,
     make_job: Callable[[DataSource], Job],
     source: DataSource,
     *,
+    make_begin: Callable[[DataSource], Begin] | None = None,
     datasets: Mapping[str, ImageDataset] | None = None,
     places: Places | None = None,
 ) -> "Engine":
@@ -128,6 +159,7 @@ def engine_for(
         options: Which one, and how.
         make_job: Given where workers find the data, returns what is done with each run.
         source: Data root, device and threads of a run.
+        make_begin: As `make_job`, for runs that can take turns: on a GPU of this machine.
         datasets: Loaded, by the study's names: a cluster is given them once. None for a job that
             needs none, such as a user's own training loop.
         places: Filled with the environments of the machines of a cluster, run by run.
@@ -137,11 +169,13 @@ def engine_for(
         runs: Sequence[PlannedRun], on_progress: OnProgress
     ) -> Iterator[tuple[PlannedRun, Outcome]]:
         if options.engine == "local":
+            begin = None if source.device == "cpu" or make_begin is None else make_begin(source)
             return run_all(
                 runs,
-                make_job(source),
+                begin or make_job(source),
                 threads=source.threads,
                 workers=options.workers,
+                at_once=(options.workers or RUNS_AT_ONCE) if begin else None,
                 retries=options.retries,
                 time_limit=options.time_limit,
                 on_progress=on_progress,

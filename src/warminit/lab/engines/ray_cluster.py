@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from warminit.errors import WarminitError
-from warminit.lab.environment import available_cores
+from warminit.lab.environment import available_cores, device_kind
 
 PATIENCE = 5.0
 """Seconds that an address has to answer in; Ray itself would wait for minutes."""
@@ -97,6 +97,30 @@ def slots(ray: Any, cpus: float, gpus: float) -> int:
     return found
 
 
+def kind_on(address: str | None, device: str, cpus: float, gpus: float) -> str:
+    """Return the kind of a device as a worker of a cluster sees it: `device_kind`, asked there.
+
+    Raises:
+        WarminitError: If no node has such a device, or the one that says so cannot use it.
+    """
+    with connected(address, 0) as ray:
+        if not slots(ray, cpus, gpus):
+            raise WarminitError(
+                f"device={device!r} is neither at hand here nor on any node of the cluster, with "
+                f"cpus_per_run={cpus:g} and gpus_per_run={gpus:g}. Give the --address of a cluster "
+                "with GPUs, or choose device='cpu'."
+            )
+        try:
+            ask = ray.remote(num_cpus=0, num_gpus=gpus)(device_kind)
+            return str(ray.get(ask.remote(device)))
+        except ray.exceptions.RayError as error:
+            raise WarminitError(
+                f"device={device!r} is not at hand here, and the node of the cluster that was "
+                f"asked for it answers: {getattr(error, 'cause', error)} Give all nodes that have "
+                "GPUs a torch that sees them, or choose device='cpu'."
+            ) from error
+
+
 def import_ray() -> Any:
     """Return the module `ray`, or raise WarminitError where it is not installed."""
     try:
@@ -140,8 +164,8 @@ def _speaks_http2(connection: socket.socket) -> bool:
 def _unreachable(address: str, why: str) -> WarminitError:
     if address == "local":
         return WarminitError(
-            f"engine='ray': no cluster could be started on this machine: {why}. Start one with "
-            "`ray start --head` and give address='auto', or use engine='local'."
+            f"engine='ray': no cluster could be started on this machine: {why.rstrip('.')}. Start "
+            "one with `ray start --head` and give address='auto', or use engine='local'."
         )
     return WarminitError(
         f"address={address!r}: no Ray cluster was found there: {why.rstrip('.')}. Start one with "

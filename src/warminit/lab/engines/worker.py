@@ -1,17 +1,23 @@
-"""threads -> a worker process made ready; pipe -> its runs, until the driver goes."""
+"""threads -> a worker process made ready; pipe -> its runs, until the driver goes.
+
+The driver sends runs; what a worker sends is READY once, and then pairs of a run's key and either
+the steps that it has done or its outcome.
+"""
 
 import multiprocessing
 import os
 import pickle
 import signal
 import threading
+from contextlib import suppress
+from functools import partial
 from multiprocessing import connection
 from typing import TYPE_CHECKING, Any
 
 from warminit.lab.engines.job import keep_freed_memory
 
 if TYPE_CHECKING:
-    from warminit.lab.engines.job import Job
+    from warminit.lab.engines.job import Begin, Job, Turns
 
 READY = "ready"
 """What a worker sends once, when it can take a run."""
@@ -31,19 +37,52 @@ def prepare(threads: int) -> None:
     keep_freed_memory()
 
 
-def serve(pipe: "connection.Connection[Any, Any]", pickled: bytes, threads: int) -> None:
-    """Take runs and give outcomes until the driver closes the pipe or dies."""
+def serve(
+    pipe: "connection.Connection[Any, Any]", pickled: bytes, threads: int, *, turns: bool
+) -> None:
+    """Take runs and give outcomes until the driver closes the pipe or dies.
+
+    Args:
+        pipe: To the driver.
+        pickled: A job, or with `turns` what begins a run (`job.begin`).
+        threads: CPU threads of a run.
+        turns: Whether all runs that the driver has sent are under way at once.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_driver, daemon=True).start()
     prepare(threads)
-    job: Job = pickle.loads(pickled)  # noqa: S301 - from the driver, which started this process
+    work: Any = pickle.loads(pickled)  # noqa: S301 - from the driver, which started this process
     pipe.send(READY)
+    with suppress(EOFError):
+        if turns:
+            _take_turns(pipe, work)
+        else:
+            _one_by_one(pipe, work)
+
+
+def _one_by_one(pipe: "connection.Connection[Any, Any]", job: "Job") -> None:
     while True:
-        try:
+        run = pipe.recv()
+        pipe.send((run.key, job(run, partial(_tell, pipe, run.key))))
+
+
+def _tell(pipe: "connection.Connection[Any, Any]", key: str, step: int, _loss: float) -> None:
+    pipe.send((key, step))
+
+
+def _take_turns(pipe: "connection.Connection[Any, Any]", begin: "Begin") -> None:
+    """Give every run that is there a turn, again and again: on a GPU their work overlaps."""
+    under_way: dict[str, Turns] = {}
+    while True:
+        while not under_way or pipe.poll():
             run = pipe.recv()
-        except EOFError:
-            return
-        pipe.send(job(run, lambda step, _loss: pipe.send(step)))
+            under_way[run.key] = begin(run)
+        for key, turns in list(under_way.items()):
+            try:
+                pipe.send((key, next(turns)))
+            except StopIteration as end:
+                del under_way[key]
+                pipe.send((key, end.value))
 
 
 def _end_with_driver() -> None:

@@ -16,6 +16,9 @@ from warminit.lab.study import Study
 
 FILE_NAME = "report.html"
 
+SHARE = 0.05
+"""Of a driver's time that its live page may take."""
+
 
 def write_report(
     analysis: Analysis,
@@ -51,9 +54,10 @@ def write_report(
 class LiveReport:
     """Keeps a study's page up to date while the study runs.
 
-    Call `update` after each finished run; it writes at most once every `seconds`, and leaves the
-    figures of images and filters to the last page. What goes wrong is told once as a warning: a
-    page is never worth a study.
+    Call `update` after each finished run; it writes at most once every `seconds`, and more rarely
+    where a page takes long: of thousands of runs it takes a minute, for which no run is started.
+    The figures of images and filters are left to the last page. What goes wrong is told once as a
+    warning: a page is never worth a study.
     """
 
     def __init__(
@@ -70,17 +74,19 @@ class LiveReport:
         self._study, self._path, self._stored = study, path, stored
         self._partial, self._seconds, self._clock = tuple(partial), seconds, clock
         self._written: float | None = None
+        self._pause = seconds
         self._failed = False
 
     def update(self) -> bool:
         """Write the page if the last one is old enough; return whether it was written."""
         now = self._clock()
-        if self._failed or (self._written is not None and now - self._written < self._seconds):
+        if self._failed or (self._written is not None and now - self._written < self._pause):
             return False
         try:
             from warminit.lab.figures.render import write_atomically
             from warminit.lab.report.page import page
 
+            started = self._clock()  # what is imported for the first page counts once
             # Versions are compared when the study begins and at its end; this page only looks.
             analysis = analyse(
                 self._study, tuple(self._stored()), allow_mixed=True, partial=self._partial
@@ -97,4 +103,5 @@ class LiveReport:
             return False
         # Measured after the work: a slow page may not take more than its share of the time.
         self._written = self._clock()
+        self._pause = max(self._seconds, (self._written - started) / SHARE)
         return True

@@ -46,15 +46,10 @@ class StudyProgress:
     def __init__(self, study: Study, stored: Callable[[], Iterable[StoredRun]]) -> None:
         """Take the study, and what reads its store once the runs are planned."""
         self.study = study
-        self.runs = self.done = self.failed = self.total_steps = 0
+        self.runs = self.done = self.failed = self.total_steps = self.steps = 0
         self._stored = stored
         self._steps: dict[str, int] = {}
         self._scores: dict[str, list[float]] = {}
-
-    @property
-    def steps(self) -> int:
-        """Steps done of the runs that were missing when the session began."""
-        return sum(self._steps.values())
 
     @property
     def to_do(self) -> int:
@@ -74,11 +69,13 @@ class StudyProgress:
 
     def step(self, key: str, steps: int) -> None:
         """Note that a run has done so many steps; a run that starts again counts down."""
+        # Kept, not summed up: that would be ten thousand values at every step of ten thousand runs.
+        self.steps += steps - self._steps.get(key, 0)
         self._steps[key] = steps
 
     def finish(self, run: PlannedRun, outcome: Outcome) -> None:
         """Note a run's end; its steps count as done also where it failed early."""
-        self._steps[run.key] = run.spec.protocol.steps
+        self.step(run.key, run.spec.protocol.steps)
         if isinstance(outcome, str):
             self.failed += 1
         else:
