@@ -43,7 +43,7 @@ THREADS = 2
 STEPS = 20
 """Steps of a repeat: a multiple of those between two calls of `on_step`."""
 
-REPEATS = 7
+REPEATS = 5
 WANTED = {"float32": 2.2, "bfloat16": 4.0}
 EVALUATIONS, FULL_STEPS, BATCH = 20, 5000, 256
 

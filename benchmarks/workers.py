@@ -17,7 +17,7 @@ STUDY = Study.create(
     protocol={"steps": 100, "batch_size": 64, "eval_interval": 100},
 )
 RUNS = len(list(STUDY.runs()))
-REPEATS = 3
+REPEATS = 2
 
 
 def train_with(workers: int, folder: Path) -> float:
