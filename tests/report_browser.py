@@ -102,7 +102,7 @@ def axe_source(folder: Path) -> str:
 OVERLAPS = """
 const found = [];
 for (const svg of document.querySelectorAll('.chart svg, .panels svg')) {
-  const shown = t => t.textContent.trim() && t.checkVisibility();
+  const shown = t => t.textContent.trim() && t.checkVisibility({ opacityProperty: true });
   const texts = [...svg.querySelectorAll('text')].filter(shown);
   const frame = svg.getBoundingClientRect();
   // A text of several lines is one box a line.

@@ -168,10 +168,12 @@ def test_more_runs_than_a_gpu_takes_are_refused() -> None:
     )
 
 
-def trouble(run: PlannedRun, *, folder: Path, what: Callable[[], object]) -> Turns:
-    """Note each start, and that of the run of seed 42 cause trouble in its second turn."""
+def trouble(run: PlannedRun, *, folder: Path, together: int, what: Callable[[], object]) -> Turns:
+    """Note each start; the run of seed 42 causes trouble once as many as `together` have begun."""
     with (folder / run.key).open("a") as file:
         file.write("started\n")
+    while run.key == "run 42" and len(list(folder.iterdir())) < together:
+        yield 1
     for step in range(1, 4):
         if run.key == "run 42" and step == 2:
             what()
@@ -186,7 +188,7 @@ def starts(folder: Path, runs: tuple[PlannedRun, ...]) -> list[int]:
 
 def test_a_worker_that_dies_costs_each_of_its_runs_one_attempt(tmp_path: Path) -> None:
     runs = planned(6)
-    dies = partial(trouble, folder=tmp_path, what=partial(os._exit, 5))
+    dies = partial(trouble, folder=tmp_path, together=4, what=partial(os._exit, 5))
     outcomes = all_of(run_all(runs, dies, at_once=4, retries=2))
     assert runs[0].key == "run 42"
     assert outcomes.pop("run 42") == "its worker process died 3 times, last with exit code 5"
@@ -197,7 +199,7 @@ def test_a_worker_that_dies_costs_each_of_its_runs_one_attempt(tmp_path: Path) -
 
 def test_a_run_that_hangs_is_stopped_and_the_others_are_not_charged(tmp_path: Path) -> None:
     runs = planned(4)
-    hangs = partial(trouble, folder=tmp_path, what=partial(time.sleep, 3600))
+    hangs = partial(trouble, folder=tmp_path, together=2, what=partial(time.sleep, 3600))
     outcomes = all_of(run_all(runs, hangs, at_once=2, retries=1, time_limit=0.7))
     text = "it ran for longer than its time limit of 0.7 s, last of 2 times"
     assert outcomes == {run.key: stub() for run in runs} | {"run 42": text}
