@@ -47,7 +47,7 @@ def parameters_of(arm: str, **more: Any) -> dict[str, Any]:
     """Give the count of patches to arms that take patches, so that no pixel rule is asked."""
     from_rules = arm in {
         "prewarm", "norm-matched-random", "shuffled-prewarm", "random-patches", "whitening", "dct",
-        "gabor", "coates-ng", "krahenbuhl",
+        "gabor", "coates-ng", "krahenbuhl", "whitening-small-head",
     }  # fmt: skip
     return {"n_patches": 9, **more} if from_rules else more
 

@@ -58,6 +58,7 @@ def test_stars_are_section_5s() -> None:
 def test_shipped_studies_are_the_papers() -> None:
     assert set(shipped_studies()) == {
         "demo", "table3", "grid", "colour-patches", "scale", "control", "deep", "deep-models",
+        "confirmation",
     }  # fmt: skip
     table3 = load_study("table3")
     assert table3.datasets == tuple(TABLE_1)

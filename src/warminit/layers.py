@@ -115,10 +115,28 @@ def execution_order(model: nn.Module, images: Tensor) -> list[str]:
     Raises:
         WarminitError: If the model cannot be run on the image.
     """
+    return list(dict.fromkeys(run_once(model, images)[0]))
+
+
+def run_once(model: nn.Module, images: Tensor) -> tuple[list[str], Any]:
+    """Run one image through a model in eval mode, and leave all as it was.
+
+    Args:
+        model: Any module.
+        images: (N, C, *size); the first image is used.
+
+    Returns:
+        Dotted names of the layers with weights in the order of their calls, and what the model
+        returned: None where it stopped after some of its layers.
+
+    Raises:
+        WarminitError: If the model stops before its first layer.
+    """
     names: dict[nn.Module, str] = {
         module: name for name, module in model.named_modules() if isinstance(module, _PARAMETRIC)
     }
-    order: list[str] = []
+    calls: list[str] = []
+    output: Any = None
     if lazy := [name for name, value in model.named_parameters() if is_lazy(value)]:
         raise WarminitError(
             f"{lazy[0]} is lazy: an image through the model would give it its shape, and without "
@@ -127,8 +145,7 @@ def execution_order(model: nn.Module, images: Tensor) -> list[str]:
         )
 
     def note(module: nn.Module, _inputs: Any) -> None:
-        if names[module] not in order:
-            order.append(names[module])
+        calls.append(names[module])
 
     weight = next(iter(model.parameters()), torch.zeros(()))
     image = images[:1].to(device=weight.device, dtype=weight.dtype)
@@ -137,10 +154,10 @@ def execution_order(model: nn.Module, images: Tensor) -> list[str]:
         try:
             model.eval()
             with torch.no_grad():
-                model(image)
+                output = model(image)
         except Exception as error:
             # Detectors stop after their stem where targets or sizes do not fit: what ran, ran.
-            if not order:
+            if not calls:
                 raise WarminitError(
                     f"one image of shape {tuple(image.shape)} does not go through the model, so "
                     f"the order of its layers is not known: {type(error).__name__}: {error}. Name "
@@ -149,7 +166,7 @@ def execution_order(model: nn.Module, images: Tensor) -> list[str]:
         finally:
             for handle in handles:
                 handle.remove()
-    return order
+    return calls, output
 
 
 @contextmanager

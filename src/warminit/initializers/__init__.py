@@ -24,6 +24,7 @@ from warminit.initializers.published import (
     orthogonal,
     torch_default,
 )
+from warminit.initializers.small_head import small_head, whitening_small_head
 from warminit.initializers.structure import dct, gabor
 from warminit.whitening import whiten_
 
@@ -44,6 +45,8 @@ ARMS: dict[str, Arm] = {
     "shuffled-prewarm": shuffled_prewarm,
     "random-patches": random_patches,
     "whitening": whiten_,
+    "whitening-small-head": whitening_small_head,
+    "small-head": small_head,
     "coates-ng": coates_ng,
     "krahenbuhl": krahenbuhl,
     "lsuv": lsuv,

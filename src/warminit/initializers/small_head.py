@@ -1,0 +1,137 @@
+"""model, images -> a head that starts small, alone or with whitening filters in the first layer."""
+
+import time
+from dataclasses import replace
+from typing import TypedDict, Unpack
+
+from torch import Tensor, nn
+
+from warminit.batch import Images, read_images
+from warminit.checks import check_seed
+from warminit.conditioning import Statistics
+from warminit.distributed import all_or_none
+from warminit.errors import WarminitError
+from warminit.filters import Scale, Scaling
+from warminit.head import HEAD, check_share, find_head, shrink_
+from warminit.init_report import InitReport
+from warminit.whitening import whiten_
+
+
+class WhiteningOptions(TypedDict, total=False):
+    """Keywords of `whiten_`, which documents each."""
+
+    n_filters: int | None
+    n_patches: int | None
+    scale: Scale | None
+    scaling: Scaling
+    eps: float
+    trainable: bool
+    mean: Statistics
+    std: Statistics
+    raw_images: Tensor | None
+    layer: str | nn.Module | None
+    layers: int | list[str] | None
+    batches: int | None
+
+
+def whitening_small_head(
+    model: nn.Module,
+    images: Images,
+    *,
+    seed: int,
+    head: float = HEAD,
+    **options: Unpack[WhiteningOptions],
+) -> InitReport:
+    """Set whitening filters, and make the last linear layer small.
+
+    `whiten_`, then `small_head`: the first layer starts near where training takes it (Chowers &
+    Weiss, 2023), and the first steps of Adam, which move every weight by the learning rate however
+    small its gradient is, no longer throw the outputs far beyond the classes' scale. docs/choose.md
+    has the derivation, the ablations and where it was measured.
+
+    Args:
+        model: Any module with a convolution.
+        images: (N, C, *size), one training batch as the model is fed, or batches of them.
+        seed: Of the patches' positions.
+        head: Deviation of the head's weight as a share of torch's default, 0 to 1.
+        **options: As for `whiten_`.
+
+    Returns:
+        The report. The head's weight has at most `head` times the deviation 1 / sqrt(3 fan_in),
+        and a second call leaves it as it is but for rounding. A model that does not end in a linear
+        layer gets the filters alone, and a note says so.
+
+    Raises:
+        WarminitError: For any input that cannot be used; the model is then bit-identical to before.
+
+    Example:
+        >>> import torch
+        >>> model = torch.nn.Sequential(
+        ...     torch.nn.Conv2d(1, 8, 3), torch.nn.Flatten(), torch.nn.Linear(8 * 26 * 26, 10)
+        ... )
+        >>> images = torch.rand(16, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+        >>> report = whitening_small_head(model, images, seed=0)
+        >>> report.filters_set, round(model[2].weight.std().item() * (3 * 8 * 26 * 26) ** 0.5, 3)
+        (4, 0.1)
+    """
+    started = time.perf_counter()
+    share = check_share(head)
+    with all_or_none():
+        # Read once: a generator of batches cannot be read again for the head.
+        tensor, read = read_images(images, options.pop("batches", None))
+    report = whiten_(model, tensor, seed=seed, **options)
+    notes = [read, *report.notes]
+    try:
+        with all_or_none():
+            small = find_head(model, tensor)
+        why = f"{small.name}.weight x {shrink_(small, share):.3g}"
+    except WarminitError as error:
+        why = "left as it is"
+        notes.append(f"the head is left as it is: {error}")
+    return replace(
+        report,
+        arm="whitening-small-head",
+        parameters={**report.parameters, "head": share},
+        provenance={**report.provenance, "head": why},
+        notes=tuple(note for note in notes if note),
+        seconds=time.perf_counter() - started,
+    )
+
+
+def small_head(
+    model: nn.Module, images: Images, *, seed: int, head: float = HEAD, batches: int | None = None
+) -> InitReport:
+    """Make the last linear layer small and leave every filter: the control for the head.
+
+    Args:
+        model: Any module that ends in an `nn.Linear`; its bias stays.
+        images: As the model is fed; the first goes through once, to find the last layer.
+        seed: Not used.
+        head: Deviation of the head's weight as a share of torch's default, 0 to 1.
+        batches: How many batches to read where `images` is a loader.
+
+    Returns:
+        The report, of the head. Its weight is a multiple of what it was.
+
+    Raises:
+        WarminitError: If the model does not end in a linear layer.
+    """
+    started = time.perf_counter()
+    check_seed(seed)
+    share = check_share(head)
+    with all_or_none():
+        tensor, read = read_images(images, batches)
+        found = find_head(model, tensor)
+        factor = shrink_(found, share)
+    return InitReport(
+        arm="small-head",
+        layer=found.name,
+        found="the last layer that runs",
+        filters_set=found.module.out_features,
+        out_channels=found.module.out_features,
+        parameters={"head": share},
+        provenance={"head": f"{found.name}.weight x {factor:.3g}"},
+        seed=seed,
+        seconds=time.perf_counter() - started,
+        notes=() if read is None else (read,),
+    )
