@@ -67,13 +67,6 @@ def test_the_examples_of_the_page_run(capsys: pytest.CaptureFixture[str]) -> Non
     assert float(model.weight.detach().std()) == pytest.approx(0.03, rel=5 / math.sqrt(2 * 1152))
 
 
-def test_prewarm_is_the_default() -> None:
-    default, named = make_conv(), make_conv()
-    init_(default, IMAGES, n_patches=9)
-    init_(named, IMAGES, "prewarm", seed=0, n_patches=9)
-    assert bits(default.weight) == bits(named.weight)
-
-
 @pytest.mark.parametrize(
     ("name", "text"),
     [

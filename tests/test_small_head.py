@@ -69,6 +69,17 @@ def test_the_filters_are_those_of_whitening() -> None:
     assert (report.arm, report.layer, report.filters_set) == ("whitening-small-head", "0", 3)
 
 
+def test_it_is_what_init_does_and_asks_for_no_raw_pixels() -> None:
+    one, other = make_net(), make_net()
+    report = init_(one, IMAGES)
+    init_(other, IMAGES, "whitening-small-head", seed=0, n_patches=32)
+    assert float(IMAGES.min()) < 0, "standardized: the pixel rules would refuse them"
+    assert (report.arm, report.parameters["n_patches"]) == ("whitening-small-head", 32)
+    assert report.provenance["n_patches"].startswith("no rule")
+    for mine, theirs in zip(one.parameters(), other.parameters(), strict=True):
+        assert bits(mine) == bits(theirs)
+
+
 @pytest.mark.parametrize("arm", ARMS)
 def test_a_second_call_leaves_the_head(arm: str) -> None:
     net = make_net()

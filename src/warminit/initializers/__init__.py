@@ -55,15 +55,20 @@ ARMS: dict[str, Arm] = {
 }
 
 
+DEFAULT_ARM = "whitening-small-head"
+"""What the search for a default chose; docs/choose.md says on what evidence."""
+
+
 def init_(
-    model: nn.Module, images: Images, arm: str = "prewarm", *, seed: int = 0, **parameters: Any
+    model: nn.Module, images: Images, arm: str = DEFAULT_ARM, *, seed: int = 0, **parameters: Any
 ) -> InitReport:
-    """Initialize a model by any arm, in place.
+    """Initialize a model by any arm, in place; without one, by the arm that the search chose.
 
     Args:
         model: Any module that the arm can use.
         images: (N, C, H, W), one training batch as the model is fed.
-        arm: A name of `ARMS`, or `module:function` of your own.
+        arm: A name of `ARMS`, or `module:function` of your own. The default sets whitening filters
+            in the first convolution and makes the last linear layer small.
         seed: Of the arm's own generator.
         **parameters: Passed to the arm.
 
@@ -79,6 +84,8 @@ def init_(
         >>> images = torch.rand(4, 1, 28, 28, generator=torch.Generator().manual_seed(0))
         >>> init_(model, images, "he-normal").filters_set
         8
+        >>> init_(model, images).arm
+        'whitening-small-head'
     """
     return get_arm(arm)(model, images, seed=seed, **parameters)
 

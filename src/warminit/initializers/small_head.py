@@ -16,6 +16,9 @@ from warminit.head import HEAD, check_share, find_head, shrink_
 from warminit.init_report import InitReport
 from warminit.whitening import whiten_
 
+N_PATCHES = 32
+"""Patches an image: enough for a second moment, and no pixel rule that asks for raw pixels."""
+
 
 class WhiteningOptions(TypedDict, total=False):
     """Keywords of `whiten_`, which documents each."""
@@ -54,7 +57,7 @@ def whitening_small_head(
         images: (N, C, *size), one training batch as the model is fed, or batches of them.
         seed: Of the patches' positions.
         head: Deviation of the head's weight as a share of torch's default, 0 to 1.
-        **options: As for `whiten_`.
+        **options: As for `whiten_`, but that `n_patches` is 32 an image by default.
 
     Returns:
         The report. The head's weight has at most `head` times the deviation 1 / sqrt(3 fan_in),
@@ -79,6 +82,10 @@ def whitening_small_head(
     with all_or_none():
         # Read once: a generator of batches cannot be read again for the head.
         tensor, read = read_images(images, options.pop("batches", None))
+    provenance = {}
+    if options.get("n_patches") is None:
+        options["n_patches"] = N_PATCHES
+        provenance["n_patches"] = "no rule: a second moment takes what it gets"
     report = whiten_(model, tensor, seed=seed, **options)
     notes = [read, *report.notes]
     try:
@@ -92,7 +99,7 @@ def whitening_small_head(
         report,
         arm="whitening-small-head",
         parameters={**report.parameters, "head": share},
-        provenance={**report.provenance, "head": why},
+        provenance={**report.provenance, **provenance, "head": why},
         notes=tuple(note for note in notes if note),
         seconds=time.perf_counter() - started,
     )
