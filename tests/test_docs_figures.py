@@ -78,7 +78,7 @@ def test_the_table_of_other_networks_is_that_of_the_kept_study() -> None:
 
 
 def test_the_control_of_the_small_vit_is_as_the_pages_say() -> None:
-    text = (DOCS / "negative-results.md").read_text(encoding="utf-8")
+    text = (DOCS / "results/negative.md").read_text(encoding="utf-8")
     for arm in ("prewarm", "whitening"):
         difference, interval = paired_in(model_runs("small-vit"), arm, "norm-matched-random")
         assert f"{difference}, {interval}" in " ".join(text.split())
@@ -86,7 +86,7 @@ def test_the_control_of_the_small_vit_is_as_the_pages_say() -> None:
     assert (pairs["norm-matched-random"] > pairs["prewarm"]).all()
 
 
-@pytest.mark.parametrize("page", ["choose.md", "negative-results.md"])
+@pytest.mark.parametrize("page", ["choose.md", "results/negative.md"])
 def test_the_tables_are_those_of_the_kept_studies(page: str) -> None:
     assert len(rows(page)) >= 8
     for dataset, *rest in rows(page):
@@ -117,12 +117,12 @@ def test_no_arm_of_the_two_studies_is_left_out() -> None:
         ("choose.md", "rivals-cifar10-1000", "prewarm", "norm-matched-random"),
         ("choose.md", "control-fashion-mnist-1000", "prewarm", "norm-matched-random"),
         ("choose.md", "rivals-cifar10-1000", "whitening", "coates-ng"),
-        ("negative-results.md", "rivals-cifar10-1000", "prewarm", "norm-matched-random"),
-        ("negative-results.md", "control-fashion-mnist-1000", "prewarm", "norm-matched-random"),
-        ("negative-results.md", "rivals-cifar10-1000", "whitening", "coates-ng"),
-        ("negative-results.md", DEEP, "prewarm(layers=2)", "prewarm"),
-        ("negative-results.md", DEEP, "whitening(layers=2)", "whitening"),
-        ("negative-results.md", DEEP, "prewarm(layers=2)", "torch-default"),
+        ("results/negative.md", "rivals-cifar10-1000", "prewarm", "norm-matched-random"),
+        ("results/negative.md", "control-fashion-mnist-1000", "prewarm", "norm-matched-random"),
+        ("results/negative.md", "rivals-cifar10-1000", "whitening", "coates-ng"),
+        ("results/negative.md", DEEP, "prewarm(layers=2)", "prewarm"),
+        ("results/negative.md", DEEP, "whitening(layers=2)", "whitening"),
+        ("results/negative.md", DEEP, "prewarm(layers=2)", "torch-default"),
     ],
 )
 def test_differences_in_the_text_are_those_of_the_runs(
@@ -151,7 +151,7 @@ def test_seconds_and_seeds_that_are_quoted() -> None:
         assert quoted in faq
         assert seconds[arm] == pytest.approx(float(quoted[:-2]), abs=0.006)
     assert round(runs(STUDIES["cifar10"], "train_seconds")["torch-default"].mean()) == 101
-    negative = " ".join((DOCS / "negative-results.md").read_text(encoding="utf-8").split())
+    negative = " ".join((DOCS / "results/negative.md").read_text(encoding="utf-8").split())
     needed = comparisons(STUDIES["cifar10"])["prewarm"]["seeds_needed"]
     assert f"about {needed['0.002']} on CIFAR-10" in negative
     assert f"Half a point on CIFAR-10 takes {needed['0.005']}." in negative
@@ -167,3 +167,54 @@ def test_nothing_that_did_not_help_was_shown_to_be_equivalent() -> None:
     for study in (*STUDIES.values(), DEEP):
         for each in comparisons(study).values():
             assert each["p_equivalence"] > 0.05
+
+
+WHY = json.loads((DOCS / "results" / "why.json").read_text(encoding="utf-8"))
+CHOOSE = (DOCS / "choose.md").read_text(encoding="utf-8")
+PARTS = {
+    ("torch's", "x 0.1"): "experiments.both:start(arm=torch-default)",
+    ("whitening", "torch's"): "whitening",
+    ("whitening", "x 0.1"): "experiments.both:start(options={})",
+    ("coates-ng", "x 0.1"): "experiments.both:start(arm=coates-ng)",
+    ("coates-ng, 24 of 32 filters", "x 0.1"): (
+        "experiments.both:start(arm=coates-ng, options={'n_clusters': 24})"
+    ),
+    ("dct, which sees no data", "x 0.1"): "experiments.both:start(arm=dct)",
+}
+
+
+def test_what_each_part_gives() -> None:
+    table = pd.read_csv(DOCS / "results" / "search-round3" / "runs.csv")
+    cifar = table[table["dataset"] == "cifar10"]
+    pairs = cifar.pivot_table(index="seed", columns="arm", values="accuracy").dropna()
+    assert f"the same {len(pairs)} seeds" in CHOOSE
+    for (filters, head), arm in PARTS.items():
+        cells = " | ".join([filters, head, *paired_in(pairs, arm, "torch-default")])
+        assert f"| {cells} |" in CHOOSE
+
+
+def test_what_is_left_after_the_papers_steps() -> None:
+    shown = []
+    for name in ("cifar10", "fashion"):
+        table = pd.read_csv(DOCS / "results" / f"search-round4-{name}" / "runs.csv")
+        first = table[table["seed"] == 42].set_index("arm")["accuracy"]
+        shown += [100 * first[arm] for arm in ("torch-default", PARTS["torch's", "x 0.1"])]
+        shown += [100 * first[PARTS["whitening", "x 0.1"]]]
+    quoted = re.search(
+        r"one seed each so far.*?CIFAR-10 ([\d.]+) %.*?, ([\d.]+) with.*?, ([\d.]+) with both; "
+        r"Fashion-MNIST ([\d.]+), ([\d.]+), ([\d.]+)\.",
+        " ".join(CHOOSE.split()),
+    )
+    assert quoted is not None
+    assert quoted.groups() == tuple(f"{value:.1f}" for value in shown)
+
+
+def test_the_tables_of_the_reasons() -> None:
+    for dataset, starts in WHY["spread"].items():
+        for start, values in starts.items():
+            cells = " | ".join([dataset, start, *(f"{value:.1f}" for value in values.values())])
+            assert f"| {cells} |" in CHOOSE
+    for start, values in WHY["first_steps"]["cifar10"].items():
+        two = [", ".join(f"{v:.2f}" for v in values[key][:2]) for key in ("hidden_rms", "logit_sd")]
+        losses = ", ".join(f"{value:.2f}" for value in values["loss"])
+        assert f"| {start} | {two[0]} | {two[1]} | {losses} |" in CHOOSE

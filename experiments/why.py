@@ -1,0 +1,120 @@
+"""two data sets, one network -> docs/results/why.json: what a start changes as training begins.
+
+Usage: python -m experiments.why
+
+It explains, and proves nothing about accuracy. Training images only. "Spread": how many directions
+something fills: exp of the entropy of the eigenvalue shares of its covariance (of a gradient: of
+its squared singular values).
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from warminit import init_
+from warminit.lab.datasets import load_dataset
+from warminit.lab.models import build_model
+
+DATASETS = ("cifar10", "fashion-mnist")
+SPREAD_ARMS = ("torch-default", "norm-matched-random", "prewarm", "dct", "whitening")
+STEP_ARMS = ("torch-default", "small-head", "whitening-small-head")
+SEEDS = (0, 1, 2)
+BATCH, STEPS = 256, 5
+OUT = Path(__file__).parent.parent / "docs" / "results" / "why.json"
+
+
+def main() -> None:
+    """Measure both and write the file."""
+    torch.set_num_threads(1)
+    found: dict[str, Any] = {"spread": {}, "first_steps": {}}
+    for name in DATASETS:
+        images, labels, build = _data(name)
+        for part, arms, measure in (
+            ("spread", SPREAD_ARMS, spreads),
+            ("first_steps", STEP_ARMS, first_steps),
+        ):
+            of_set = found[part].setdefault(name, {})
+            for arm in arms:
+                seeds = [measure(_started(build, arm, images, s), images, labels) for s in SEEDS]
+                of_set[arm] = {key: _mean([each[key] for each in seeds]) for key in seeds[0]}
+    OUT.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+def spreads(model: nn.Module, images: Tensor, labels: Tensor) -> dict[str, Any]:
+    """Measure a start before any step."""
+    first, second = [each for each in model.modules() if isinstance(each, nn.Conv2d)][:2]
+    seen: dict[str, Tensor] = {}
+    first.register_forward_hook(lambda _m, _i, out: seen.update(responses=out.detach()))
+    second.register_forward_hook(lambda _m, fed, _o: seen.update(inputs=fed[0].detach()))
+    F.cross_entropy(model(images), labels).backward()
+    responses = seen["responses"][:BATCH].movedim(1, -1).flatten(0, 2)
+    half = responses[:, : responses.shape[1] // 2]
+    patches = F.unfold(seen["inputs"][:64], second.kernel_size).transpose(1, 2).flatten(0, 1)
+    gradients = [layer.weight.grad.flatten(1).double() for layer in (first, second)]  # type: ignore[union-attr]
+    return {
+        "responses_of_set_filters": _effective_rank(_eigenvalues(half)),
+        "inputs_of_second_layer": _effective_rank(_eigenvalues(patches)),
+        "gradient_of_first_layer": _effective_rank(torch.linalg.svdvals(gradients[0]).square()),
+        "gradient_of_second_layer": _effective_rank(torch.linalg.svdvals(gradients[1]).square()),
+    }
+
+
+def first_steps(model: Any, images: Tensor, labels: Tensor) -> dict[str, Any]:
+    """Take the first steps of Adam at the paper's rate; each list starts before any step."""
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    hidden: list[float] = []
+    model.fc1.register_forward_hook(
+        lambda _m, _i, out: hidden.append(float(out.detach().square().mean().sqrt()))
+    )
+    logits, losses = [], []
+    for batch, classes in zip(images.split(BATCH)[:STEPS], labels.split(BATCH), strict=False):
+        out = model(batch)
+        loss = F.cross_entropy(out, classes)
+        logits.append(float(out.detach().std()))
+        losses.append(float(loss.detach()))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return {"hidden_rms": hidden, "logit_sd": logits, "loss": losses}
+
+
+def _data(name: str) -> tuple[Tensor, Tensor, Any]:
+    data = load_dataset(name)
+    shape = (1, -1, 1, 1)
+    pixels = torch.as_tensor(data.train_images[: BATCH * STEPS]).float() / 255
+    images = (pixels - torch.tensor(data.mean).view(shape)) / torch.tensor(data.std).view(shape)
+    labels = torch.as_tensor(data.train_labels[: BATCH * STEPS]).long()
+    return images, labels, (data.in_channels, data.image_size, data.n_classes)
+
+
+def _started(build: Any, arm: str, images: Tensor, seed: int) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = build_model("simplecnn", *build)
+    derived = {} if arm in {"torch-default", "small-head"} else {"n_patches": 27}
+    init_(model, images[:BATCH], arm, seed=seed, **derived)
+    return model
+
+
+def _eigenvalues(rows: Tensor) -> Tensor:
+    values: Tensor = torch.linalg.eigvalsh(torch.cov(rows.T.double(), correction=0))
+    return values
+
+
+def _effective_rank(values: Tensor) -> float:
+    shares = values.clamp(min=0) / values.clamp(min=0).sum()
+    return float(torch.special.entr(shares).sum().exp())
+
+
+def _mean(values: list[Any]) -> Any:
+    if isinstance(values[0], list):
+        return [round(sum(each) / len(each), 3) for each in zip(*values, strict=True)]
+    return round(sum(values) / len(values), 3)
+
+
+if __name__ == "__main__":
+    main()
