@@ -19,6 +19,7 @@ EVAL_STEPS = (50, 100, 150, 200)
 DERIVED: dict[str, dict[str, Any]] = {
     "prewarm": {"n_patches": 22, "engine": "paper"},
     "whitening": {"n_patches": 22},
+    "whitening-small-head": {"n_patches": 22},
 }
 """What the laboratory derives from the embedded images for these arms."""
 

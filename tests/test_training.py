@@ -107,6 +107,42 @@ def test_the_schedule_is_torchs_cosine_annealing_from_start_to_end() -> None:
     assert {learning_rate(step, constant, rates) for step in range(137)} == {rates[0]}
 
 
+@pytest.mark.parametrize("schedule", ["cosine", "constant"])
+@pytest.mark.parametrize("warmup", [2, 20, 136])
+def test_a_warm_up_is_torchs_linear_one_before_the_schedule(warmup: int, schedule: Any) -> None:
+    protocol = Protocol(steps=137, warmup=warmup, schedule=schedule)
+    rates = (3e-3, 3e-5)
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=rates[0])
+    climb = torch.optim.lr_scheduler.LinearLR(
+        optimizer, start_factor=1 / warmup, total_iters=warmup - 1
+    )
+    rest: Any = torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1)
+    if schedule == "cosine":
+        rest = torch.optim.lr_scheduler.CosineAnnealingLR(
+            optimizer, T_max=137 - warmup, eta_min=rates[1]
+        )
+    scheduler = torch.optim.lr_scheduler.SequentialLR(optimizer, [climb, rest], [warmup])
+    expected = []
+    for _ in range(137):
+        expected.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    got = [learning_rate(step, protocol, rates) for step in range(137)]
+    np.testing.assert_allclose(got, expected, rtol=1e-9)
+    assert got[warmup - 1] == rates[0]
+
+
+def test_a_warm_up_of_one_step_is_none() -> None:
+    one, none = Protocol(steps=5, warmup=1), Protocol(steps=4)
+    rates = (3e-3, 3e-5)
+    got = [learning_rate(step, one, rates) for step in range(1, 5)]
+    assert got == [learning_rate(step, none, rates) for step in range(4)]
+
+
+def test_a_warm_up_changes_a_run() -> None:
+    assert not same(run(make_spec(steps=4, warmup=2)), run(make_spec(steps=4)))
+
+
 @pytest.mark.parametrize(
     ("name", "rates"),
     [  # Table 1

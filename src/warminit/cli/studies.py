@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 SHIPPED = tuple(
     sorted(path.stem for path in (Path(__file__).parents[1] / "lab" / "studies").glob("*.toml"))
 )
-DEMO_ARMS = "torch-default,prewarm,norm-matched-random,whitening"
+DEMO_ARMS = "torch-default,prewarm,norm-matched-random,whitening-small-head"
 DEMO_STEPS = 200
 DEMO_BATCH = 64
 

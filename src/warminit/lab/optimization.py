@@ -39,11 +39,16 @@ def learning_rate(step: int, protocol: Protocol, rates: tuple[float, float]) -> 
 
     Cosine annealing (Loshchilov & Hutter, 2017, Eq. 5) as torch's CosineAnnealingLR has it with
     T_max = steps: the first step takes `rates[0]`, and after the last one it would be `rates[1]`.
+    With a warm-up of w steps the first takes `rates[0]` / w, the w-th all of it, and the schedule
+    begins after them, over the steps that are left.
     """
     start, end = rates
+    if step < protocol.warmup:
+        return start * (step + 1) / protocol.warmup
     if protocol.schedule == "constant":
         return start
-    return end + (start - end) * (1 + math.cos(math.pi * step / protocol.steps)) / 2
+    done, of = step - protocol.warmup, protocol.steps - protocol.warmup
+    return end + (start - end) * (1 + math.cos(math.pi * done / of)) / 2
 
 
 def build_optimizer(model: nn.Module, protocol: Protocol, rate: Tensor) -> torch.optim.Optimizer:

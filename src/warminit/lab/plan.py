@@ -178,7 +178,8 @@ def _key(
         "arm": spec.arm.name,
         "parameters": dict(parameters),
         "seed": spec.seed,
-        "protocol": spec.protocol.model_dump(),
+        # Without a warm-up the key is that of the results from before there was one.
+        "protocol": spec.protocol.model_dump(exclude=None if spec.protocol.warmup else {"warmup"}),
         "learning_rates": learning_rates(spec.protocol, spec.dataset),
         "device": device_kind(device),
         "threads": threads,

@@ -24,6 +24,8 @@ class Protocol(Strict):
         lr_start: Learning rate of the first step; None takes the data set's (Table 1).
         lr_end: Learning rate that the schedule ends at; None takes the data set's (Table 1).
         schedule: `cosine` per step from `lr_start` to `lr_end`, or `constant` at `lr_start`.
+        warmup: Steps in which the learning rate first climbs, by equal parts, to `lr_start`; the
+            schedule has the others.
         augmentation: `none`, or `flip-crop` (mirror and shift by up to 4 zero-padded pixels).
         eval_interval: Steps between evaluations; None means steps / 20.
         precision: `float32`; `tf32`, products of float32 values rounded to 11 significant bits (on
@@ -37,9 +39,18 @@ class Protocol(Strict):
     lr_start: float | None = Field(default=None, gt=0)
     lr_end: float | None = Field(default=None, ge=0)
     schedule: Literal["cosine", "constant"] = "cosine"
+    warmup: int = Field(default=0, ge=0)
     augmentation: Literal["none", "flip-crop"] = "none"
     eval_interval: int | None = Field(default=None, ge=1)
     precision: Precision = "float32"
+
+    @model_validator(mode="after")
+    def _check_warmup(self) -> Self:
+        if self.warmup and self.warmup >= self.steps:
+            raise ValueError(
+                f"warmup={self.warmup} leaves none of the {self.steps} steps; give fewer than steps"
+            )
+        return self
 
     @model_validator(mode="after")
     def _check_rates(self) -> Self:

@@ -136,8 +136,8 @@ def rows_height(names: Sequence[str]) -> int:
 
 
 def arm_legend(arms: Sequence[str]) -> alt.Legend:
-    """Return a legend that fits a phone: long names stand below one another."""
-    columns = 2 if max(map(len, arms), default=0) <= LINE else 1
+    """Return a legend that fits a phone: names too long for two columns stand below one another."""
+    columns = 2 if sum(sorted(map(len, arms))[-2:]) < 1.5 * LINE else 1
     return alt.Legend(
         title=None, columns=columns, labelLimit=300, labelExpr="split(datum.label, '\\n')"
     )

@@ -101,7 +101,7 @@ def _pipelines(
     for run, start in starts:
         arm, given = run.spec.arm, run.arm_parameters
         kernel = tuple(start.after.shape[2:])
-        own = {"n_patches", "n_clusters", "n_filters", "scale", "engine"}
+        own = {"n_patches", "n_clusters", "n_filters", "scale", "engine", "head"}
         if len(kernel) != 2 or not set(given) <= own or given.get("engine", "paper") != "paper":
             continue
         scale = given.get("scale", rules.scale)
@@ -113,7 +113,7 @@ def _pipelines(
         if arm.name == "prewarm":
             n_clusters = int(given.get("n_clusters", rules.n_clusters))
             stages = prewarm_pipeline(*batch, n_clusters=n_clusters, **common)
-        elif arm.name == "whitening":
+        elif arm.name in {"whitening", "whitening-small-head"}:
             n_filters = int(given.get("n_filters", rules.n_clusters))
             stages = whitening_pipeline(*batch, n_filters=n_filters, **common)
             chart = spectrum_chart(stages, width="container")
