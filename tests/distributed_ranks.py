@@ -18,7 +18,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
-from warminit import prewarm_, whiten_
+from warminit import init_, prewarm_, whiten_
 from warminit.errors import WarminitError
 
 SEED, N_PATCHES, SCALE = 5, 7, 0.2
@@ -143,6 +143,49 @@ def sharded_alone(kind: type[nn.Conv2d]) -> Callable[[int, int], Any]:
     return scenario
 
 
+class Classifier(Net):
+    """The same with a head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(6, 5)
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.head(super().forward(images).mean((2, 3)))
+        return logits
+
+
+def classifier() -> Classifier:
+    torch.manual_seed(3)
+    return Classifier()
+
+
+def small_head(rank: int, _ranks: int) -> Any:
+    model = DistributedDataParallel(classifier())
+    init_(model, shard(rank), n_patches=N_PATCHES, scale=SCALE, seed=SEED)
+    return model.module.state_dict()
+
+
+def small_head_in_fsdp(rank: int, ranks: int) -> Any:
+    model = classifier()
+    mesh = init_device_mesh("cpu", (ranks,))
+    fully_shard(model.head, mesh=mesh)
+    fully_shard(model, mesh=mesh)
+    init_(model, shard(rank), n_patches=N_PATCHES, scale=SCALE, seed=SEED)
+    return {name: each.full_tensor().detach() for name, each in model.named_parameters()}  # type: ignore[attr-defined]
+
+
+def head_refused(rank: int, ranks: int) -> Any:
+    """One rank has no images: all are to say so, and no rank is to wait for another's pass."""
+    model = classifier()
+    fully_shard(model, mesh=init_device_mesh("cpu", (ranks,)))
+    try:
+        init_(model, empty_on_one(rank), "small-head", seed=SEED)
+    except WarminitError as error:
+        return str(error)
+    return ""
+
+
 def deep(rank: int, _ranks: int) -> Any:
     model = net()
     named = ["stem", "deeper"]
@@ -203,6 +246,9 @@ SCENARIOS: dict[str, Callable[[int, int], Any]] = {
     "fsdp": in_fsdp,
     "standardized fsdp": sharded_alone(_Standardized),
     "mirrored fsdp": sharded_alone(_Mirrored),
+    "small head": small_head,
+    "small head fsdp": small_head_in_fsdp,
+    "small head without a batch fsdp": head_refused,
     "deep": deep,
     "deep fsdp": deep_in_fsdp,
     "NaN": refused(broken_on_one),

@@ -138,6 +138,26 @@ def test_deeper_layers_too(answers: Answers) -> None:
         torch.testing.assert_close(each, state[name], rtol=1e-5, atol=1e-6)
 
 
+def test_a_small_head_is_the_same_on_every_rank(answers: Answers) -> None:
+    state, fresh = same(answers, "small head"), ranks_of.classifier().state_dict()
+    assert torch.equal(state["stem.weight"], same(answers, "whitening"))
+    deviation = fresh["head.weight"].square().mean().sqrt()
+    expected = fresh["head.weight"] / deviation * 0.1 / 18**0.5  # 6 inputs
+    torch.testing.assert_close(state["head.weight"], expected)
+    for name in fresh.keys() - {"stem.weight", "head.weight"}:
+        assert torch.equal(state[name], fresh[name]), name
+
+
+def test_so_is_a_sharded_one(answers: Answers) -> None:
+    state = same(answers, "small head")
+    for name, each in same(answers, "small head fsdp").items():
+        torch.testing.assert_close(each, state[name], rtol=1e-6, atol=0)
+    for rank, answer in enumerate(answers):
+        text = answer["small head without a batch fsdp"]
+        assert "list without a single batch" in text
+        assert text.startswith("rank 1 failed") == (rank != 1)
+
+
 ON_ONE_RANK = {
     "NaN": "NaN or infinite values",
     "other channels": "images has 1 channels in 4 dimensions here, and 3 in 4 on rank 0",
@@ -152,7 +172,7 @@ def test_an_error_on_one_rank_is_raised_on_every_rank(answers: Answers, case: st
     for rank, answer in enumerate(answers):
         text, kept = answer[case]
         assert ON_ONE_RANK[case] in text
-        assert text.startswith("rank 1 failed, so no rank is conditioned. There: ") == (rank != 1)
+        assert text.startswith("rank 1 failed, so it is done on no rank. There: ") == (rank != 1)
         assert kept, f"the model of rank {rank} has changed"
 
 

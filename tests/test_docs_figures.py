@@ -191,6 +191,15 @@ def test_what_each_part_gives() -> None:
     for (filters, head), arm in PARTS.items():
         cells = " | ".join([filters, head, *paired_in(pairs, arm, "torch-default")])
         assert f"| {cells} |" in CHOOSE
+    both = PARTS["whitening", "x 0.1"]
+    for one, other in (
+        (both, "whitening"),
+        (PARTS["coates-ng", "x 0.1"], both),
+        (PARTS["dct, which sees no data", "x 0.1"], both),
+    ):
+        difference, interval = paired_in(pairs, one, other)
+        text = " ".join(CHOOSE.split())
+        assert re.search(rf"{re.escape(difference)}.{{0,20}}{re.escape(interval)}", text)
 
 
 def test_what_is_left_after_the_papers_steps() -> None:

@@ -1,7 +1,7 @@
 """A head that starts small: the factor by hand, which layer is the head, and what is refused."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -176,16 +176,43 @@ def test_batches_of_a_generator_are_read_once() -> None:
     assert any("batches" in note for note in report.notes)
 
 
+class Behind(nn.Module):
+    """A net of 3 classes behind which something else is made of its features and its outputs."""
+
+    def __init__(self, last: nn.Module, end: Any) -> None:
+        super().__init__()
+        net = make_net()
+        self.features, self.head, self.last, self.end = net[:6], net[6], last, end
+
+    def forward(self, images: Tensor) -> Any:
+        features = self.features(images)
+        return self.end(self, features, self.head(features))
+
+
+def two(join: Any) -> nn.Module:
+    return Behind(nn.Linear(5, 3), lambda self, features, out: join(out, self.last(features)))
+
+
 def tied() -> nn.Module:
-    net, again = make_net(), nn.Linear(5, 3)
-    again.weight = head_of(net).weight
-    return net.append(nn.Sequential(nn.Linear(3, 5), again))
+    def end(self: Any, _features: Tensor, out: Tensor) -> Tensor:
+        result: Tensor = self.last[1](self.last[0](out))
+        return result
+
+    model = Behind(nn.Sequential(nn.Linear(3, 5), nn.Linear(5, 3)), end)
+    model.last[1].weight = model.head.weight  # type: ignore[index]
+    return model
 
 
 def normed() -> nn.Module:
     net = make_net()
     parametrizations.weight_norm(head_of(net))
     return net
+
+
+def held_by_the_model() -> nn.Module:
+    model = Ending(lambda out: out)
+    model.again = head_of(model).weight
+    return model
 
 
 def stops() -> nn.Module:
@@ -195,31 +222,102 @@ def stops() -> nn.Module:
     return Ending(fail)
 
 
-REFUSED = {
-    "the last layer that runs is 2, a Conv2d; an nn.Linear is needed": lambda: make_net()[:5],
-    "the model gives 1 values an image and net.6, the last layer that runs, 3": (
-        lambda: Ending(lambda out: out.sum(1))
+def filled(value: float) -> nn.Module:
+    net = make_net()
+    with torch.no_grad():
+        head_of(net).weight[1, 2] = value
+    return net
+
+
+def expanded() -> nn.Module:
+    net = make_net()
+    head_of(net).weight = nn.Parameter(torch.ones(3, 1).expand(3, 5))
+    return net
+
+
+def cosine(self: Any, _features: Tensor, out: Tensor) -> Tensor:
+    return F.linear(F.normalize(out), self.last.weight)
+
+
+def lazy() -> nn.Module:
+    return nn.Sequential(*list(make_net().children())[:6], nn.LazyLinear(3))
+
+
+NONE = "linear layers whose output is the model's own: none; one is needed as the head"
+REFUSED: dict[str, tuple[str, Callable[[], nn.Module]]] = {
+    "no linear layer": (NONE, lambda: make_net()[:5]),
+    "a sum": (NONE, lambda: Ending(lambda out: out.sum(1))),
+    "the mean of two heads": (NONE, lambda: two(lambda one, other: (one + other) / 2)),
+    "two heads": (
+        "linear layers whose output is the model's own: head, last; one is needed",
+        lambda: two(lambda one, other: (one, other)),
     ),
-    "the model gives None values an image": stops,
-    "the weight of 7.1 is shared by 6 and 7.1": tied,
-    "the weight of 6 is parametrized": normed,
+    "a norm behind": (NONE, lambda: make_net().append(nn.LayerNorm(3))),
+    "a cosine head": (NONE, lambda: Behind(nn.Embedding(3, 3), cosine)),
+    "each place of a map": (
+        NONE,
+        lambda: Behind(nn.Linear(2, 1), lambda self, *_: self.last(torch.ones(1, 7, 2))),
+    ),
+    "nothing that is a tensor": (NONE, lambda: Ending(lambda _: None)),
+    "used again": (
+        "the weight of head is used 2 times for one image",
+        lambda: Behind(nn.Identity(), lambda self, features, out: self.head(features) + 0 * out),
+    ),
+    "a failing pass": (
+        "one image of shape (1, 2, 12, 12) does not go through the model, so its head is not kno",
+        stops,
+    ),
+    "tied": ("the weight of last.1 is shared by head and last.1", tied),
+    "held by the model": (
+        "the weight of net.6 is shared by (the model itself) and net.6",
+        held_by_the_model,
+    ),
+    "normed": ("the weight of 6 is parametrized", normed),
+    "NaN": (NONE, lambda: filled(math.nan)),
+    "infinite": (
+        "the 15 weights of 6 have the deviation inf; a finite one is needed. Initialize the",
+        lambda: filled(math.inf),
+    ),
+    "expanded": ("the weight of 6, torch.float32, cannot be written:", expanded),
+    "lazy": ("6.weight is lazy:", lazy),
 }
 
 
-@pytest.mark.parametrize("text", REFUSED)
-def test_a_model_without_such_a_head_gets_the_filters_alone(text: str) -> None:
-    model = REFUSED[text]()
-    before = {name: bits(each) for name, each in model.state_dict().items()}
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_model_without_such_a_head_gets_the_filters_alone(case: str) -> None:
+    text, make = REFUSED[case]
+    model = make()
+    known = {name: each for name, each in model.state_dict().items() if case != "lazy"}
+    before = {name: bits(each) for name, each in known.items()}
     with pytest.raises(WarminitError) as error:
         init_(model, IMAGES, "small-head", seed=0)
     assert str(error.value).startswith(text)
     assert str(error.value).endswith("Use an arm without a small head, such as whitening.")
-    assert {name: bits(each) for name, each in model.state_dict().items()} == before
+    assert {name: bits(each) for name, each in known.items()} == before
     report = init_(model, IMAGES, "whitening-small-head", seed=0, n_patches=9)
     assert report.notes[-1] == f"the head is left as it is: {error.value}"
     assert report.provenance["head"] == "left as it is"
-    changed = {n for n, each in model.state_dict().items() if bits(each) != before[n]}
-    assert len(changed) == 1, "only the first layer's weight"
+    changed = {name for name, each in known.items() if bits(each) != before[name]}
+    assert len(changed) == (case != "lazy"), "only the first layer's weight"
+
+
+def test_a_model_that_is_its_own_head_is_named() -> None:
+    model = nn.Linear(4, 3)
+    report = init_(model, torch.randn(2, 1, 4), "small-head", seed=0)
+    assert report.layer == "(the model itself)"
+
+
+@pytest.mark.parametrize("images", [IMAGES[:0], IMAGES * float("nan"), IMAGES[0, 0], [], "images"])
+def test_unusable_images_are_told_before_any_pass(images: Any) -> None:
+    net = make_net()
+    with pytest.raises(WarminitError, match=r"image|batch"):
+        init_(net, images, "small-head", seed=0)
+
+
+def test_a_buffer_without_values_is_left() -> None:
+    net = make_net()
+    net.register_buffer("later", torch.empty(3, device="meta"))
+    assert init_(net, IMAGES, "small-head", seed=0).layer == "6"
 
 
 def test_the_first_images_only_look_for_the_head() -> None:

@@ -112,7 +112,7 @@ def condition_(
     started = time.perf_counter()
     with all_or_none():
         tensor, note = read_images(images, batches)
-    _check_ranks_agree(tensor)
+    check_ranks_agree(tensor)
     with all_or_none():
         first, targets = _targets(model, tensor, layer, layers)
         if not trainable:
@@ -188,7 +188,7 @@ def _targets(
     return first, [first] if layers is None else chosen_layers(model, first, layers, images)
 
 
-def _check_ranks_agree(images: Tensor) -> None:
+def check_ranks_agree(images: Tensor) -> None:
     """Raise on every rank where one has images that another could not have.
 
     What follows may run the model, whose parts may then wait for each other: from here on, every

@@ -86,7 +86,7 @@ def all_or_none() -> Iterator[None]:
         raise failure
     for rank, text in enumerate(texts):
         if text is not None:
-            raise WarminitError(f"rank {rank} failed, so no rank is conditioned. There: {text}")
+            raise WarminitError(f"rank {rank} failed, so it is done on no rank. There: {text}")
 
 
 def _device_of_ranks(device: torch.device) -> torch.device:

@@ -1,10 +1,13 @@
 """model, one image -> the linear layer that gives the model's output, its weight made small."""
 
 import math
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor, nn, no_grad
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
 
 from warminit.effective import is_sharded
@@ -15,10 +18,19 @@ from warminit.weights import check_weight
 HEAD = 0.1
 """Deviation of a small head's weight, as a share of what `nn.Linear` draws."""
 
+_INSTEAD = "Use an arm without a small head, such as whitening."
+_ENDS: tuple[Callable[[Tensor], Tensor], ...] = (
+    lambda out: out,
+    lambda out: out.softmax(-1),
+    lambda out: out.log_softmax(-1),
+    torch.sigmoid,
+)
+"""What a model may make of its head's output: nothing, or probabilities."""
+
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The last layer of a model.
+    """The layer that gives a model's output.
 
     Attributes:
         name: Dotted name, without the wrappers of compilation and data parallelism.
@@ -30,59 +42,67 @@ class Head:
 
 
 def find_head(model: nn.Module, images: Tensor) -> Head:
-    """Find the linear layer whose output has the size of the model's own.
+    """Find the linear layer whose output is the model's own.
 
     One image goes through in eval mode, after which every mode, buffer and random state is as it
-    was.
+    was. What the layer gives this image must be what the model returns, or its softmax, log-softmax
+    or sigmoid; of a tuple, a dictionary or an output object, one of the tensors in it.
 
     Args:
         model: Any module, wrapped or not.
         images: (N, C, *size), as the model is fed; the first is used.
 
     Returns:
-        The last layer with a weight that runs.
+        The only such layer. It runs once, and its weight is no other layer's.
 
     Raises:
-        WarminitError: If that layer is not linear, shares its weight, or gives each image another
-            number of values than the model does.
+        WarminitError: If there is none, or more than one.
     """
     model = unwrap(model)
-    calls, output = run_once(model, images)
-    named = dict(model.named_modules())
-    name = calls[-1] if calls else ""
-    last: Any = named[name] if calls else None
-    if not isinstance(last, nn.Linear):
-        kind = f"{name}, a {type(last).__name__}" if calls else "none"
+    named = {name: m for name, m in model.named_modules() if isinstance(m, nn.Linear)}
+    names = {module: name or "(the model itself)" for name, module in named.items()}
+    if lazy := [name for name, each in model.named_parameters() if is_lazy(each)]:
         raise WarminitError(
-            f"the last layer that runs is {kind}; an nn.Linear is needed as the head. Use an arm "
-            "without a small head, such as whitening."
+            f"{lazy[0]} is lazy: an image through the model would give it its shape, so the head "
+            f"is not known. Run one batch through the model first. {_INSTEAD}"
         )
-    if (found := _values(output)) != last.out_features:
+    calls: list[tuple[nn.Linear, Any]] = []
+
+    def keep(module: nn.Module, _fed: Any, out: Any) -> None:
+        assert isinstance(module, nn.Linear)  # noqa: S101 - only these have the hook
+        calls.append((module, out))
+
+    output, error = run_once(
+        model, images, lambda: [module.register_forward_hook(keep) for module in names]
+    )
+    if error is not None:
         raise WarminitError(
-            f"the model gives {found} values an image and {name}, the last layer that runs, "
-            f"{last.out_features}; they must agree for it to be the head. Use an arm without a "
-            "small head, such as whitening."
+            f"one image of shape {(1, *images.shape[1:])} does not go through the model, so its "
+            f"head is not known: {type(error).__name__}: {error}. {_INSTEAD}"
+        ) from error
+    returned = list(_tensors(output))
+    heads = list(
+        dict.fromkeys(
+            module
+            for module, out in calls
+            if any(_is_made_of(each, out, module.out_features) for each in returned)
         )
-    weight = check_weight(name, last)
-    sharing = [
-        other
-        for other, module in named.items()
-        if any(each is weight for each in module.parameters(recurse=False))
-    ]
-    if len(sharing) > 1 or parametrize.is_parametrized(last, "weight"):
-        shared = f"shared by {' and '.join(sharing)}" if len(sharing) > 1 else "parametrized"
+    )
+    if len(heads) != 1:
+        found = ", ".join(names[each] for each in heads) or "none"
         raise WarminitError(
-            f"the weight of {name} is {shared}; one of its own is needed to make it small. Use an "
-            "arm without a small head, such as whitening."
+            f"linear layers whose output is the model's own: {found}; one is needed as the head. "
+            f"{_INSTEAD}"
         )
-    return Head(name, last)
+    _check_its_own(model, heads[0], names[heads[0]], [module for module, _ in calls])
+    return Head(names[heads[0]], heads[0])
 
 
 def shrink_(head: Head, share: float) -> float:
     """Multiply a head's weight so that its deviation is at most a share of torch's default.
 
     `nn.Linear` draws its weight with the deviation 1 / sqrt(3 in_features). The bias stays: it may
-    hold what is known of the classes.
+    hold what is known of the classes. Of a sharded weight every rank must call.
 
     Args:
         head: Of `find_head`.
@@ -91,15 +111,28 @@ def shrink_(head: Head, share: float) -> float:
     Returns:
         The factor, at most 1: a head that is small already keeps its bits, so that a second call
         changes nothing but for rounding.
+
+    Raises:
+        WarminitError: If the weight is not finite or cannot be written; it is then as it was.
     """
     weight: Any = head.module.weight
     whole = weight.detach().full_tensor() if is_sharded(weight) else weight.detach()
-    deviation = float(whole.double().square().mean().sqrt())
+    deviation = float(whole.double().square().mean().sqrt()) if whole.numel() else math.nan
+    if not math.isfinite(deviation):
+        raise WarminitError(
+            f"the {whole.numel()} weights of {head.name} have the deviation {deviation}; a finite "
+            f"one is needed. Initialize the layer first. {_INSTEAD}"
+        )
     wanted = share / math.sqrt(3 * head.module.in_features)
     if deviation <= wanted:
         return 1.0
-    with no_grad():
-        weight.mul_(wanted / deviation)
+    try:
+        with torch.no_grad():
+            weight.mul_(wanted / deviation)
+    except (RuntimeError, NotImplementedError) as error:
+        raise WarminitError(
+            f"the weight of {head.name}, {weight.dtype}, cannot be written: {error}. {_INSTEAD}"
+        ) from error
     return wanted / deviation
 
 
@@ -113,12 +146,43 @@ def check_share(share: float) -> float:
     return float(share)
 
 
-def _values(output: Any) -> int | None:
-    """Count the values that a model gives one image: of a tensor, of `logits`, or of the first."""
-    if isinstance(output, dict):
-        output = output.get("logits", next(iter(output.values()), None))
-    elif hasattr(output, "logits"):
-        output = output.logits
-    elif isinstance(output, list | tuple) and output:
-        output = output[0]
-    return output.numel() if isinstance(output, Tensor) else None
+def _check_its_own(model: nn.Module, head: nn.Linear, name: str, called: list[nn.Linear]) -> None:
+    """Raise unless a head runs once with a plain weight that nothing else uses."""
+    weight = check_weight(name, head)
+    sharing = [
+        other or "(the model itself)"
+        for other, module in model.named_modules()
+        if any(each is weight for each in module.parameters(recurse=False))
+    ]
+    wrong = ""
+    if parametrize.is_parametrized(head, "weight"):
+        wrong = "parametrized"
+    elif len(sharing) > 1:
+        wrong = f"shared by {' and '.join(sharing)}"
+    elif called.count(head) > 1:
+        wrong = f"used {called.count(head)} times for one image"
+    if wrong:
+        raise WarminitError(
+            f"the weight of {name} is {wrong}; one of its own is needed to make it small. "
+            f"{_INSTEAD}"
+        )
+
+
+def _tensors(output: Any) -> Iterable[Tensor]:
+    """Return what a model returned as tensors: one, those in it, or those that it has."""
+    if isinstance(output, Tensor):
+        return [output]
+    if not isinstance(output, Mapping | list | tuple):
+        output = getattr(output, "__dict__", {})
+    values = output.values() if isinstance(output, Mapping) else output
+    return [each for each in values if isinstance(each, Tensor)]
+
+
+def _is_made_of(returned: Tensor, out: Any, out_features: int) -> bool:
+    if not isinstance(out, Tensor) or not out.numel() == returned.numel() == out_features:
+        return False
+    flat, precise = returned.detach().flatten().float(), returned.is_floating_point()
+    rounding = max(1e-5, 4 * torch.finfo(returned.dtype).eps) if precise else 0.0
+    return any(
+        torch.allclose(end(out.detach().float()).flatten(), flat, rtol=rounding) for end in _ENDS
+    )

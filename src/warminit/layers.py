@@ -2,7 +2,7 @@
 
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -115,28 +115,10 @@ def execution_order(model: nn.Module, images: Tensor) -> list[str]:
     Raises:
         WarminitError: If the model cannot be run on the image.
     """
-    return list(dict.fromkeys(run_once(model, images)[0]))
-
-
-def run_once(model: nn.Module, images: Tensor) -> tuple[list[str], Any]:
-    """Run one image through a model in eval mode, and leave all as it was.
-
-    Args:
-        model: Any module.
-        images: (N, C, *size); the first image is used.
-
-    Returns:
-        Dotted names of the layers with weights in the order of their calls, and what the model
-        returned: None where it stopped after some of its layers.
-
-    Raises:
-        WarminitError: If the model stops before its first layer.
-    """
     names: dict[nn.Module, str] = {
         module: name for name, module in model.named_modules() if isinstance(module, _PARAMETRIC)
     }
-    calls: list[str] = []
-    output: Any = None
+    order: list[str] = []
     if lazy := [name for name, value in model.named_parameters() if is_lazy(value)]:
         raise WarminitError(
             f"{lazy[0]} is lazy: an image through the model would give it its shape, and without "
@@ -145,28 +127,48 @@ def run_once(model: nn.Module, images: Tensor) -> tuple[list[str], Any]:
         )
 
     def note(module: nn.Module, _inputs: Any) -> None:
-        calls.append(names[module])
+        if names[module] not in order:
+            order.append(names[module])
 
+    _, error = run_once(
+        model, images, lambda: [module.register_forward_pre_hook(note) for module in names]
+    )
+    # Detectors stop after their stem where targets or sizes do not fit: what ran, ran.
+    if error is not None and not order:
+        raise WarminitError(
+            f"one image of shape {(1, *images.shape[1:])} does not go through the model, so "
+            f"the order of its layers is not known: {type(error).__name__}: {error}. Name "
+            "the layer with layer=."
+        ) from error
+    return order
+
+
+def run_once(
+    model: nn.Module, images: Tensor, attach: Callable[[], list[Any]]
+) -> tuple[Any, Exception | None]:
+    """Run one image through a model in eval mode, and leave all as it was.
+
+    Args:
+        model: Any module.
+        images: (N, C, *size); the first image is used.
+        attach: Registers hooks for the pass and returns their handles.
+
+    Returns:
+        What the model returned, and what it raised; one of them is None.
+    """
     weight = next(iter(model.parameters()), torch.zeros(()))
     image = images[:1].to(device=weight.device, dtype=weight.dtype)
     with undisturbed(model):
-        handles = [module.register_forward_pre_hook(note) for module in names]
+        handles = attach()
         try:
             model.eval()
             with torch.no_grad():
-                output = model(image)
-        except Exception as error:
-            # Detectors stop after their stem where targets or sizes do not fit: what ran, ran.
-            if not calls:
-                raise WarminitError(
-                    f"one image of shape {tuple(image.shape)} does not go through the model, so "
-                    f"the order of its layers is not known: {type(error).__name__}: {error}. Name "
-                    "the layer with layer=."
-                ) from error
+                return model(image), None
+        except Exception as error:  # noqa: BLE001 - whatever a model may raise
+            return None, error
         finally:
             for handle in handles:
                 handle.remove()
-    return calls, output
 
 
 @contextmanager
@@ -176,7 +178,7 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
     So are the weights that FSDP2 gathers for a pass: each rank holds its own part again.
     """
     modes = [(module, module.training) for module in model.modules()]
-    buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
+    buffers = [(each, each.detach().clone()) for each in model.buffers() if not each.is_meta]
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - it is what is kept
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
     with torch.random.fork_rng(devices), torch.compiler.set_stance("force_eager"):

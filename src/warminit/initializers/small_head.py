@@ -8,11 +8,12 @@ from torch import Tensor, nn
 
 from warminit.batch import Images, read_images
 from warminit.checks import check_seed
-from warminit.conditioning import Statistics
+from warminit.conditioning import Statistics, check_ranks_agree
 from warminit.distributed import all_or_none
 from warminit.errors import WarminitError
 from warminit.filters import Scale, Scaling
 from warminit.head import HEAD, check_share, find_head, shrink_
+from warminit.images import check_images
 from warminit.init_report import InitReport
 from warminit.whitening import whiten_
 
@@ -91,7 +92,8 @@ def whitening_small_head(
     try:
         with all_or_none():
             small = find_head(model, tensor)
-        why = f"{small.name}.weight x {shrink_(small, share):.3g}"
+        factor = shrink_(small, share)
+        why = f"{small.name}.weight x {factor:.3g}"
     except WarminitError as error:
         why = "left as it is"
         notes.append(f"the head is left as it is: {error}")
@@ -128,12 +130,16 @@ def small_head(
     share = check_share(head)
     with all_or_none():
         tensor, read = read_images(images, batches)
+        dims = tensor.ndim - 2 if isinstance(tensor, Tensor) else 2
+        check_images(tensor, spatial_dims=min(max(dims, 1), 3))
+    check_ranks_agree(tensor)
+    with all_or_none():
         found = find_head(model, tensor)
-        factor = shrink_(found, share)
+    factor = shrink_(found, share)
     return InitReport(
         arm="small-head",
         layer=found.name,
-        found="the last layer that runs",
+        found="the linear layer whose output is the model's",
         filters_set=found.module.out_features,
         out_channels=found.module.out_features,
         parameters={"head": share},
