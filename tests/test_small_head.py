@@ -72,10 +72,10 @@ def test_the_filters_are_those_of_whitening() -> None:
 def test_it_is_what_init_does_and_asks_for_no_raw_pixels() -> None:
     one, other = make_net(), make_net()
     report = init_(one, IMAGES)
-    init_(other, IMAGES, "whitening-small-head", seed=0, n_patches=32)
+    init_(other, IMAGES, "whitening-small-head", seed=0, n_patches=512)
     assert float(IMAGES.min()) < 0, "standardized: the pixel rules would refuse them"
-    assert (report.arm, report.parameters["n_patches"]) == ("whitening-small-head", 32)
-    assert report.provenance["n_patches"].startswith("no rule")
+    assert (report.arm, report.parameters["n_patches"]) == ("whitening-small-head", 512)
+    assert report.provenance["n_patches"] == "ceil(8192 / 16 images)"
     for mine, theirs in zip(one.parameters(), other.parameters(), strict=True):
         assert bits(mine) == bits(theirs)
 

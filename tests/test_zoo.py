@@ -16,7 +16,7 @@ from torch import Tensor, nn
 import zoo_models as zoo
 from arm_guarantees import bits, global_states
 from conftest import Robustness
-from warminit import prewarm_, prewarm_filters, whiten_
+from warminit import init_, prewarm_, prewarm_filters, whiten_
 from warminit.errors import WarminitError
 from warminit.layers import find_layer
 
@@ -129,6 +129,24 @@ def check_timm(name: str) -> str:
 @pytest.mark.parametrize("name", zoo.SAMPLE)
 def test_a_sample_of_timm(name: str) -> None:
     check_timm(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "head"),
+    [
+        ("resnet18", "fc"),
+        ("vit_tiny_patch16_224", "head"),
+        ("convnext_atto", "head.fc"),
+        ("deit_tiny_distilled_patch16_224", None),  # two heads, averaged
+    ],
+)
+def test_the_head_of_a_timm_model(name: str, head: str | None) -> None:
+    model, images = timm_model(name)
+    before = {key: each.clone() for key, each in model.state_dict().items()}
+    report = init_(model, images)
+    changed = {k for k, each in model.state_dict().items() if not torch.equal(each, before[k])}
+    assert changed == {f"{report.layer}.weight"} | ({f"{head}.weight"} if head else set())
+    assert (report.provenance["head"] == "left as it is") == (head is None)
 
 
 @pytest.mark.full

@@ -17,8 +17,8 @@ from warminit.images import check_images
 from warminit.init_report import InitReport
 from warminit.whitening import whiten_
 
-N_PATCHES = 32
-"""Patches an image: enough for a second moment, and no pixel rule that asks for raw pixels."""
+N_PATCHES = 8192
+"""Patches in all: enough for a second moment, and no pixel rule that asks for raw pixels."""
 
 
 class WhiteningOptions(TypedDict, total=False):
@@ -58,7 +58,8 @@ def whitening_small_head(
         images: (N, C, *size), one training batch as the model is fed, or batches of them.
         seed: Of the patches' positions.
         head: Deviation of the head's weight as a share of torch's default, 0 to 1.
-        **options: As for `whiten_`, but that `n_patches` is 32 an image by default.
+        **options: As for `whiten_`, but that by default `n_patches` gives 8,192 in all,
+            32 of each of 256 images.
 
     Returns:
         The report. The head's weight has at most `head` times the deviation 1 / sqrt(3 fan_in),
@@ -85,8 +86,9 @@ def whitening_small_head(
         tensor, read = read_images(images, options.pop("batches", None))
     provenance = {}
     if options.get("n_patches") is None:
-        options["n_patches"] = N_PATCHES
-        provenance["n_patches"] = "no rule: a second moment takes what it gets"
+        n_images = len(tensor) if isinstance(tensor, Tensor) and tensor.ndim else 0
+        options["n_patches"] = -(-N_PATCHES // max(1, n_images))
+        provenance["n_patches"] = f"ceil({N_PATCHES} / {n_images} images)"
     report = whiten_(model, tensor, seed=seed, **options)
     notes = [read, *report.notes]
     try:
