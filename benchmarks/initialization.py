@@ -18,6 +18,7 @@ from benchmarks.harness import Measured, interleaved, paired_ratio
 from benchmarks.images import Images, batch, inertia, threads
 from benchmarks.stems import faiss_centroids, measure_stems
 from warminit.clustering import kmeans
+from warminit.initializers import init_
 from warminit.initializers.lsuv import lsuv
 from warminit.lab.models import build_model
 from warminit.paper import conditioned_init
@@ -74,6 +75,7 @@ def _whole_inits(setting: str, given: Images, n_patches: int, scale: float) -> l
         "prewarm_": partial(prewarm_, model, images, n_clusters=clusters, **as_listing),
         "prewarm_, rules derived": partial(prewarm_, model, images, mean=given.mean, std=given.std),
         "whiten_": partial(whiten_, model, images, n_filters=clusters, **as_listing),
+        "init_ (the default)": partial(init_, model, images),
         "lsuv": partial(lsuv, model, images, seed=0),
     }
     contenders = {name: _on_fresh_weights(model, init) for name, init in inits.items()}
@@ -114,6 +116,16 @@ def _whole_inits(setting: str, given: Images, n_patches: int, scale: float) -> l
             1.0,
             "at least",
             paired_ratio(seconds, "prewarm_", "whiten_"),
+            {},
+            CPU_TIME,
+        ),
+        Measured(
+            GROUP,
+            setting,
+            "init_ with no arm, ms",
+            50.0,
+            "at most",
+            1000 * statistics.median(seconds["init_ (the default)"]),
             {},
             CPU_TIME,
         ),

@@ -11,6 +11,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from warminit.lab.studies import load_study
+
 DOCS = Path(__file__).parents[1] / "docs"
 STUDIES = {"cifar10": "rivals-cifar10-1000", "fashion-mnist": "control-fashion-mnist-1000"}
 DEEP = "deep-cifar10-1000"
@@ -227,3 +229,58 @@ def test_the_tables_of_the_reasons() -> None:
         two = [", ".join(f"{v:.2f}" for v in values[key][:2]) for key in ("hidden_rms", "logit_sd")]
         losses = ", ".join(f"{value:.2f}" for value in values["loss"])
         assert f"| {start} | {two[0]} | {two[1]} | {losses} |" in CHOOSE
+
+
+TITLES = {"CIFAR-10": "cifar10", "Fashion-MNIST": "fashion-mnist"}
+
+
+@cache
+def confirmed(dataset: str) -> pd.DataFrame:
+    table = pd.read_csv(DOCS / "results" / "confirmation" / "runs.csv")
+    return table[table["dataset"] == dataset].pivot_table(
+        index="seed", columns="arm", values="accuracy"
+    )
+
+
+def test_the_confirmation_is_complete_and_as_it_was_written_down() -> None:
+    kept = json.loads((DOCS / "results/confirmation/results.json").read_text(encoding="utf-8"))
+    study = load_study("confirmation")
+    assert kept["study"]["seeds"] == list(study.seeds)
+    for dataset in TITLES.values():
+        assert confirmed(dataset).notna().all(axis=None)
+        assert set(confirmed(dataset).index) == set(study.seeds)
+        assert set(confirmed(dataset).columns) == {arm.label for arm in study.arms}
+
+
+@pytest.mark.parametrize("title", TITLES)
+def test_the_table_of_the_confirmation(title: str) -> None:
+    pairs = confirmed(TITLES[title])
+    kept = json.loads((DOCS / "results/confirmation/results.json").read_text(encoding="utf-8"))
+    holm = {(row["dataset"], row["arm"]): row["p_holm"] for row in kept["comparisons"]}
+    for arm in pairs.columns:
+        cells = [title, arm, f"{100 * pairs[arm].mean():.2f}"]
+        if arm == "torch-default":
+            assert f"| {' | '.join(cells)} | | | | |" in CHOOSE
+            continue
+        p = holm[TITLES[title], arm]
+        shown = "< 0.0001" if p < 0.0001 else f"{p:.4f}"
+        ahead = int((pairs[arm] > pairs["torch-default"]).sum())
+        cells += [*paired_in(pairs, arm, "torch-default"), shown, f"{ahead} of {len(pairs)}"]
+        assert f"| {' | '.join(cells)} |" in CHOOSE
+
+
+@pytest.mark.parametrize("page", ["choose.md", "index.md", "../README.md"])
+def test_what_the_pages_say_of_the_default(page: str) -> None:
+    text = " ".join((DOCS / page).read_text(encoding="utf-8").split())
+    for title, dataset in TITLES.items():
+        difference, interval = paired_in(
+            confirmed(dataset), "whitening-small-head", "torch-default"
+        )
+        assert re.search(rf"{re.escape(difference)}.{{0,40}}{re.escape(interval)}", text), title
+
+
+def test_the_default_beside_plain_whitening() -> None:
+    text = " ".join(CHOOSE.split())
+    for dataset in TITLES.values():
+        difference, interval = paired_in(confirmed(dataset), "whitening-small-head", "whitening")
+        assert re.search(rf"{re.escape(difference)}.{{0,40}}{re.escape(interval)}", text)
