@@ -12,10 +12,9 @@ from warminit.layers import (
     CONVOLUTIONS,
     FoundLayer,
     execution_order,
-    fully_sharded,
-    undisturbed,
     unwrap,
 )
+from warminit.one_pass import fully_sharded, undisturbed
 from warminit.weights import check_weight
 
 

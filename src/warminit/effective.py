@@ -72,7 +72,7 @@ class _SeenConvolution(TorchDispatchMode):
     """Remembers the weight of the first convolution that runs under it."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call] # torch gives it no types
+        super().__init__()  # type: ignore[no-untyped-call]  # torch gives it no types
         self.weight: Tensor | None = None
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

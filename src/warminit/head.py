@@ -12,7 +12,8 @@ from torch.nn.utils import parametrize
 
 from warminit.effective import is_sharded
 from warminit.errors import WarminitError
-from warminit.layers import run_once, unwrap
+from warminit.layers import unwrap
+from warminit.one_pass import run_once
 from warminit.weights import check_weight
 
 HEAD = 0.1
