@@ -1,5 +1,7 @@
 """stored runs -> Analysis: pairs by seed, SciPy's tests, Holm's family, what is refused."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -8,6 +10,7 @@ from statsmodels.stats.multitest import multipletests
 from study_runs import ENVIRONMENT, result, scored, small_study, stored
 from warminit.errors import WarminitError
 from warminit.lab.analysis import analyse, refuse_mixed
+from warminit.lab.terminal.display import notes
 
 SCORES = {
     "torch-default": [0.70, 0.72, 0.71, 0.69],
@@ -116,3 +119,19 @@ def test_partial_data_sets_are_labelled() -> None:
     analysis = analyse(study, scored(study, SCORES), partial=["digits"])
     assert analysis.title("digits") == "digits (partial)"
     assert analyse(study, []).title("digits") == "digits"
+
+
+@pytest.mark.parametrize(("head", "told"), [(None, True), (0.1, False), (0.0, False)])
+def test_a_head_that_was_left_is_told_beside_the_numbers(head: float | None, told: bool) -> None:
+    study = small_study(arms=["torch-default", "whitening-small-head"])
+    report = {"parameters": {"head": head}, "notes": []}
+    results = {
+        (arm, seed): replace(result(0.5), init_report=report if "head" in arm else {})
+        for arm in ("torch-default", "whitening-small-head")
+        for seed in study.seeds
+    }
+    text = (
+        "whitening-small-head set only filters in simplecnn on digits: no last linear layer could"
+        " be made small; the report page says why."
+    )
+    assert (text in notes(analyse(study, stored(study, results)))) is told

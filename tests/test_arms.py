@@ -8,6 +8,7 @@ import types
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -87,6 +88,44 @@ def test_arms_that_do_not_exist(name: str, text: str) -> None:
     with pytest.raises(WarminitError, match=text):
         init_(model, IMAGES, name)
     assert bits(model.weight) == before
+
+
+@pytest.mark.parametrize("name", [None, 3, ["he-normal"]])
+def test_arms_that_are_no_names(name: Any) -> None:
+    with pytest.raises(
+        WarminitError, match=f"arm={re.escape(repr(name))} is a .*; a name is needed"
+    ):
+        init_(make_conv(), IMAGES, name)
+
+
+@pytest.mark.parametrize(
+    ("arm", "options", "text"),
+    [
+        (
+            "whitening-small-head",
+            {"n_cluster": 4},
+            r"does not take 'n_cluster'\. .*It takes: .*head",
+        ),
+        ("whitening", {"n_filter": 4}, r"does not take 'n_filter'\. Did you mean 'n_filters'\?"),
+        ("he-normal", {"patch_size": 3}, r"arm 'he-normal' does not take 'patch_size'"),
+    ],
+)
+def test_parameters_that_an_arm_does_not_take(arm: str, options: Any, text: str) -> None:
+    model = make_conv()
+    before = bits(model.weight)
+    with pytest.raises(WarminitError, match=text):
+        init_(model, IMAGES, arm, **options)
+    assert bits(model.weight) == before
+
+
+@pytest.mark.parametrize("arm", ["torch-default", "whitening", "prewarm", "norm-matched-random"])
+def test_a_seed_of_numpy_is_that_of_python(arm: str) -> None:
+    one, other = make_conv(), make_conv()
+    options = {} if arm == "torch-default" else {"n_patches": 9}
+    report = init_(one, IMAGES, arm, seed=np.int64(3), **options)  # type: ignore[arg-type]
+    init_(other, IMAGES, arm, seed=3, **options)
+    assert bits(one.weight) == bits(other.weight)
+    assert type(report.seed) is int
 
 
 def fill(model: nn.Module, images: Tensor, *, seed: int, value: float = 1.0) -> InitReport:

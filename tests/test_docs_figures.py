@@ -68,7 +68,7 @@ def model_runs(model: str) -> pd.DataFrame:
 
 
 def test_the_table_of_other_networks_is_that_of_the_kept_study() -> None:
-    text = (DOCS / "choose.md").read_text(encoding="utf-8")
+    text = (DOCS / "evidence.md").read_text(encoding="utf-8")
     lines = re.findall(r"^\| (resnet20|small-vit) \|(.*)\|$", text, flags=re.MULTILINE)
     assert len(lines) == 6
     kept = json.loads((DOCS / "results" / MODELS / "results.json").read_text(encoding="utf-8"))
@@ -88,7 +88,7 @@ def test_the_control_of_the_small_vit_is_as_the_pages_say() -> None:
     assert (pairs["norm-matched-random"] > pairs["prewarm"]).all()
 
 
-@pytest.mark.parametrize("page", ["choose.md", "results/negative.md"])
+@pytest.mark.parametrize("page", ["evidence.md", "results/negative.md"])
 def test_the_tables_are_those_of_the_kept_studies(page: str) -> None:
     assert len(rows(page)) >= 8
     for dataset, *rest in rows(page):
@@ -109,16 +109,16 @@ def test_the_tables_are_those_of_the_kept_studies(page: str) -> None:
 
 def test_no_arm_of_the_two_studies_is_left_out() -> None:
     for dataset, study in STUDIES.items():
-        shown = {row[1] for row in rows("choose.md") if row[0] == dataset}
+        shown = {row[1] for row in rows("evidence.md") if row[0] == dataset}
         assert shown == set(comparisons(study))
 
 
 @pytest.mark.parametrize(
     ("page", "study", "arm", "other"),
     [
-        ("choose.md", "rivals-cifar10-1000", "prewarm", "norm-matched-random"),
-        ("choose.md", "control-fashion-mnist-1000", "prewarm", "norm-matched-random"),
-        ("choose.md", "rivals-cifar10-1000", "whitening", "coates-ng"),
+        ("evidence.md", "rivals-cifar10-1000", "prewarm", "norm-matched-random"),
+        ("evidence.md", "control-fashion-mnist-1000", "prewarm", "norm-matched-random"),
+        ("evidence.md", "rivals-cifar10-1000", "whitening", "coates-ng"),
         ("results/negative.md", "rivals-cifar10-1000", "prewarm", "norm-matched-random"),
         ("results/negative.md", "control-fashion-mnist-1000", "prewarm", "norm-matched-random"),
         ("results/negative.md", "rivals-cifar10-1000", "whitening", "coates-ng"),
@@ -136,7 +136,7 @@ def test_differences_in_the_text_are_those_of_the_runs(
 
 
 def test_the_lead_on_the_way() -> None:
-    text = (DOCS / "choose.md").read_text(encoding="utf-8")
+    text = EVIDENCE
     table = re.findall(rf"^\| ([\w-]+) ((?:\| {NUMBER} ){{4}})\|$", text, re.MULTILINE)
     assert len(table) == 4
     shares = ("accuracy_at_25_percent", "accuracy_at_50_percent", "accuracy_at_75_percent")
@@ -173,6 +173,7 @@ def test_nothing_that_did_not_help_was_shown_to_be_equivalent() -> None:
 
 WHY = json.loads((DOCS / "results" / "why.json").read_text(encoding="utf-8"))
 CHOOSE = (DOCS / "choose.md").read_text(encoding="utf-8")
+EVIDENCE = (DOCS / "evidence.md").read_text(encoding="utf-8")
 PARTS = {
     ("torch's", "x 0.1"): "experiments.both:start(arm=torch-default)",
     ("whitening", "torch's"): "whitening",
@@ -189,10 +190,10 @@ def test_what_each_part_gives() -> None:
     table = pd.read_csv(DOCS / "results" / "search-round3" / "runs.csv")
     cifar = table[table["dataset"] == "cifar10"]
     pairs = cifar.pivot_table(index="seed", columns="arm", values="accuracy").dropna()
-    assert f"the same {len(pairs)} seeds" in CHOOSE
+    assert f"the same {len(pairs)} seeds" in EVIDENCE
     for (filters, head), arm in PARTS.items():
         cells = " | ".join([filters, head, *paired_in(pairs, arm, "torch-default")])
-        assert f"| {cells} |" in CHOOSE
+        assert f"| {cells} |" in EVIDENCE
     both = PARTS["whitening", "x 0.1"]
     for one, other in (
         (both, "whitening"),
@@ -200,7 +201,7 @@ def test_what_each_part_gives() -> None:
         (PARTS["dct, which sees no data", "x 0.1"], both),
     ):
         difference, interval = paired_in(pairs, one, other)
-        text = " ".join(CHOOSE.split())
+        text = " ".join(EVIDENCE.split())
         assert re.search(rf"{re.escape(difference)}.{{0,20}}{re.escape(interval)}", text)
 
 
@@ -215,7 +216,7 @@ def test_what_is_left_after_the_papers_steps() -> None:
     quoted = re.search(
         r"two seeds each so far.*?CIFAR-10 ([\d.]+) %.*?, ([\d.]+) with.*?, ([\d.]+) with both; "
         r"Fashion-MNIST ([\d.]+), ([\d.]+), ([\d.]+)\.",
-        " ".join(CHOOSE.split()),
+        " ".join(EVIDENCE.split()),
     )
     assert quoted is not None
     assert quoted.groups() == tuple(f"{value:.1f}" for value in shown)
@@ -225,11 +226,11 @@ def test_the_tables_of_the_reasons() -> None:
     for dataset, starts in WHY["spread"].items():
         for start, values in starts.items():
             cells = " | ".join([dataset, start, *(f"{value:.1f}" for value in values.values())])
-            assert f"| {cells} |" in CHOOSE
+            assert f"| {cells} |" in EVIDENCE
     for start, values in WHY["first_steps"]["cifar10"].items():
         two = [", ".join(f"{v:.2f}" for v in values[key][:2]) for key in ("hidden_rms", "logit_sd")]
         losses = ", ".join(f"{value:.2f}" for value in values["loss"])
-        assert f"| {start} | {two[0]} | {two[1]} | {losses} |" in CHOOSE
+        assert f"| {start} | {two[0]} | {two[1]} | {losses} |" in EVIDENCE
 
 
 TITLES = {"CIFAR-10": "cifar10", "Fashion-MNIST": "fashion-mnist"}

@@ -40,6 +40,26 @@ class Residual(nn.Module):
         return scores
 
 
+class Merging(Residual):
+    """Counts its passes in a buffer of its own making, and merges a weight as evaluation begins."""
+
+    merged = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("steps", torch.zeros(()))
+        self.register_buffer("cache", None)
+
+    def train(self, mode: bool = True) -> "Merging":
+        self.merged = not mode
+        return super().train(mode)
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.steps: Tensor = self.steps + 1
+        self.cache: Tensor | None = images
+        return super().forward(images)
+
+
 class WithMetadata(Residual):
     def __init__(self, first_conv: Any) -> None:
         super().__init__()
@@ -68,10 +88,41 @@ def test_metadata_that_name_no_fitting_convolution_are_passed_over(told: Any) ->
 
 
 def test_the_only_convolution_that_fits_the_channels() -> None:
-    model = nn.Sequential(nn.Conv2d(5, 3, 1), nn.Conv2d(3, 8, 3), nn.Conv2d(8, 3, 3))
-    # The model cannot run on three channels at all: it is not asked to.
-    found = find_layer(model, images=IMAGES)
-    assert (found.name, found.found) == ("1", "the only convolution that takes 3 channels")
+    class TwoInputs(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.depth, self.color = nn.Conv2d(1, 8, 3), nn.Conv2d(3, 8, 3)
+
+        def forward(self, color: Tensor, depth: Tensor) -> Tensor:
+            both: Tensor = self.color(color) + self.depth(depth)
+            return both
+
+    # It cannot run on one tensor, so nothing speaks against the only layer that fits.
+    found = find_layer(TwoInputs(), images=IMAGES)
+    assert (found.name, found.found) == ("color", "the only convolution that takes 3 channels")
+
+
+@pytest.mark.parametrize("later", [(12, 4), (12, 12)])
+def test_channels_in_the_last_place_are_refused_though_a_later_layer_fits(
+    later: tuple[int, int],
+) -> None:
+    first, second = nn.Conv2d(3, 12, 3), nn.Conv2d(later[0], later[1], 3)
+    model = nn.Sequential(first, second, nn.Conv2d(later[1], 2, 3))
+    with pytest.raises(WarminitError) as error:
+        find_layer(model, images=IMAGES.movedim(1, -1))
+    assert str(error.value) == (
+        "images has 12 channels, shape (4, 12, 12, 3), and the first layer that runs, '0', takes 3."
+        " Pass the batch that the model is fed; images of (N, H, W, C) become (N, C, H, W) by"
+        " .permute(0, 3, 1, 2)."
+    )
+
+
+def test_new_tensors_in_buffers_and_modes_with_effects_are_as_before() -> None:
+    model = Merging()
+    steps = model.steps
+    assert find_layer(model, images=IMAGES).name == "stem"
+    assert model.steps is steps
+    assert (model.steps.item(), model.cache, model.merged) == (0, None, False)
 
 
 def test_of_several_the_one_that_runs_first_and_nothing_else_has_changed() -> None:

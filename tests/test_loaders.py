@@ -174,6 +174,15 @@ BAD: dict[str, tuple[Any, dict[str, Any], tuple[str, ...]]] = {
     "batches as a word": (DataLoader(DATASET, 8), {"batches": "all"}, ("batches='all'", "whole")),
     "a batch of names": ([("a", "b")], {}, ("batch 0 of images is a tuple", "'pixel_values'")),
     "a mapping without images": ([{"labels": LABELS}], {}, ("batch 0 of images is a dict",)),
+    "one batch with its labels": (
+        [PIXELS, LABELS], {}, ("batch 1 of images has shape (", "pass the images alone"),
+    ),
+    "one batch as a mapping": (
+        {"x": PIXELS}, {}, ("images is a dict with x", "such as images['pixel_values']"),
+    ),
+    "types that differ": (
+        [PIXELS[:4], PIXELS[:4].to(torch.uint8)], {}, ("batch 1 of images is torch.uint8 and",),
+    ),
     "sizes that differ": (
         [PIXELS[:4], PIXELS[:4, :, :6]], {}, ("batch 1 has images of (3, 6, 8) and batch 0",),
     ),

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -122,11 +123,20 @@ def test_an_unusable_share(arm: str, head: Any) -> None:
     assert {name: bits(each) for name, each in net.state_dict().items()} == before
 
 
+@dataclass(slots=True)
+class Slots:
+    logits: Tensor
+    states: tuple[Tensor, ...]
+    sparse: Tensor
+
+
 ENDINGS = {
     "log-softmax": lambda out: F.log_softmax(out, dim=1),
     "a tuple": lambda out: (out, None),
     "a dictionary": lambda out: {"logits": out, "other": out[:, :1]},
     "a first value": lambda out: {"out": out},
+    "a dictionary in a tuple": lambda out: ({"logits": (out,)}, 3),
+    "a dataclass with slots": lambda out: Slots(out, (), out.to_sparse()),
     "an output object": lambda out: SimpleNamespace(loss=None, logits=out),
 }
 
@@ -137,6 +147,14 @@ def test_the_head_is_found_whatever_is_made_of_its_output(end: str) -> None:
     report = init_(model, IMAGES, "small-head", seed=0)
     assert report.layer == "net.6"
     assert float(head_of(model).weight.detach().std()) < 0.1
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.int8])
+def test_an_image_has_the_type_of_the_layers_and_not_of_the_first_parameter(dtype: Any) -> None:
+    model = Ending(lambda out: out)
+    # It comes first among the parameters: those of the model itself do.
+    model.prior = nn.Parameter(torch.ones(3, dtype=dtype), requires_grad=False)
+    assert init_(model, IMAGES, "small-head", seed=0).layer == "net.6"
 
 
 def test_the_layer_that_runs_last_is_the_head_wherever_it_was_defined() -> None:
@@ -239,6 +257,40 @@ def cosine(self: Any, _features: Tensor, out: Tensor) -> Tensor:
     return F.linear(F.normalize(out), self.last.weight)
 
 
+class Cosine(nn.Linear):
+    """Its outputs do not know how large its weight is."""
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's name
+        return F.linear(F.normalize(input), F.normalize(self.weight))
+
+
+def cosine_layer() -> nn.Module:
+    return nn.Sequential(*list(make_net().children())[:6], Cosine(5, 3))
+
+
+def gated() -> nn.Module:
+    """Beside the outputs it returns a zero, which is the log-softmax of any one value."""
+    return Behind(
+        nn.Linear(5, 1),
+        lambda self, features, out: {
+            "logits": out * self.last(features).sigmoid(),
+            "loss": torch.zeros(()),
+        },
+    )
+
+
+def sharing_memory() -> nn.Module:
+    model = two(lambda out, other: (out, other[:, :2]))
+    model.last.weight.data = model.head.weight.data  # type: ignore[union-attr]
+    return model
+
+
+def frozen() -> nn.Module:
+    net = make_net()
+    head_of(net).requires_grad_(requires_grad=False)
+    return net
+
+
 def lazy() -> nn.Module:
     return nn.Sequential(*list(make_net().children())[:6], nn.LazyLinear(3))
 
@@ -278,7 +330,12 @@ REFUSED: dict[str, tuple[str, Callable[[], nn.Module]]] = {
         "the 15 weights of 6 have the deviation inf; a finite one is needed. Initialize the",
         lambda: filled(math.inf),
     ),
-    "expanded": ("the weight of 6, torch.float32, cannot be written:", expanded),
+    "expanded": ("6 has an expanded weight, shape (3, 5) with strides (1, 0): its va", expanded),
+    "changed in place": (NONE, lambda: Ending(lambda out: out.mul_(-2))),
+    "a layer that normalizes its weight": (NONE, cosine_layer),
+    "a gate beside a zero": (NONE, gated),
+    "sharing memory": ("the weight of head is shared by head and last", sharing_memory),
+    "frozen": ("the weight of 6 is frozen; one of its own that trains is needed.", frozen),
     "lazy": ("6.weight is lazy:", lazy),
 }
 
@@ -292,11 +349,13 @@ def test_a_model_without_such_a_head_gets_the_filters_alone(case: str) -> None:
     with pytest.raises(WarminitError) as error:
         init_(model, IMAGES, "small-head", seed=0)
     assert str(error.value).startswith(text)
-    assert str(error.value).endswith("Use an arm without a small head, such as whitening.")
+    advice = "with torch.no_grad(): model.head.weight.mul_(0.1)."
+    assert str(error.value).endswith(advice if case != "expanded" else ".clone() first.")
     assert {name: bits(each) for name, each in known.items()} == before
     report = init_(model, IMAGES, "whitening-small-head", seed=0, n_patches=9)
     assert report.notes[-1] == f"the head is left as it is: {error.value}"
     assert report.provenance["head"] == "left as it is"
+    assert report.parameters["head"] is None
     changed = {name for name, each in known.items() if bits(each) != before[name]}
     assert len(changed) == (case != "lazy"), "only the first layer's weight"
 

@@ -176,6 +176,17 @@ def old_hook(function: Callable[..., nn.Module]) -> nn.Module:
         return function(make())
 
 
+def expanded() -> nn.Module:
+    conv = make()
+    conv.weight = nn.Parameter(torch.ones(1, 3, 3, 3).expand(8, 3, 3, 3))
+    return conv
+
+
+def under_inference_mode() -> nn.Module:
+    with torch.inference_mode():
+        return make()
+
+
 def quantized() -> nn.Module:
     from torch.ao.nn.quantized import Conv2d
 
@@ -186,6 +197,15 @@ def quantized() -> nn.Module:
 
 REFUSED: dict[str, tuple[Callable[[], nn.Module], dict[str, Any], tuple[str, ...]]] = {
     "spectral norm": (spectral, {}, ("changes its weight", "Nothing was written", "Condition")),
+    "orthogonal": (
+        lambda: parametrizations.orthogonal(make()), {}, ("changes its weight", "Nothing was writ"),
+    ),
+    "expanded": (
+        expanded, {}, ("has an expanded weight", "(8, 3, 3, 3) with strides (0, ", ".clone()"),
+    ),
+    "made under inference mode": (
+        under_inference_mode, {}, ("made under it", "Build and initialize the model outside"),
+    ),
     "a negation": (lambda: parametrized(Negating()), {}, ("cosine down to -",)),
     "rows that move": (lambda: parametrized(Shuffling()), {}, ("changes its weight",)),
     "one scale for all filters": (
@@ -218,6 +238,8 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], dict[str, Any], tuple[str, ...
 }  # fmt: skip
 
 
+# Orthogonal rows are no usual initialization of a convolution.
+@pytest.mark.filterwarnings("ignore:.*looks trained:warminit.errors.WarminitWarning")
 @pytest.mark.parametrize("kind", REFUSED)
 def test_weights_that_cannot_be_written_are_refused_and_kept(kind: str) -> None:
     build, options, fragments = REFUSED[kind]
@@ -231,6 +253,17 @@ def test_weights_that_cannot_be_written_are_refused_and_kept(kind: str) -> None:
     assert global_states() == states
     if has_values:
         assert (identity(model), values(model)) == before
+
+
+def test_a_call_under_inference_mode_is_refused() -> None:
+    conv = make()
+    before = conv.weight.detach().clone()
+    with (
+        torch.inference_mode(),
+        pytest.raises(WarminitError, match="cannot be written under torch"),
+    ):
+        prewarm_(conv, IMAGES, n_patches=9)
+    assert torch.equal(conv.weight, before)
 
 
 def test_filters_that_cannot_be_frozen_are_not_written() -> None:

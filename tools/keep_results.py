@@ -91,7 +91,9 @@ def page(analysis: Analysis, name: str) -> str:
     environments = {json.dumps(dict(run.environment), sort_keys=True) for run in analysis.runs}
     lines += ["", "Environment:", ""]
     lines += [f"- `{environment}`" for environment in sorted(environments)]
-    lines += ["", "Again: `warminit run study.toml` in this folder.", ""]
+    # Arms of the search are not installed: they lie in the repository's own folder.
+    path = "PYTHONPATH=../../.. " * any(arm.name.startswith("experiments.") for arm in study.arms)
+    lines += ["", f"Again: `{path}warminit run study.toml` in this folder.", ""]
     return "\n".join(lines)
 
 

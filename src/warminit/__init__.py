@@ -9,8 +9,10 @@ The library is two pipelines. The core, in the order of the data's way:
     batch.py         one batch or many, one rank or many -> patches as the model is fed
     clustering.py    patches -> centroids
     filters.py       centroids or directions -> filters
+    one_pass.py      model, one image -> what it returns, all left as it was
     layers.py        model -> the layer to condition
     weights.py       filters -> its effective weight, in place, read back
+    head.py          model -> its last linear layer, made small
     fresh.py         weight -> whether it looks trained
     deep.py          model conditioned so far -> the activations that its next layer sees
     distributed.py   one rank's patches or error -> every rank's

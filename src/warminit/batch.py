@@ -152,6 +152,12 @@ def read_images(images: Images, batches: int | None = None) -> tuple[Tensor, str
     """
     if isinstance(images, Tensor):
         return images, None
+    if isinstance(images, Mapping):
+        raise WarminitError(
+            f"images is a {type(images).__name__} with {', '.join(map(str, images))}; a tensor "
+            "(N, C, H, W), or batches of them, is needed. Pass the tensor in it, such as "
+            "images['pixel_values']."
+        )
     if not isinstance(images, Iterable) or isinstance(images, str | bytes | np.ndarray):
         raise WarminitError(
             f"images is a {type(images).__name__}; a torch.Tensor (N, C, H, W), an iterable of "
@@ -168,6 +174,12 @@ def read_images(images: Images, batches: int | None = None) -> tuple[Tensor, str
     with _random_states_kept(images):
         for number, item in enumerate(itertools.islice(images, wanted)):
             batch = _images_of(item, number)
+            if kept and batch.dtype != kept[0].dtype:
+                raise WarminitError(
+                    f"batch {number} of images is {batch.dtype} and batch 0 {kept[0].dtype}; they "
+                    "must agree, since whole numbers stand for pixels from 0 to 255. Convert them "
+                    "first."
+                )
             if kept and batch.shape[1:] != kept[0].shape[1:]:
                 raise WarminitError(
                     f"batch {number} has images of {tuple(batch.shape[1:])} and batch 0 of "
@@ -202,6 +214,11 @@ def _images_of(item: Any, number: int) -> Tensor:
             f"batch {number} of images is a {type(item).__name__} without a tensor of images; each "
             "must be a tensor, a tuple that begins with one, or a mapping with 'images' or "
             "'pixel_values'. Pass a torch.Tensor (N, C, H, W), or batches of such tensors."
+        )
+    if found.ndim < 3:
+        raise WarminitError(
+            f"batch {number} of images has shape {tuple(found.shape)}; (N, C, H, W) is needed. "
+            "Of one batch of (images, labels), pass the images alone."
         )
     return found.detach()
 

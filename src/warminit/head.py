@@ -1,11 +1,12 @@
 """model, one image -> the linear layer that gives the model's output, its weight made small."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
@@ -19,14 +20,11 @@ from warminit.weights import check_weight
 HEAD = 0.1
 """Deviation of a small head's weight, as a share of what `nn.Linear` draws."""
 
-_INSTEAD = "Use an arm without a small head, such as whitening."
-_ENDS: tuple[Callable[[Tensor], Tensor], ...] = (
-    lambda out: out,
-    lambda out: out.softmax(-1),
-    lambda out: out.log_softmax(-1),
-    torch.sigmoid,
-)
-"""What a model may make of its head's output: nothing, or probabilities."""
+_INSTEAD = "Make the layer small yourself: with torch.no_grad(): model.head.weight.mul_(0.1)."
+_ENDS: tuple[Callable[[Tensor], Tensor], ...] = (lambda out: out, torch.sigmoid)
+_ENDS_OF_CLASSES = (*_ENDS, lambda out: out.softmax(-1), lambda out: out.log_softmax(-1))
+"""What a model may make of its head's output: nothing, or probabilities. Of one output the softmax
+is 1, whatever the layer gives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +65,11 @@ def find_head(model: nn.Module, images: Tensor) -> Head:
             f"{lazy[0]} is lazy: an image through the model would give it its shape, so the head "
             f"is not known. Run one batch through the model first. {_INSTEAD}"
         )
-    calls: list[tuple[nn.Linear, Any]] = []
+    calls: list[tuple[nn.Linear, Tensor | None]] = []
 
-    def keep(module: nn.Module, _fed: Any, out: Any) -> None:
+    def keep(module: nn.Module, fed: Any, out: Any) -> None:
         assert isinstance(module, nn.Linear)  # noqa: S101 - only these have the hook
-        calls.append((module, out))
+        calls.append((module, _given(module, fed, out)))
 
     output, error = run_once(
         model, images, lambda: [module.register_forward_hook(keep) for module in names]
@@ -81,12 +79,12 @@ def find_head(model: nn.Module, images: Tensor) -> Head:
             f"one image of shape {(1, *images.shape[1:])} does not go through the model, so its "
             f"head is not known: {type(error).__name__}: {error}. {_INSTEAD}"
         ) from error
-    returned = list(_tensors(output))
+    returned = _tensors(output)
     heads = list(
         dict.fromkeys(
             module
             for module, out in calls
-            if any(_is_made_of(each, out, module.out_features) for each in returned)
+            if out is not None and any(_is_made_of(each, out) for each in returned)
         )
     )
     if len(heads) != 1:
@@ -148,14 +146,14 @@ def check_share(share: float) -> float:
 
 
 def _check_its_own(model: nn.Module, head: nn.Linear, name: str, called: list[nn.Linear]) -> None:
-    """Raise unless a head runs once with a plain weight that nothing else uses."""
+    """Raise unless a head runs once with a plain weight that trains and that nothing else uses."""
     weight = check_weight(name, head)
     sharing = [
         other or "(the model itself)"
         for other, module in model.named_modules()
-        if any(each is weight for each in module.parameters(recurse=False))
+        if any(_place(each) == _place(weight) for each in module.parameters(recurse=False))
     ]
-    wrong = ""
+    wrong = "" if weight.requires_grad else "frozen"
     if parametrize.is_parametrized(head, "weight"):
         wrong = "parametrized"
     elif len(sharing) > 1:
@@ -164,26 +162,54 @@ def _check_its_own(model: nn.Module, head: nn.Linear, name: str, called: list[nn
         wrong = f"used {called.count(head)} times for one image"
     if wrong:
         raise WarminitError(
-            f"the weight of {name} is {wrong}; one of its own is needed to make it small. "
-            f"{_INSTEAD}"
+            f"the weight of {name} is {wrong}; one of its own that trains is needed. {_INSTEAD}"
         )
 
 
-def _tensors(output: Any) -> Iterable[Tensor]:
-    """Return what a model returned as tensors: one, those in it, or those that it has."""
+def _place(weight: Any) -> int:
+    """Return where a weight lies in memory, of a sharded one this rank's part."""
+    return int((weight.to_local() if is_sharded(weight) else weight).data_ptr())
+
+
+def _given(module: nn.Linear, fed: Any, out: Any) -> Tensor | None:
+    """Return a copy of what a linear layer gave one image: one vector, of its own weight.
+
+    None for anything else: layers that normalize or add to their weight are no such heads. A copy,
+    since what follows may write in place.
+    """
+    if not isinstance(out, Tensor) or out.numel() != module.out_features:
+        return None
+    if type(module) is not nn.Linear and not is_sharded(module.weight):
+        expected = F.linear(fed[0], module.weight, module.bias) if fed else None
+        if expected is None or not _close(out, expected):
+            return None
+    return out.detach().clone()
+
+
+def _tensors(output: Any) -> list[Tensor]:
+    """Return what a model returned as dense tensors: one, those in it, or those that it has."""
     if isinstance(output, Tensor):
-        return [output]
-    if not isinstance(output, Mapping | list | tuple):
-        output = getattr(output, "__dict__", {})
+        dense = output.layout is torch.strided and not output.is_quantized
+        return [output] if dense else []
+    if is_dataclass(output):
+        output = [getattr(output, each.name) for each in fields(output)]
+    elif not isinstance(output, Mapping | list | tuple):
+        # Of any other object its own tensors, and not what else it holds.
+        output = [
+            each for each in getattr(output, "__dict__", {}).values() if isinstance(each, Tensor)
+        ]
     values = output.values() if isinstance(output, Mapping) else output
-    return [each for each in values if isinstance(each, Tensor)]
+    return [tensor for each in values for tensor in _tensors(each)]
 
 
-def _is_made_of(returned: Tensor, out: Any, out_features: int) -> bool:
-    if not isinstance(out, Tensor) or not out.numel() == returned.numel() == out_features:
+def _is_made_of(returned: Tensor, out: Tensor) -> bool:
+    if returned.numel() != out.numel():
         return False
-    flat, precise = returned.detach().flatten().float(), returned.is_floating_point()
-    rounding = max(1e-5, 4 * torch.finfo(returned.dtype).eps) if precise else 0.0
-    return any(
-        torch.allclose(end(out.detach().float()).flatten(), flat, rtol=rounding) for end in _ENDS
-    )
+    ends = _ENDS if out.numel() == 1 else _ENDS_OF_CLASSES
+    return any(_close(returned, end(out.float())) for end in ends)
+
+
+def _close(returned: Tensor, expected: Tensor) -> bool:
+    rounding = 4 * torch.finfo(returned.dtype).eps if returned.is_floating_point() else 0.0
+    found, wanted = (each.detach().flatten().float() for each in (returned, expected))
+    return torch.allclose(wanted, found, rtol=max(1e-5, rounding))

@@ -1,5 +1,6 @@
 """model -> the layer to condition: named, or told from metadata, channels or the order of calls."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -193,7 +194,7 @@ def _chosen(
     told = _first_conv_of_metadata(model)
     if told in fitting:
         return told, fitting[told], "timm's metadata"
-    if len(fitting) == 1:
+    if len(fitting) == 1 and _may_be_first(model, next(iter(fitting)), convolutions, images):
         name, module = next(iter(fitting.items()))
         return name, module, f"the only convolution that takes {images.shape[1]} channels"
     if not fitting:
@@ -207,12 +208,35 @@ def _chosen(
             f"no layer of this {type(model).__name__} is called when one image goes through, so "
             f"which is first is not known. {_candidates(named)} Name it with layer=."
         )
+    if first in convolutions and first not in fitting:
+        raise WarminitError(
+            f"images has {images.shape[1]} channels, shape {tuple(images.shape)}, and the first "
+            f"layer that runs, {first!r}, takes {convolutions[first].in_channels}. Pass the batch "
+            "that the model is fed; images of (N, H, W, C) become (N, C, H, W) by "
+            ".permute(0, 3, 1, 2)."
+        )
     if first not in fitting:
         raise WarminitError(
             f"the first layer that runs is {first!r}, a {type(named[first]).__name__}; a "
             f"convolution is needed. {_candidates(named)}"
         )
     return first, fitting[first], "the first convolution that runs"
+
+
+def _may_be_first(
+    model: nn.Module, name: str, convolutions: Mapping[str, nn.Module], images: Tensor
+) -> bool:
+    """Tell whether no other layer is seen to run before the only one that takes the channels.
+
+    Images of (N, H, W, C) fit a later layer with as many channels as they are high.
+    """
+    if name == next(iter(convolutions)):
+        return True
+    try:
+        ran = execution_order(model, images)
+    except WarminitError:  # It takes more than images, say: nothing is known of the order.
+        return True
+    return not ran or ran[0] == name
 
 
 def _first_conv_of_metadata(model: nn.Module) -> str | None:

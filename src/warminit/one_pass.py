@@ -24,12 +24,14 @@ def run_once(
     Returns:
         What the model returned, and what it raised; one of them is None.
     """
-    weight = next(iter(model.parameters()), torch.zeros(()))
+    weight = _first_weight(model)
     image = images[:1].to(device=weight.device, dtype=weight.dtype)
     with undisturbed(model):
         handles = attach()
         try:
-            model.eval()
+            # Not model.eval(): a model's own may merge or swap weights, and would not be undone.
+            for module in model.modules():
+                module.training = False
             with torch.no_grad():
                 return model(image), None
         except Exception as error:  # noqa: BLE001 - whatever a model may raise
@@ -46,6 +48,8 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
     So are the weights that FSDP2 gathers for a pass: each rank holds its own part again.
     """
     modes = [(module, module.training) for module in model.modules()]
+    # A forward pass may write into a buffer, or put another tensor in its place.
+    named = [(module._buffers, dict(module._buffers)) for module, _ in modes]  # noqa: SLF001 - torch has no public name for it
     buffers = [(each, each.detach().clone()) for each in model.buffers() if not each.is_meta]
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - it is what is kept
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
@@ -57,6 +61,9 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
             np.random.set_state(numpy)  # noqa: NPY002 - as above
             for module, training in modes:
                 module.training = training
+            for place, objects in named:
+                place.clear()
+                place.update(objects)
             with torch.no_grad():
                 for buffer, value in buffers:
                     # What is as it was is not written: autograd may have saved it.
@@ -64,6 +71,14 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
                         buffer.copy_(value)
             for module in fully_sharded(model):
                 module.reshard()
+
+
+def _first_weight(model: nn.Module) -> Tensor:
+    """Return the tensor whose device and dtype an image for the model has."""
+    kinds = nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear
+    layers = [module for module in model.modules() if isinstance(module, kinds)]
+    weights = (weight for module in (*layers, model) for weight in module.parameters())
+    return next((each for each in weights if each.dtype.is_floating_point), torch.zeros(()))
 
 
 def fully_sharded(model: nn.Module) -> list[Any]:

@@ -45,6 +45,16 @@ def check_weight(name: str, module: nn.Module) -> Tensor:
             f"{name} has a weight of {weight.dtype}; floating point is needed. Condition the "
             "model before it is quantized."
         )
+    if torch.is_inference_mode_enabled() or weight.is_inference():
+        raise WarminitError(
+            f"{name} cannot be written under torch.inference_mode(), nor can a weight that was "
+            "made under it; an ordinary one is needed. Build and initialize the model outside."
+        )
+    if any(n > 1 and step == 0 for n, step in zip(weight.shape, weight.stride(), strict=True)):
+        raise WarminitError(
+            f"{name} has an expanded weight, shape {tuple(weight.shape)} with strides "
+            f"{weight.stride()}: its values share their memory. Pass it through .clone() first."
+        )
     if not isinstance(weight, nn.Parameter) and not parametrize.is_parametrized(module, "weight"):
         raise WarminitError(
             f"{name}.weight is a {type(weight).__name__} that a hook computes, and cannot be "
@@ -127,6 +137,8 @@ def restored_on_error(modules: Sequence[nn.Module]) -> Iterator[None]:
     held: list[Any] = [
         each for module in modules for each in (*module.parameters(), *module.buffers())
     ]
+    # A parametrization may put new buffers in the old ones' place.
+    buffers = [(part._buffers, dict(part._buffers)) for each in modules for part in each.modules()]  # noqa: SLF001 - torch has no public name for it
     # Of a DTensor the rank's own part: what is written into that does not show in its version.
     tensors = [each.to_local().detach() if is_sharded(each) else each for each in held]
     before = [
@@ -137,6 +149,8 @@ def restored_on_error(modules: Sequence[nn.Module]) -> Iterator[None]:
     try:
         yield
     except BaseException:
+        for place, objects in buffers:
+            place.update(objects)
         with torch.no_grad():
             for tensor, value, version in before:
                 # What was not written keeps its version too: autograd may have saved it.

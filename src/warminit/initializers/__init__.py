@@ -3,6 +3,7 @@
 import difflib
 import importlib
 import inspect
+import typing
 from collections.abc import Callable
 from importlib.metadata import entry_points
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from torch import nn
 
 from warminit.batch import Images
+from warminit.checks import check_seed
 from warminit.errors import WarminitError
 from warminit.init_report import InitReport
 from warminit.initializers.ablations import prewarm
@@ -56,7 +58,7 @@ ARMS: dict[str, Arm] = {
 
 
 DEFAULT_ARM = "whitening-small-head"
-"""What the search for a default chose; docs/choose.md says on what evidence."""
+"""What the search for a default chose; docs/evidence.md says on what grounds."""
 
 
 def init_(
@@ -66,14 +68,17 @@ def init_(
 
     Args:
         model: Any module that the arm can use.
-        images: (N, C, H, W), one training batch as the model is fed.
-        arm: A name of `ARMS`, or `module:function` of your own. The default sets whitening filters
-            in the first convolution and makes the last linear layer small.
+        images: (N, C, *size), one training batch as the model is fed, a tensor; or batches of them,
+            such as a DataLoader.
+        arm: A name of `ARMS`, or `module:function` of your own. The default,
+            `whitening_small_head`, sets whitening filters in the first convolution and makes the
+            last linear layer small.
         seed: Of the arm's own generator.
-        **parameters: Passed to the arm.
+        **parameters: Passed to the arm; docs/initializers.md lists them.
 
     Returns:
-        The arm's report.
+        The arm's report. What the default left undone, such as the head of a model that does not
+        end in a linear layer, is in its notes.
 
     Raises:
         WarminitError: If there is no such arm, or as the arm raises.
@@ -87,7 +92,17 @@ def init_(
         >>> init_(model, images).arm
         'whitening-small-head'
     """
-    return get_arm(arm)(model, images, seed=seed, **parameters)
+    chosen = get_arm(arm)
+    check_seed(seed)
+    names, any_other = keywords(chosen)
+    if not any_other and (unknown := [name for name in parameters if name not in names]):
+        near = difflib.get_close_matches(unknown[0], names, n=1)
+        hint = f"Did you mean {near[0]!r}? " if near else ""
+        raise WarminitError(
+            f"arm {arm!r} does not take {unknown[0]!r}. {hint}It takes: "
+            f"{', '.join(sorted(names)) or 'no parameters'}."
+        )
+    return chosen(model, images, seed=int(seed), **parameters)
 
 
 def get_arm(name: str) -> Arm:
@@ -98,6 +113,10 @@ def get_arm(name: str) -> Arm:
     Raises:
         WarminitError: If there is none; the text names the nearest.
     """
+    if not isinstance(name, str):
+        raise WarminitError(
+            f"arm={name!r} is a {type(name).__name__}; a name is needed, such as {DEFAULT_ARM!r}."
+        )
     if name in ARMS:
         return ARMS[name]
     installed = {point.name: point.value for point in entry_points(group=ENTRY_POINTS)}
@@ -109,6 +128,22 @@ def get_arm(name: str) -> Arm:
         f"arm={name!r} is unknown. {hint}There are: {', '.join(arm_names())}; your own is named "
         "module:function."
     )
+
+
+def keywords(arm: Callable[..., Any]) -> tuple[set[str], bool]:
+    """Return the names of an arm's own keywords without `seed`, and whether it takes any other."""
+    names, any_other = set(), False
+    for each in inspect.signature(arm).parameters.values():
+        if each.kind is each.KEYWORD_ONLY:
+            names.add(each.name)
+        elif each.kind is each.VAR_KEYWORD:
+            # `**options: Unpack[Options]` lists what it takes, any other `**options` takes all.
+            listed = typing.get_args(each.annotation)
+            if typing.get_origin(each.annotation) is typing.Unpack:
+                names |= set(typing.get_type_hints(listed[0]))
+            else:
+                any_other = True
+    return names - {"seed"}, any_other
 
 
 def arm_names() -> tuple[str, ...]:

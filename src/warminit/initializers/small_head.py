@@ -50,8 +50,8 @@ def whitening_small_head(
 
     `whiten_`, then `small_head`: the first layer starts near where training takes it (Chowers &
     Weiss, 2023), and the first steps of Adam, which move every weight by the learning rate however
-    small its gradient is, no longer throw the outputs far beyond the classes' scale. docs/choose.md
-    has the derivation, the ablations and where it was measured.
+    small its gradient is, no longer throw the outputs far beyond the classes' scale.
+    docs/evidence.md has the derivation, the ablations and where it was measured.
 
     Args:
         model: Any module with a convolution.
@@ -64,7 +64,7 @@ def whitening_small_head(
     Returns:
         The report. The head's weight has at most `head` times the deviation 1 / sqrt(3 fan_in),
         and a second call leaves it as it is but for rounding. A model that does not end in a linear
-        layer gets the filters alone, and a note says so.
+        layer gets the filters alone: `parameters["head"]` is then None, and a note says why.
 
     Raises:
         WarminitError: For any input that cannot be used; the model is then bit-identical to before.
@@ -90,19 +90,18 @@ def whitening_small_head(
         options["n_patches"] = -(-N_PATCHES // max(1, n_images))
         provenance["n_patches"] = f"ceil({N_PATCHES} / {n_images} images)"
     report = whiten_(model, tensor, seed=seed, **options)
-    notes = [read, *report.notes]
+    notes, made = [read, *report.notes], None
     try:
         with all_or_none():
             small = find_head(model, tensor)
-        factor = shrink_(small, share)
-        why = f"{small.name}.weight x {factor:.3g}"
+        why, made = f"{small.name}.weight x {shrink_(small, share):.3g}", share
     except WarminitError as error:
         why = "left as it is"
         notes.append(f"the head is left as it is: {error}")
     return replace(
         report,
         arm="whitening-small-head",
-        parameters={**report.parameters, "head": share},
+        parameters={**report.parameters, "head": made},
         provenance={**report.provenance, **provenance, "head": why},
         notes=tuple(note for note in notes if note),
         seconds=time.perf_counter() - started,

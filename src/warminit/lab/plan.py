@@ -4,7 +4,6 @@ import hashlib
 import importlib
 import inspect
 import json
-import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +12,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from warminit.errors import WarminitError
-from warminit.initializers import Arm, get_arm
+from warminit.initializers import Arm, get_arm, keywords
 from warminit.lab.arithmetic import check_precision
 from warminit.lab.batches import check_batch_size
 from warminit.lab.datasets import ImageDataset
@@ -128,14 +127,14 @@ def published_patches(dataset: str) -> int:
 def arm_parameters(arm: Arm, derived: Mapping[str, Any], spec: ArmSpec) -> dict[str, Any]:
     """Return what an arm is called with: the derived values that it takes, then the study's."""
     check_parameters(arm, spec)
-    names, any_keyword = _keywords(arm)
+    names, any_keyword = keywords(arm)
     taken = {key: value for key, value in derived.items() if key in names or any_keyword}
     return {**taken, **spec.parameters}
 
 
 def check_parameters(arm: Arm, spec: ArmSpec) -> None:
     """Raise WarminitError where an arm does not take a parameter that a study gives it."""
-    names, any_keyword = _keywords(arm)
+    names, any_keyword = keywords(arm)
     for key in spec.parameters:
         if key not in names and not any_keyword:
             hint = nearest(key, sorted(names)) if names else "it takes no parameters."
@@ -144,24 +143,8 @@ def check_parameters(arm: Arm, spec: ArmSpec) -> None:
 
 def takes(arm: Callable[..., Any], parameter: str) -> bool:
     """Tell whether an arm can be called with a keyword."""
-    names, any_keyword = _keywords(arm)
+    names, any_keyword = keywords(arm)
     return any_keyword or parameter in names
-
-
-def _keywords(arm: Callable[..., Any]) -> tuple[set[str], bool]:
-    """Return the names of an arm's own keywords, and whether it takes any other."""
-    names, any_keyword = set(), False
-    for each in inspect.signature(arm).parameters.values():
-        if each.kind is each.KEYWORD_ONLY:
-            names.add(each.name)
-        elif each.kind is each.VAR_KEYWORD:
-            # `**options: Unpack[Options]` lists what it takes, any other `**options` takes all.
-            listed = typing.get_args(each.annotation)
-            if typing.get_origin(each.annotation) is typing.Unpack:
-                names |= set(typing.get_type_hints(listed[0]))
-            else:
-                any_keyword = True
-    return names - {"seed"}, any_keyword
 
 
 def _key(

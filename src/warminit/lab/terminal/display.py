@@ -57,6 +57,11 @@ def notes(analysis: Analysis) -> list[str]:
             f"{tests} comparisons: Holm's p is corrected for all of them. Without correction, "
             f"{tests} tests at 0.05 expect about {expected_false_alarms(tests)} with no effect."
         )
+    found += [
+        f"{arm} set only filters in {model} on {dataset}: no last linear layer could be made small;"
+        " the report page says why."
+        for dataset, model, arm in _without_head(analysis)
+    ]
     if analysis.missing:
         found.append(
             f"Unfinished: {counted(analysis.missing, 'run')} missing; the same command goes on."
@@ -64,6 +69,18 @@ def notes(analysis: Analysis) -> list[str]:
     if analysis.mixed:
         found.append(f"Compared although computed with different {', '.join(analysis.mixed)}.")
     return found
+
+
+def _without_head(analysis: Analysis) -> list[tuple[str, str, str]]:
+    """Return where an arm that makes the last layer small left it, each place once."""
+    return list(
+        dict.fromkeys(
+            (run.spec.dataset, run.spec.model, run.spec.arm.label)
+            for run in analysis.runs
+            if run.result is not None
+            and run.result.init_report.get("parameters", {}).get("head", 0.0) is None
+        )
+    )
 
 
 def expected_false_alarms(tests: int) -> str:
