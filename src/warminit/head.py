@@ -151,7 +151,7 @@ def _check_its_own(model: nn.Module, head: nn.Linear, name: str, called: list[nn
     sharing = [
         other or "(the model itself)"
         for other, module in model.named_modules()
-        if any(_place(each) == _place(weight) for each in module.parameters(recurse=False))
+        if any(_is_same(each, weight) for each in module.parameters(recurse=False))
     ]
     wrong = "" if weight.requires_grad else "frozen"
     if parametrize.is_parametrized(head, "weight"):
@@ -166,9 +166,11 @@ def _check_its_own(model: nn.Module, head: nn.Linear, name: str, called: list[nn
         )
 
 
-def _place(weight: Any) -> int:
-    """Return where a weight lies in memory, of a sharded one this rank's part."""
-    return int((weight.to_local() if is_sharded(weight) else weight).data_ptr())
+def _is_same(one: Tensor, other: Tensor) -> bool:
+    """Tell whether two parameters are one, or begin at one place in memory."""
+    if one is other or is_sharded(one) or is_sharded(other):
+        return one is other
+    return one.data_ptr() == other.data_ptr() != 0
 
 
 def _given(module: nn.Linear, fed: Any, out: Any) -> Tensor | None:
