@@ -15,15 +15,27 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from experiments.candidates import start
 from warminit import init_
 from warminit.lab.datasets import load_dataset
 from warminit.lab.models import build_model
 
 DATASETS = ("cifar10", "fashion-mnist")
-SPREAD_ARMS = ("torch-default", "norm-matched-random", "prewarm", "dct", "whitening")
+ZCA = "zca"
+"""ZCA rows as filters: an arm of the search, which gained nothing."""
+SPREAD_ARMS = (
+    "torch-default",
+    "norm-matched-random",
+    "prewarm",
+    ZCA,
+    "dct",
+    "coates-ng",
+    "whitening",
+)
 STEP_ARMS = ("torch-default", "small-head", "whitening-small-head")
 SEEDS = (0, 1, 2)
-BATCH, STEPS = 256, 5
+BATCH, LOOKED_AT, STEPS = 256, 5, 60
+RATE = 3e-3
 OUT = Path(__file__).parent.parent / "docs" / "results" / "why.json"
 
 
@@ -46,16 +58,32 @@ def main() -> None:
 
 def spreads(model: nn.Module, images: Tensor, labels: Tensor) -> dict[str, Any]:
     """Measure a start before any step."""
-    first, second = [each for each in model.modules() if isinstance(each, nn.Conv2d)][:2]
-    seen: dict[str, Tensor] = {}
-    first.register_forward_hook(lambda _m, _i, out: seen.update(responses=out.detach()))
+    first, second = _convolutions(model)
+    seen: dict[str, Any] = {}
+    images, labels = images[: BATCH * LOOKED_AT], labels[: BATCH * LOOKED_AT]
+
+    def keep(_module: nn.Module, _fed: Any, out: Tensor) -> None:
+        out.retain_grad()
+        seen["responses"] = out
+
+    first.register_forward_hook(keep)
     second.register_forward_hook(lambda _m, fed, _o: seen.update(inputs=fed[0].detach()))
     F.cross_entropy(model(images), labels).backward()
-    responses = seen["responses"][:BATCH].movedim(1, -1).flatten(0, 2)
+    responses = seen["responses"].detach()[:BATCH].movedim(1, -1).flatten(0, 2)
     half = responses[:, : responses.shape[1] // 2]
+    # What comes back to each of the set filters, and the patches that it weights: (n, filters) and
+    # (n, C * K * K). The second moment of their products is the Gauss-Newton block of one filter.
+    signal = seen["responses"].grad[:BATCH].movedim(1, -1).flatten(0, 2)[:, : half.shape[1]]
+    fed = F.unfold(images[:BATCH], first.kernel_size, padding=first.padding)
+    rows = fed.transpose(1, 2).flatten(0, 1).double()
+    blocks = [(rows * s[:, None]).T @ rows for s in signal.double().square().T]
+    sizes = signal.double().square().mean(0).sqrt()
     patches = F.unfold(seen["inputs"][:64], second.kernel_size).transpose(1, 2).flatten(0, 1)
-    gradients = [layer.weight.grad.flatten(1).double() for layer in (first, second)]  # type: ignore[union-attr]
+    gradients = [layer.weight.grad.flatten(1).double() for layer in (first, second)]
     return {
+        "log10_condition_of_patches": _log_condition(rows.T @ rows),
+        "log10_condition_within_a_filter": _mean([_log_condition(each) for each in blocks]),
+        "signal_largest_to_smallest_filter": float(sizes.max() / sizes.min()),
         "responses_of_set_filters": _effective_rank(_eigenvalues(half)),
         "inputs_of_second_layer": _effective_rank(_eigenvalues(patches)),
         "gradient_of_first_layer": _effective_rank(torch.linalg.svdvals(gradients[0]).square()),
@@ -64,22 +92,34 @@ def spreads(model: nn.Module, images: Tensor, labels: Tensor) -> dict[str, Any]:
 
 
 def first_steps(model: Any, images: Tensor, labels: Tensor) -> dict[str, Any]:
-    """Take the first steps of Adam at the paper's rate; each list starts before any step."""
-    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    """Take the first steps of Adam at the paper's rate; most lists start before any step.
+
+    "step_of_second_layer": root mean square of the change of the second convolution's weights in
+    steps 1, 20, 40 and 60, as a share of the learning rate.
+    """
+    optimizer = torch.optim.Adam(model.parameters(), lr=RATE)
     hidden: list[float] = []
+    second = _convolutions(model)[1].weight
     model.fc1.register_forward_hook(
         lambda _m, _i, out: hidden.append(float(out.detach().square().mean().sqrt()))
     )
-    logits, losses = [], []
-    for batch, classes in zip(images.split(BATCH)[:STEPS], labels.split(BATCH), strict=False):
+    logits, losses, lengths = [], [], []
+    for batch, classes in zip(images.split(BATCH), labels.split(BATCH), strict=True):
         out = model(batch)
         loss = F.cross_entropy(out, classes)
         logits.append(float(out.detach().std()))
         losses.append(float(loss.detach()))
         optimizer.zero_grad()
         loss.backward()
+        before = second.detach().clone()
         optimizer.step()
-    return {"hidden_rms": hidden, "logit_sd": logits, "loss": losses}
+        lengths.append(float((second.detach() - before).square().mean().sqrt() / RATE))
+    return {
+        "hidden_rms": hidden[:LOOKED_AT],
+        "logit_sd": logits[:LOOKED_AT],
+        "loss": losses[:LOOKED_AT],
+        "step_of_second_layer": [lengths[0], *lengths[19::20]],
+    }
 
 
 def _data(name: str) -> tuple[Tensor, Tensor, Any]:
@@ -95,14 +135,26 @@ def _started(build: Any, arm: str, images: Tensor, seed: int) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = build_model("simplecnn", *build)
-    derived = {} if arm in {"torch-default", "small-head"} else {"n_patches": 27}
-    init_(model, images[:BATCH], arm, seed=seed, **derived)
+    derived: Any = {} if arm in {"torch-default", "small-head"} else {"n_patches": 27}
+    if arm == ZCA:
+        start(model, images[:BATCH], seed=seed, basis="zca", **derived)
+    else:
+        init_(model, images[:BATCH], arm, seed=seed, **derived)
     return model
+
+
+def _convolutions(model: nn.Module) -> list[Any]:
+    return [each for each in model.modules() if isinstance(each, nn.Conv2d)]
 
 
 def _eigenvalues(rows: Tensor) -> Tensor:
     values: Tensor = torch.linalg.eigvalsh(torch.cov(rows.T.double(), correction=0))
     return values
+
+
+def _log_condition(moment: Tensor) -> float:
+    values = torch.linalg.eigvalsh(moment)
+    return float(torch.log10(values[-1] / values[0]))
 
 
 def _effective_rank(values: Tensor) -> float:

@@ -14,6 +14,7 @@ from scipy import stats
 from warminit.lab.studies import load_study
 
 DOCS = Path(__file__).parents[1] / "docs"
+TITLES = {"CIFAR-10": "cifar10", "Fashion-MNIST": "fashion-mnist"}
 STUDIES = {"cifar10": "rivals-cifar10-1000", "fashion-mnist": "control-fashion-mnist-1000"}
 DEEP = "deep-cifar10-1000"
 WORDS = {"helps": "helps:", "harms": "harms:", "undecided": "no detectable difference"}
@@ -206,34 +207,116 @@ def test_what_each_part_gives() -> None:
 
 
 def test_what_is_left_after_the_papers_steps() -> None:
-    shown = []
-    for name in ("cifar10", "fashion"):
+    for title, name in (("CIFAR-10", "cifar10"), ("Fashion-MNIST", "fashion")):
         table = pd.read_csv(DOCS / "results" / f"search-round4-{name}" / "runs.csv")
-        pairs = table.pivot_table(index="seed", columns="arm", values="accuracy").dropna()
-        assert len(pairs) == 2
-        shown += [100 * pairs["torch-default"].mean()]
-        shown += [100 * pairs[PARTS[part, "x 0.1"]].mean() for part in ("torch's", "whitening")]
-    quoted = re.search(
-        r"two seeds each so far.*?CIFAR-10 ([\d.]+) %.*?, ([\d.]+) with.*?, ([\d.]+) with both; "
-        r"Fashion-MNIST ([\d.]+), ([\d.]+), ([\d.]+)\.",
-        " ".join(EVIDENCE.split()),
-    )
-    assert quoted is not None
-    assert quoted.groups() == tuple(f"{value:.1f}" for value in shown)
+        pairs, losses = (
+            table.pivot_table(index="seed", columns="arm", values=each).dropna()
+            for each in ("accuracy", "loss")
+        )
+        assert list(pairs.index) == [7, 13, 42, 99]
+        for filters, head in (("torch's", "torch's"), ("torch's", "x 0.1"), ("whitening", "x 0.1")):
+            default = (filters, head) == ("torch's", "torch's")
+            arm = "torch-default" if default else PARTS[filters, head]
+            against = ["", ""] if default else [*paired_in(pairs, arm, "torch-default")]
+            cells = [title, filters, head, f"{100 * pairs[arm].mean():.2f}", *against]
+            assert f"| {' | '.join([*cells, f'{losses[arm].mean():.2f}'])} |" in EVIDENCE
+        both, small = PARTS["whitening", "x 0.1"], PARTS["torch's", "x 0.1"]
+        difference, interval = paired_in(pairs, both, small)
+        text = " ".join(EVIDENCE.split())
+        assert re.search(rf"{re.escape(difference)}.{{0,30}}{re.escape(interval)}", text)
+        difference, interval = paired_in(losses / 100, both, "torch-default")
+        assert re.search(rf"{re.escape(difference)}.{{0,30}}{re.escape(interval)}", text)
+        assert (losses[both] > losses["torch-default"]).all()
+
+
+CANDIDATE, HEADS = "experiments.candidates:start", "experiments.heads:start"
+INGREDIENTS = {
+    "8 of 32 filters": "whitening(n_filters=8)",
+    "24 of 32": "whitening(n_filters=24)",
+    "32 of 32": "whitening(n_filters=32)",
+    "8 directions, 16 filters": f"{CANDIDATE}(n_clusters=16, pairs=True)",
+    "16 directions, 32 filters": f"{CANDIDATE}(n_clusters=32, pairs=True)",
+    "one filter of 16 constant": f"{CANDIDATE}(brightness=True)",
+    "the paper's": f"{CANDIDATE}(spatial=True)",
+    "coates-ng": "coates-ng",
+    "dct": "dct",
+    "half whitening, half centroids": f"{CANDIDATE}(basis=mixed)",
+    "centroids of whitened patches": f"{CANDIDATE}(basis=whitened-kmeans)",
+    "centroids": f"{CANDIDATE}(basis=kmeans)",
+    "Pre-Warm": "prewarm",
+    "Gaussian, the patches' covariance": f"{CANDIDATE}(basis=covariance)",
+    "Gaussian, white": "norm-matched-random",
+    "ZCA rows": f"{CANDIDATE}(basis=zca)",
+    "0.0005": "whitening(eps=0.0005)",
+    "1 (eps)": "whitening(eps=1.0)",
+    "0.1": "whitening(scale=0.1)",
+    "0.5": "whitening(scale=0.5)",
+    "1": "whitening(scale=1.0)",
+    "that of torch's responses": "whitening(scale=match)",
+    "unit response": "whitening(scale=unit)",
+    "each filter by itself": "whitening(scaling=per-filter)",
+    "2": "whitening(n_patches=2)",
+    "200": "whitening(n_patches=200)",
+    "both convolutions": "whitening(layers=2)",
+    "the 16 filters stay fixed": "whitening(trainable=False)",
+}
+WITH_SMALL_HEAD = {
+    "last layer x 0": f"{HEADS}(head=0.0)",
+    "last layer x 0.3": f"{HEADS}(head=0.3)",
+    "hidden layer x 0.3 too": f"{HEADS}(head=0.1, hidden=0.3)",
+    "hidden layer x 2 too": f"{HEADS}(head=0.1, hidden=2.0)",
+    "eps 1": f"{HEADS}(eps=1.0, head=0.1)",
+    "scale 0.5": f"{HEADS}(head=0.1, scale=0.5)",
+    "scale 1": f"{HEADS}(head=0.1, scale=1.0)",
+    "filters stay fixed": f"{HEADS}(head=0.1, trainable=False)",
+    "coates-ng's filters": f"{HEADS}(arm=coates-ng, head=0.1)",
+    "dct's filters": f"{HEADS}(arm=dct, head=0.1)",
+    "Pre-Warm's filters": f"{HEADS}(arm=prewarm, head=0.1)",
+    "torch's filters": f"{HEADS}(arm=torch-default, head=0.1)",
+}
+
+
+@pytest.mark.parametrize(
+    ("study", "rows_of", "beside", "sets"),
+    [
+        ("search-round1", INGREDIENTS, "whitening", ["cifar10"]),
+        ("search-round1-heads", WITH_SMALL_HEAD, f"{HEADS}(head=0.1)", [*TITLES.values()]),
+    ],
+)
+def test_each_ingredient_by_itself(
+    study: str, rows_of: dict[str, str], beside: str, sets: list[str]
+) -> None:
+    table = pd.read_csv(DOCS / "results" / study / "runs.csv")
+    for row, arm in rows_of.items():
+        cells = [row]
+        for dataset in sets:
+            pairs = table[table["dataset"] == dataset].pivot_table(
+                index="seed", columns="arm", values="accuracy"
+            )
+            assert len(pairs) == 4
+            cells += paired_in(pairs, arm, beside)
+        assert f"| {' | '.join(cells)} |" in EVIDENCE
+    shown = set(table["arm"]) - {*rows_of.values(), beside, "torch-default"}
+    # What is left out: heads and filters that the other table or another row has.
+    assert all("head" in each for each in shown)
 
 
 def test_the_tables_of_the_reasons() -> None:
     for dataset, starts in WHY["spread"].items():
-        for start, values in starts.items():
-            cells = " | ".join([dataset, start, *(f"{value:.1f}" for value in values.values())])
-            assert f"| {cells} |" in EVIDENCE
-    for start, values in WHY["first_steps"]["cifar10"].items():
-        two = [", ".join(f"{v:.2f}" for v in values[key][:2]) for key in ("hidden_rms", "logit_sd")]
-        losses = ", ".join(f"{value:.2f}" for value in values["loss"])
-        assert f"| {start} | {two[0]} | {two[1]} | {losses} |" in EVIDENCE
-
-
-TITLES = {"CIFAR-10": "cifar10", "Fashion-MNIST": "fashion-mnist"}
+        for start, found in starts.items():
+            # How many directions: of the responses, the second layer's inputs, both gradients.
+            widths = [f"{value:.1f}" for value in list(found.values())[3:]]
+            assert f"| {' | '.join([dataset, start, *widths])} |" in EVIDENCE
+            within, between = (f"{value:.1f}" for value in list(found.values())[1:3])
+            assert f"| {dataset} | {start} | {within} | {between} |" in EVIDENCE
+    for dataset, starts in WHY["first_steps"].items():
+        for start, found in starts.items():
+            cells = [dataset, start]
+            for key, most in (
+                ("hidden_rms", 2), ("logit_sd", 2), ("loss", 5), ("step_of_second_layer", 4)
+            ):  # fmt: skip
+                cells.append(", ".join(f"{value:.2f}" for value in found[key][:most]))
+            assert f"| {' | '.join(cells)} |" in EVIDENCE
 
 
 @cache
