@@ -218,6 +218,12 @@ def test_an_unusable_eps(eps: Any) -> None:
     assert bits(model.weight) == before
 
 
+@pytest.mark.parametrize("n_filters", [0, -1, 2.5, True])
+def test_an_unusable_number_of_filters_is_named_as_it_was_given(n_filters: Any) -> None:
+    with pytest.raises(WarminitError, match=rf"^n_filters={n_filters!r}; a whole number"):
+        whiten_(nn.Conv2d(3, 8, 3), torch.rand(4, 3, 8, 8), n_filters=n_filters, n_patches=9)
+
+
 def test_patches_without_a_direction() -> None:
     model = make_conv(1, 8, 1)  # one value a patch: centering leaves nothing
     before = bits(model.weight)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from warminit.batch import Batch, Images
+from warminit.checks import check_count
 from warminit.conditioning import Statistics, condition_
 from warminit.errors import WarminitError
 from warminit.filters import Scale, Scaling, scale_bank, shape_filters
@@ -82,6 +83,8 @@ def whiten_(
         raise WarminitError(
             f"eps={eps!r}; a finite number of at least 0 is needed. The default is {RELATIVE_EPS}."
         )
+    if n_filters is not None:
+        n_filters = check_count("n_filters", n_filters)
     return condition_(
         model,
         images,
