@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from warminit.lab.comparison import Comparison
-from warminit.lab.statistics import compare_paired, holm
+from warminit.lab.statistics import compare_paired, holm, holm_adjust
 from warminit.lab.study import Study
 
 RESULTS = Path(__file__).parent.parent / "docs" / "results"
@@ -51,7 +51,11 @@ def half() -> list[tuple[str, Comparison]]:
             seeds = full.dropna().index.intersection(pairs[arm].dropna().index)
             cells.append(f"{arm}, half the steps | {dataset} | simplecnn")
             compared.append(compare(pairs[arm][seeds], full[seeds], BASELINE, HALF_MARGIN))
-    return list(zip(cells, holm(compared), strict=True))
+    p_behind = holm_adjust([each.p_noninferiority for each in compared])
+    return [
+        (f"{cell} | p of being behind by 0.2 points: {p:.4f}", each)
+        for cell, p, each in zip(cells, p_behind, holm(compared), strict=True)
+    ]
 
 
 def kept(name: str) -> tuple[Study, pd.DataFrame]:

@@ -1,0 +1,29 @@
+"""docs/results/ -> runs as tables, and how the pages write what is computed from them."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+DOCS = Path(__file__).parents[1] / "docs"
+CHOOSE = (DOCS / "choose.md").read_text(encoding="utf-8")
+EVIDENCE = (DOCS / "evidence.md").read_text(encoding="utf-8")
+TITLES = {"CIFAR-10": "cifar10", "Fashion-MNIST": "fashion-mnist"}
+
+
+def kept_runs(study: str, column: str = "accuracy", **where: str) -> pd.DataFrame:
+    """One row a seed, one column an arm, of the runs of a kept study for which all of it holds."""
+    table = pd.read_csv(DOCS / "results" / study / "runs.csv")
+    for name, value in where.items():
+        table = table[table[name] == value]
+    return table.pivot_table(index="seed", columns="arm", values=column)
+
+
+def paired_in(table: pd.DataFrame, arm: str, other: str) -> tuple[str, str]:
+    """The mean difference in points and its 95 % interval, as the pages write them."""
+    difference = 100 * (table[arm] - table[other]).to_numpy()
+    interval = stats.t.interval(
+        0.95, len(difference) - 1, np.mean(difference), stats.sem(difference)
+    )
+    return f"{np.mean(difference):+.2f}", f"{interval[0]:+.2f} to {interval[1]:+.2f}"
