@@ -217,3 +217,40 @@ def test_the_default_beside_plain_whitening() -> None:
     for dataset in TITLES.values():
         difference, interval = paired_in(confirmed(dataset), "whitening-small-head", "whitening")
         assert re.search(rf"{re.escape(difference)}.{{0,40}}{re.escape(interval)}", text)
+
+
+def grid() -> list[tuple[list[str], float, float]]:
+    """Every cell of the robustness studies: how the page names it, mean difference, two-sided p."""
+    cells = []
+    for folder in sorted((DOCS / "results").glob("robustness-*")):
+        about = load_study(str(folder / "study.toml"))
+        for dataset in about.datasets:
+            for model in about.models:
+                pairs = kept_runs(folder.name, dataset=dataset, model=model)
+                assert list(pairs.index) == list(range(2001, 2009))
+                start, default = pairs["whitening-small-head"], pairs["torch-default"]
+                name = [about.description.rstrip("."), dataset, model]
+                name += [f"{100 * default.mean():.2f}"]
+                name += paired_in(pairs, "whitening-small-head", "torch-default")
+                ahead = f"{int((start > default).sum())} of 8"
+                p = float(stats.ttest_rel(start, default).pvalue)
+                cells.append(([*name, ahead], float((start - default).mean()), p))
+    return cells
+
+
+def test_the_grid_of_settings_and_what_the_page_says_of_it() -> None:
+    cells = grid()
+    order = np.argsort([p for *_, p in cells])
+    corrected = np.maximum.accumulate(
+        [min(1.0, cells[i][2] * (len(cells) - n)) for n, i in enumerate(order)]
+    )
+    worse = []
+    for i, p in zip(order, corrected, strict=True):
+        names, difference, _ = cells[i]
+        shown = "< 0.0001" if p < 0.0001 else f"{p:.4f}"
+        assert f"| {' | '.join([*names[:-1], shown, names[-1]])} |" in CHOOSE
+        worse += [names[:3]] * (difference < 0 and p < 0.05)
+    text = " ".join(CHOOSE.split())
+    assert f"Holm's correction over all {len(cells)} cells" in text
+    assert worse == [], "the page says that there is none"
+    assert "In no cell is it significantly worse" in text

@@ -149,3 +149,25 @@ def test_gradients_of_several_batches_condition_once() -> None:
     model, _ = trained([PreWarm(n_patches=9)], max_steps=2, accumulate_grad_batches=5)
     assert len(model.seen) == 10
     assert all(torch.equal(each, model.stems[0]) for each in model.stems[:5])
+
+
+class WithForward(Classifier):
+    def forward(self, images: Tensor) -> Tensor:
+        scores: Tensor = self.net(images)
+        return scores
+
+
+@pytest.mark.parametrize(("kind", "head"), [(WithForward, 0.1), (Classifier, None)])
+def test_the_default_of_init_makes_the_head_small_where_there_is_a_forward(
+    kind: type[Classifier], head: float | None
+) -> None:
+    callback, model = PreWarm("whitening-small-head"), kind()
+    fresh = model.net[4].weight.detach().clone()
+    seen: list[Tensor] = []
+    model.net.register_forward_pre_hook(
+        lambda *_: seen.append(model.net[4].weight.detach().clone())
+    )
+    trained([callback], model=model)
+    assert callback.report is not None
+    assert callback.report.parameters["head"] == head
+    assert torch.allclose(seen[-setup.STEPS], fresh * (0.1 if head else 1), rtol=0.05)
