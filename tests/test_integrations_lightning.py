@@ -162,11 +162,10 @@ def test_the_default_of_init_makes_the_head_small_where_there_is_a_forward(
     kind: type[Classifier], head: float | None
 ) -> None:
     callback, model = PreWarm("whitening-small-head"), kind()
-    fresh = model.net[4].weight.detach().clone()
+    weight = dict(model.named_parameters())["net.4.weight"]
+    fresh = weight.detach().clone()
     seen: list[Tensor] = []
-    model.net.register_forward_pre_hook(
-        lambda *_: seen.append(model.net[4].weight.detach().clone())
-    )
+    model.net.register_forward_pre_hook(lambda *_: seen.append(weight.detach().clone()))
     trained([callback], model=model)
     assert callback.report is not None
     assert callback.report.parameters["head"] == head
