@@ -1,4 +1,4 @@
-"""a finished study's folder -> docs/results/NAME: study file, runs, everything as JSON, verdicts.
+"""a finished study's folder -> docs/results/NAME: study, runs, all as JSON, verdicts, a figure.
 
 Usage: python tools/keep_results.py warminit-results/control control-fashion-mnist-1000
 """
@@ -10,6 +10,8 @@ from pathlib import Path
 from warminit.lab.analysis import Analysis, analyse
 from warminit.lab.driver import read_study
 from warminit.lab.export import export
+from warminit.lab.figures.forest import forest
+from warminit.lab.figures.render import save
 from warminit.lab.study_toml import study_toml
 
 RESULTS = Path(__file__).parent.parent / "docs" / "results"
@@ -27,6 +29,7 @@ def keep(folder: Path, name: str) -> Path:
     # A third of the size: the curves are thousands of numbers.
     content = json.loads((target / "results.json").read_text(encoding="utf-8"))
     (target / "results.json").write_text(json.dumps(content) + "\n", encoding="utf-8")
+    save(forest(analysis), target / "forest.svg")
     (target / "README.md").write_text(page(analysis, name), encoding="utf-8")
     return target
 
@@ -82,6 +85,7 @@ def page(analysis: Analysis, name: str) -> str:
                 f"{c.wins}/{c.n}",
             ]
         lines.append(f"| {' | '.join(row)} |")
+    lines += ["", "![The differences with their 95 % intervals](forest.svg)"]
     lines += ["", "Verdicts (two-sided p with Holm's correction over the family):", ""]
     lines += [
         f"- {cell.dataset}, {cell.model}: {cell.comparison.verdict}"
