@@ -8,6 +8,7 @@ steps: is the start, trained for 2,500 steps, level with torch's default after a
 """
 
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -35,9 +36,15 @@ def grid(other: str) -> list[tuple[str, Comparison]]:
         for (dataset, model), of_cell in runs.groupby(["dataset", "model"]):
             pairs = paired(of_cell)
             if other in pairs:
-                cells.append(f"{study.description} | {dataset} | {model}")
+                budget = f"{study.protocol.steps:,} x {study.protocol.batch_size:,}"
+                cells.append(f"{setting(study)} | {dataset} | {model} | {budget}")
                 compared.append(compare(pairs[START], pairs[other], other, study.margin))
     return list(zip(cells, holm(compared), strict=True))
+
+
+def setting(study: Study) -> str:
+    """Return what a study changes, without its budget, which has a column of its own."""
+    return re.sub(r",? [\d,]+ steps.*", "", study.description).rstrip(".")
 
 
 def half() -> list[tuple[str, Comparison]]:
