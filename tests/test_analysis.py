@@ -131,7 +131,7 @@ def test_a_head_that_was_left_is_told_beside_the_numbers(head: float | None, tol
         for seed in study.seeds
     }
     text = (
-        "whitening-small-head set only filters in simplecnn on digits: no last linear layer could"
-        " be made small; the report page says why."
+        "whitening-small-head set only filters in simplecnn on digits, and left the last layer; the"
+        " report page says why."
     )
     assert (text in notes(analyse(study, stored(study, results)))) is told

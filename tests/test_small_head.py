@@ -1,6 +1,7 @@
 """A head that starts small: the factor by hand, which layer is the head, and what is refused."""
 
 import math
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -112,7 +113,7 @@ def test_a_head_of_zeros_keeps_its_bits() -> None:
     assert report.provenance["head"] == "6.weight x 1"
 
 
-@pytest.mark.parametrize("head", [-0.1, 1.01, float("nan"), float("inf"), True, "0.1", None])
+@pytest.mark.parametrize("head", [-0.1, 1.01, float("nan"), float("inf"), True, "0.1", [0.1]])
 @pytest.mark.parametrize("arm", ARMS)
 def test_an_unusable_share(arm: str, head: Any) -> None:
     net = make_net()
@@ -358,6 +359,74 @@ def test_a_model_without_such_a_head_gets_the_filters_alone(case: str) -> None:
     assert report.parameters["head"] is None
     changed = {name for name, each in known.items() if bits(each) != before[name]}
     assert len(changed) == (case != "lazy"), "only the first layer's weight"
+
+
+class FrozenBatchNorm(nn.Module):
+    """A normalization of another library: told by its name."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features / features.std()
+
+
+class PreNorm(nn.Module):
+    """A block that normalizes what it is fed, and not what it gives."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.last = nn.LayerNorm(5), nn.Linear(5, 5)
+
+    def forward(self, features: Tensor) -> Tensor:
+        out: Tensor = features + self.last(self.norm(features))
+        return out
+
+
+NORMALIZED: dict[str, Callable[[], list[nn.Module]]] = {
+    "BatchNorm": lambda: [nn.BatchNorm1d(5)],
+    "LayerNorm": lambda: [nn.LayerNorm(5)],
+    "GroupNorm": lambda: [nn.GroupNorm(1, 5), nn.GELU(), nn.Dropout()],
+    "RMSNorm": lambda: [nn.RMSNorm(5)],
+    "another library's": lambda: [FrozenBatchNorm()],
+    "in a block": lambda: [nn.Sequential(nn.Linear(5, 5), nn.Sequential(nn.BatchNorm1d(5)))],
+}
+NOT_NORMALIZED: dict[str, Callable[[], list[nn.Module]]] = {
+    "nothing": list,
+    "a layer behind the norm": lambda: [nn.BatchNorm1d(5), nn.Linear(5, 5), nn.ReLU()],
+    "a block with a norm inside": lambda: [PreNorm()],
+    "an activation": lambda: [nn.ReLU(), nn.Softmax(dim=1)],
+}
+
+
+def fed_by(layers: list[nn.Module]) -> nn.Module:
+    net = list(make_net().children())
+    return nn.Sequential(*net[:6], *layers, net[6]).eval()
+
+
+@pytest.mark.parametrize("case", NORMALIZED)
+def test_a_head_behind_a_normalization_is_left_unless_asked_for(case: str) -> None:
+    left, asked, control = (fed_by(NORMALIZED[case]()) for _ in range(3))
+    before = bits(head_of(left).weight)
+    report = init_(left, IMAGES)
+    assert bits(head_of(left).weight) == before
+    assert (report.parameters["head"], report.provenance["head"]) == (None, "left as it is")
+    name = next(name for name, each in left.named_modules() if each is head_of(left))
+    assert re.fullmatch(
+        rf"{name} is left as it is: [\w.]+ normalizes what it is fed\. Pass head=0\.1 to make it "
+        r"small all the same\.", report.notes[-1]
+    )  # fmt: skip
+    told = re.search(r"it is: ([\w.]+) normalizes", report.notes[-1])
+    assert told is not None
+    assert "Norm" in type(left.get_submodule(told[1])).__name__
+    assert init_(asked, IMAGES, head=0.1).parameters["head"] == 0.1
+    init_(control, IMAGES, "small-head")
+    assert bits(head_of(asked).weight) == bits(head_of(control).weight) != before
+
+
+@pytest.mark.parametrize("case", NOT_NORMALIZED)
+def test_any_other_head_is_made_small(case: str) -> None:
+    model = fed_by(NOT_NORMALIZED[case]())
+    before = bits(head_of(model).weight)
+    assert init_(model, IMAGES).parameters["head"] == 0.1
+    assert bits(head_of(model).weight) != before
 
 
 def test_a_model_that_is_its_own_head_is_named() -> None:

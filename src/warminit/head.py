@@ -13,7 +13,7 @@ from torch.nn.utils import parametrize
 
 from warminit.effective import is_sharded
 from warminit.errors import WarminitError
-from warminit.layers import unwrap
+from warminit.layers import PARAMETRIC, unwrap
 from warminit.one_pass import run_once
 from warminit.weights import check_weight
 
@@ -34,10 +34,22 @@ class Head:
     Attributes:
         name: Dotted name, without the wrappers of compilation and data parallelism.
         module: A linear layer with a weight of its own.
+        normalized_by: Dotted name of the normalization that ran between the last layer with weights
+            and this one; "" where none did.
     """
 
     name: str
     module: nn.Linear
+    normalized_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """One call of a linear layer: what it gave, and the normalization that it came right after."""
+
+    module: nn.Linear
+    out: Tensor | None
+    normalized_by: str
 
 
 def find_head(model: nn.Module, images: Tensor) -> Head:
@@ -58,18 +70,24 @@ def find_head(model: nn.Module, images: Tensor) -> Head:
         WarminitError: If there is none, or more than one.
     """
     model = unwrap(model)
-    named = {name: m for name, m in model.named_modules() if isinstance(m, nn.Linear)}
-    names = {module: name or "(the model itself)" for name, module in named.items()}
+    names = {
+        module: name or "(the model itself)"
+        for name, module in model.named_modules()
+        if isinstance(module, PARAMETRIC) or _normalizes(module)
+    }
     if lazy := [name for name, each in model.named_parameters() if is_lazy(each)]:
         raise WarminitError(
             f"{lazy[0]} is lazy: an image through the model would give it its shape, so the head "
             f"is not known. Run one batch through the model first. {_INSTEAD}"
         )
-    calls: list[tuple[nn.Linear, Tensor | None]] = []
+    ran: list[nn.Module] = []
+    calls: list[_Call] = []
 
     def keep(module: nn.Module, fed: Any, out: Any) -> None:
-        assert isinstance(module, nn.Linear)  # noqa: S101 - only these have the hook
-        calls.append((module, _given(module, fed, out)))
+        if isinstance(module, nn.Linear):
+            before = ran[-1] if ran and _normalizes(ran[-1]) else None
+            calls.append(_Call(module, _given(module, fed, out), names[before] if before else ""))
+        ran.append(module)
 
     output, error = run_once(
         model, images, lambda: [module.register_forward_hook(keep) for module in names]
@@ -82,9 +100,9 @@ def find_head(model: nn.Module, images: Tensor) -> Head:
     returned = _tensors(output)
     heads = list(
         dict.fromkeys(
-            module
-            for module, out in calls
-            if out is not None and any(_is_made_of(each, out) for each in returned)
+            call.module
+            for call in calls
+            if call.out is not None and any(_is_made_of(each, call.out) for each in returned)
         )
     )
     if len(heads) != 1:
@@ -93,8 +111,9 @@ def find_head(model: nn.Module, images: Tensor) -> Head:
             f"linear layers whose output is the model's own: {found}; one is needed as the head. "
             f"{_INSTEAD}"
         )
-    _check_its_own(model, heads[0], names[heads[0]], [module for module, _ in calls])
-    return Head(names[heads[0]], heads[0])
+    own = [call for call in calls if call.module is heads[0]]
+    _check_its_own(model, heads[0], names[heads[0]], len(own))
+    return Head(names[heads[0]], heads[0], own[0].normalized_by)
 
 
 def shrink_(head: Head, share: float) -> float:
@@ -145,7 +164,7 @@ def check_share(share: float) -> float:
     return float(share)
 
 
-def _check_its_own(model: nn.Module, head: nn.Linear, name: str, called: list[nn.Linear]) -> None:
+def _check_its_own(model: nn.Module, head: nn.Linear, name: str, calls: int) -> None:
     """Raise unless a head runs once with a plain weight that trains and that nothing else uses."""
     weight = check_weight(name, head)
     sharing = [
@@ -158,12 +177,18 @@ def _check_its_own(model: nn.Module, head: nn.Linear, name: str, called: list[nn
         wrong = "parametrized"
     elif len(sharing) > 1:
         wrong = f"shared by {' and '.join(sharing)}"
-    elif called.count(head) > 1:
-        wrong = f"used {called.count(head)} times for one image"
+    elif calls > 1:
+        wrong = f"used {calls} times for one image"
     if wrong:
         raise WarminitError(
             f"the weight of {name} is {wrong}; one of its own that trains is needed. {_INSTEAD}"
         )
+
+
+def _normalizes(module: nn.Module) -> bool:
+    """Tell a normalization, torch's or another's, from a block that has one in its name."""
+    named = any("norm" in kind.__name__.lower() for kind in type(module).__mro__)
+    return named and not any(isinstance(part, PARAMETRIC) for part in module.modules())
 
 
 def _is_same(one: Tensor, other: Tensor) -> bool:

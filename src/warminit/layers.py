@@ -13,7 +13,7 @@ from warminit.weights import check_weight
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-_PARAMETRIC = (*CONVOLUTIONS, *_TRANSPOSED, nn.Linear)
+PARAMETRIC = (*CONVOLUTIONS, *_TRANSPOSED, nn.Linear)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ def execution_order(model: nn.Module, images: Tensor) -> list[str]:
         WarminitError: If the model cannot be run on the image.
     """
     names: dict[nn.Module, str] = {
-        module: name for name, module in model.named_modules() if isinstance(module, _PARAMETRIC)
+        module: name for name, module in model.named_modules() if isinstance(module, PARAMETRIC)
     }
     order: list[str] = []
     if lazy := [name for name, value in model.named_parameters() if is_lazy(value)]:
@@ -249,7 +249,7 @@ def _first_conv_of_metadata(model: nn.Module) -> str | None:
 def _candidates(named: dict[str, nn.Module]) -> str:
     rows = []
     for name, module in named.items():
-        if isinstance(module, _PARAMETRIC):
+        if isinstance(module, PARAMETRIC):
             kind = type(module).__name__
             width: Any = getattr(module, "in_channels", None)
             rows.append(f"{name} ({kind}, {width} channels)" if width else f"{name} ({kind})")

@@ -43,10 +43,10 @@ def whitening_small_head(
     images: Images,
     *,
     seed: int,
-    head: float = HEAD,
+    head: float | None = None,
     **options: Unpack[WhiteningOptions],
 ) -> InitReport:
-    """Set whitening filters, and make the last linear layer small.
+    """Set whitening filters, and make the last linear layer small if no norm is right before it.
 
     `whiten_`, then `small_head`: the first layer starts near where training takes it (Chowers &
     Weiss, 2023), and the first steps of Adam, which move every weight by the learning rate however
@@ -57,7 +57,9 @@ def whitening_small_head(
         model: Any module with a convolution.
         images: (N, C, *size), one training batch as the model is fed, or batches of them.
         seed: Of the patches' positions.
-        head: Deviation of the head's weight as a share of torch's default, 0 to 1.
+        head: Deviation of the head's weight as a share of torch's default, 0 to 1. By default 0.1,
+            but where a normalization runs between the head and the layer before it (as in a ResNet
+            or a transformer) the head is left: a step of Adam cannot throw what it is fed.
         **options: As for `whiten_`, but that by default `n_patches` gives 8,192 in all,
             32 of each of 256 images.
 
@@ -80,7 +82,7 @@ def whitening_small_head(
         (4, 0.1)
     """
     started = time.perf_counter()
-    share = check_share(head)
+    share = HEAD if head is None else check_share(head)
     with all_or_none():
         # Read once: a generator of batches cannot be read again for the head.
         tensor, read = read_images(images, options.pop("batches", None))
@@ -94,7 +96,14 @@ def whitening_small_head(
     try:
         with all_or_none():
             small = find_head(model, tensor)
-        why, made = f"{small.name}.weight x {shrink_(small, share):.3g}", share
+        if head is None and small.normalized_by:
+            why = "left as it is"
+            notes.append(
+                f"{small.name} is left as it is: {small.normalized_by} normalizes what it is fed. "
+                f"Pass head={HEAD} to make it small all the same."
+            )
+        else:
+            why, made = f"{small.name}.weight x {shrink_(small, share):.3g}", share
     except WarminitError as error:
         why = "left as it is"
         notes.append(f"the head is left as it is: {error}")

@@ -58,8 +58,8 @@ def notes(analysis: Analysis) -> list[str]:
             f"{tests} tests at 0.05 expect about {expected_false_alarms(tests)} with no effect."
         )
     found += [
-        f"{arm} set only filters in {model} on {dataset}: no last linear layer could be made small;"
-        " the report page says why."
+        f"{arm} set only filters in {model} on {dataset}, and left the last layer; the report page "
+        "says why."
         for dataset, model, arm in _without_head(analysis)
     ]
     if analysis.missing:
