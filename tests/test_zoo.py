@@ -132,21 +132,28 @@ def test_a_sample_of_timm(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "head"),
+    ("name", "head", "fed_by"),
     [
-        ("resnet18", "fc"),
-        ("vit_tiny_patch16_224", "head"),
-        ("convnext_atto", "head.fc"),
-        ("deit_tiny_distilled_patch16_224", None),  # two heads, averaged
+        ("resnet18", "fc", "layer4.1.bn2"),
+        ("vit_tiny_patch16_224", "head", "norm"),
+        ("convnext_atto", "head.fc", "head.norm"),
+        ("mobilenetv3_small_050", "classifier", None),
+        ("deit_tiny_distilled_patch16_224", None, None),  # two heads, averaged
     ],
 )
-def test_the_head_of_a_timm_model(name: str, head: str | None) -> None:
-    model, images = timm_model(name)
-    before = {key: each.clone() for key, each in model.state_dict().items()}
-    report = init_(model, images)
-    changed = {k for k, each in model.state_dict().items() if not torch.equal(each, before[k])}
-    assert changed == {f"{report.layer}.weight"} | ({f"{head}.weight"} if head else set())
-    assert (report.provenance["head"] == "left as it is") == (head is None)
+def test_the_head_of_a_timm_model(name: str, head: str | None, fed_by: str | None) -> None:
+    for share in (None, 0.1):
+        model, images = timm_model(name)
+        before = {key: each.clone() for key, each in model.state_dict().items()}
+        report = init_(model, images, head=share)
+        changed = {k for k, each in model.state_dict().items() if not torch.equal(each, before[k])}
+        small = head is not None and (fed_by is None or share is not None)
+        assert changed == {f"{report.layer}.weight"} | ({f"{head}.weight"} if small else set())
+        assert (report.provenance["head"] == "left as it is") is not small
+        normalized = f"{head} is left as it is: {fed_by} normalizes what it is fed."
+        assert any(normalized in note for note in report.notes) == (
+            fed_by is not None and share is None
+        )
 
 
 @pytest.mark.full
