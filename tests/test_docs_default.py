@@ -220,6 +220,18 @@ def test_the_default_beside_plain_whitening() -> None:
         assert re.search(rf"{re.escape(difference)}.{{0,40}}{re.escape(interval)}", text)
 
 
+def test_where_the_last_layer_is_left() -> None:
+    parts = kept_runs("search-parts-resnet20").dropna()
+    before = kept_runs("search-resnet20-before", model="resnet20").dropna()
+    for filters, head, runs, arm in (
+        ("whitening", "torch's", parts, "whitening"),
+        ("torch's", "x 0.1", parts, "small-head"),
+        ("whitening", "x 0.1", before, "whitening-small-head"),
+    ):
+        cells = [filters, head, str(len(runs)), *paired_in(runs, arm, "torch-default")]
+        assert f"| {' | '.join(cells)} |" in EVIDENCE
+
+
 @pytest.mark.parametrize("dataset", TITLES.values())
 def test_what_the_reasons_say_of_sgd(dataset: str) -> None:
     pairs = kept_runs("robustness-sgd", dataset=dataset)
