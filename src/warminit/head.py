@@ -64,7 +64,8 @@ def find_head(model: nn.Module, images: Tensor) -> Head:
         images: (N, C, *size), as the model is fed; the first is used.
 
     Returns:
-        The only such layer. It runs once, and its weight is no other layer's.
+        The only such layer, and what normalizes what it is fed. It runs once, and its weight trains,
+        is what it computes with, and is no other layer's.
 
     Raises:
         WarminitError: If there is none, or more than one.
@@ -85,8 +86,8 @@ def find_head(model: nn.Module, images: Tensor) -> Head:
 
     def keep(module: nn.Module, fed: Any, out: Any) -> None:
         if isinstance(module, nn.Linear):
-            before = ran[-1] if ran and _normalizes(ran[-1]) else None
-            calls.append(_Call(module, _given(module, fed, out), names[before] if before else ""))
+            normalized_by = names[ran[-1]] if ran and _normalizes(ran[-1]) else ""
+            calls.append(_Call(module, _given(module, fed, out), normalized_by))
         ran.append(module)
 
     output, error = run_once(
