@@ -64,8 +64,8 @@ def find_head(model: nn.Module, images: Tensor) -> Head:
         images: (N, C, *size), as the model is fed; the first is used.
 
     Returns:
-        The only such layer, and what normalizes what it is fed. It runs once, and its weight trains,
-        is what it computes with, and is no other layer's.
+        The only such layer, and what normalizes its input. It runs once, and its weight trains, is
+        what it computes with, and is no other layer's.
 
     Raises:
         WarminitError: If there is none, or more than one.
