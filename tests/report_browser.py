@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import tarfile
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -86,11 +87,14 @@ def axe_source(folder: Path) -> str:
     kept = Path(os.environ.get("WARMINIT_AXE", folder)) / f"axe-core-{AXE_VERSION}.tgz"
     if not kept.exists():
         kept.parent.mkdir(parents=True, exist_ok=True)
-        subprocess.run(
-            ["npm", "pack", f"axe-core@{AXE_VERSION}", "--pack-destination", str(kept.parent)],
-            check=True,
-            capture_output=True,
-        )
+        # Each process fetches into a folder of its own: another may read the file by now.
+        with tempfile.TemporaryDirectory(dir=kept.parent) as own:
+            subprocess.run(
+                ["npm", "pack", f"axe-core@{AXE_VERSION}", "--pack-destination", own],
+                check=True,
+                capture_output=True,
+            )
+            (Path(own) / kept.name).replace(kept)
     found = hashlib.sha256(kept.read_bytes()).hexdigest()
     assert found == AXE_SHA256, f"{kept} is not the axe-core that was reviewed: sha256 {found}"
     with tarfile.open(kept) as archive:
