@@ -230,6 +230,12 @@ def test_where_the_last_layer_is_left() -> None:
     ):
         cells = [filters, head, str(len(runs)), *paired_in(runs, arm, "torch-default")]
         assert f"| {' | '.join(cells)} |" in EVIDENCE
+    now = kept_runs("robustness-models", model="resnet20")
+    difference, interval = paired_in(now, "whitening-small-head", "torch-default")
+    assert f"{difference} points ({interval}, {len(now)} seeds" in " ".join(EVIDENCE.split())
+    # With the layer left, the start is plain whitening, to the bit.
+    seeds = parts.index
+    assert now.loc[seeds, "whitening-small-head"].tolist() == parts["whitening"].tolist()
 
 
 @pytest.mark.parametrize("dataset", TITLES.values())
