@@ -106,6 +106,11 @@ def small_head(
     return report
 
 
+def few_images(model: nn.Module, images: Tensor, *, seed: int, n_images: int) -> InitReport:
+    """Apply `whitening-small-head` to the first images alone; it takes 8,192 patches in all."""
+    return get_arm("whitening-small-head")(model, images[:n_images], seed=seed)
+
+
 def _whitening(patches: Tensor, n: int, _shape: Any, eps: float, _draw: Any) -> Tensor:
     return whitening_directions(patches, n, eps=eps)
 
