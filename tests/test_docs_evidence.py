@@ -40,6 +40,43 @@ def test_what_each_part_gives() -> None:
         assert re.search(rf"{re.escape(difference)}.{{0,20}}{re.escape(interval)}", text)
 
 
+@pytest.mark.parametrize("title", TITLES)
+def test_the_papers_steps_as_written_down(title: str) -> None:
+    kept = json.loads((DOCS / "results/full/results.json").read_text(encoding="utf-8"))
+    holm = {(row["dataset"], row["arm"]): row["p_holm"] for row in kept["comparisons"]}
+    start, default = "whitening-small-head", "torch-default"
+    pairs, losses = (
+        kept_runs("full", each, dataset=TITLES[title])[[default, start]]
+        for each in ("accuracy", "loss")
+    )
+    assert list(pairs.index) == list(range(3001, 3009))
+    assert pairs.notna().all(axis=None)
+    difference, interval = paired_in(pairs, start, default)
+    ahead = f"{int((pairs[start] > pairs[default]).sum())} of {len(pairs)}"
+    against = [difference, interval, f"{holm[TITLES[title], start]:.4f}", ahead]
+    for arm, cells in ((default, [""] * 4), (start, against)):
+        row = [title, arm, f"{100 * pairs[arm].mean():.2f}", *cells, f"{losses[arm].mean():.2f}"]
+        assert f"| {' | '.join(row)} |".replace("  ", " ") in EVIDENCE
+    assert (losses[start] > losses[default]).all()
+    for page in ("choose.md", "results/README.md", "../CHANGELOG.md"):
+        text = " ".join((DOCS / page).read_text(encoding="utf-8").split())
+        assert f"{difference.lstrip('+')} " in text
+        assert interval in text
+
+
+def test_all_twelve_seeds_of_fashion_mnist_together() -> None:
+    new = kept_runs("full", dataset="fashion-mnist")["whitening-small-head"]
+    old = kept_runs("search-round4-fashion")[PARTS["whitening", "x 0.1"]]
+    default = pd.concat(
+        kept_runs(each, dataset="fashion-mnist")["torch-default"]
+        for each in ("full", "search-round4-fashion")
+    )
+    together = pd.DataFrame({"start": pd.concat([new, old]), "default": default})
+    assert len(together) == 12
+    difference, interval = paired_in(together, "start", "default")
+    assert f"{difference} ({interval})" in EVIDENCE
+
+
 def test_what_is_left_after_the_papers_steps() -> None:
     for title, name in (("CIFAR-10", "cifar10"), ("Fashion-MNIST", "fashion")):
         pairs, losses = (kept_runs(f"search-round4-{name}", each) for each in ("accuracy", "loss"))
