@@ -60,7 +60,7 @@ def test_the_papers_steps_as_written_down(title: str) -> None:
     assert (losses[start] > losses[default]).all()
     for page in ("choose.md", "results/README.md", "../CHANGELOG.md"):
         text = " ".join((DOCS / page).read_text(encoding="utf-8").split())
-        assert f"{difference.lstrip('+')} " in text
+        assert re.search(rf"{re.escape(difference.lstrip('+'))}\b", text)
         assert interval in text
 
 
