@@ -220,6 +220,17 @@ def test_each_ingredient_by_itself(
     assert all("head" in each for each in shown)
 
 
+def test_how_many_images() -> None:
+    arm = "experiments.candidates:few_images(n_images={})".format
+    for n in (2, 8, 32):
+        cells = [str(n)]
+        for dataset in TITLES.values():
+            pairs = kept_runs("search-images", dataset=dataset)
+            assert len(pairs) == 4
+            cells += paired_in(pairs, arm(n), arm(256))
+        assert f"| {' | '.join(cells)} |" in EVIDENCE
+
+
 def test_the_tables_of_the_reasons() -> None:
     for dataset, starts in WHY["spread"].items():
         for start, found in starts.items():
