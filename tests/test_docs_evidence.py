@@ -220,6 +220,38 @@ def test_each_ingredient_by_itself(
     assert all("head" in each for each in shown)
 
 
+@pytest.mark.parametrize(
+    ("filters", "head", "arm"),
+    [
+        ("torch's", "torch's", "torch-default"),
+        ("torch's", "x 0.1", "small-head"),
+        ("whitening", "torch's", "whitening"),
+        ("whitening, unit response", "torch's", "whitening(scale=unit)"),
+        ("whitening, torch's response", "torch's", "whitening(scale=match)"),
+        ("whitening, deviation 1", "torch's", "whitening(scale=1.0)"),
+        ("whitening, eps 1", "torch's", "whitening(eps=1.0)"),
+        ("whitening, both convolutions", "torch's", "whitening(layers=2)"),
+        ("Pre-Warm", "torch's", "prewarm"),
+        ("Gaussian, white", "torch's", "norm-matched-random"),
+        ("coates-ng", "torch's", "coates-ng"),
+        ("dct", "torch's", "dct"),
+        ("whitening", "x 0.3", "whitening-small-head(head=0.3)"),
+        ("whitening, unit response", "x 0.1", "whitening-small-head(scale=unit)"),
+        ("whitening, torch's response", "x 0.1", "whitening-small-head(scale=match)"),
+        ("Pre-Warm", "x 0.1", "experiments.both:start(arm=prewarm)"),
+        ("coates-ng", "x 0.1", "experiments.both:start(arm=coates-ng)"),
+        ("dct", "x 0.1", "experiments.both:start(arm=dct)"),
+    ],
+)
+def test_without_batchnorm(filters: str, head: str, arm: str) -> None:
+    cells = [filters, head]
+    for dataset in TITLES.values():
+        pairs = kept_runs("search-round1-nobn", dataset=dataset)
+        assert len(pairs) == 4
+        cells += paired_in(pairs, arm, "whitening-small-head")
+    assert f"| {' | '.join(cells)} |" in EVIDENCE
+
+
 def test_how_many_images() -> None:
     arm = "experiments.candidates:few_images(n_images={})".format
     for n in (2, 8, 32):
