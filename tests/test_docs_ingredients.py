@@ -1,0 +1,127 @@
+"""docs/results/ -> the tables of each ingredient by itself, with BatchNorm and without."""
+
+import pytest
+
+from docs_tables import EVIDENCE, TITLES, kept_runs, paired_in
+
+CANDIDATE, HEADS = "experiments.candidates:start", "experiments.heads:start"
+INGREDIENTS = {
+    "8 of 32 filters": "whitening(n_filters=8)",
+    "24 of 32": "whitening(n_filters=24)",
+    "32 of 32": "whitening(n_filters=32)",
+    "8 directions, 16 filters": f"{CANDIDATE}(n_clusters=16, pairs=True)",
+    "16 directions, 32 filters": f"{CANDIDATE}(n_clusters=32, pairs=True)",
+    "one filter of 16 constant": f"{CANDIDATE}(brightness=True)",
+    "the paper's": f"{CANDIDATE}(spatial=True)",
+    "coates-ng": "coates-ng",
+    "dct": "dct",
+    "half whitening, half centroids": f"{CANDIDATE}(basis=mixed)",
+    "centroids of whitened patches": f"{CANDIDATE}(basis=whitened-kmeans)",
+    "centroids": f"{CANDIDATE}(basis=kmeans)",
+    "Pre-Warm": "prewarm",
+    "Gaussian, the patches' covariance": f"{CANDIDATE}(basis=covariance)",
+    "Gaussian, white": "norm-matched-random",
+    "ZCA rows": f"{CANDIDATE}(basis=zca)",
+    "0.0005": "whitening(eps=0.0005)",
+    "1 (eps)": "whitening(eps=1.0)",
+    "0.1": "whitening(scale=0.1)",
+    "0.5": "whitening(scale=0.5)",
+    "1": "whitening(scale=1.0)",
+    "that of torch's responses": "whitening(scale=match)",
+    "unit response": "whitening(scale=unit)",
+    "each filter by itself": "whitening(scaling=per-filter)",
+    "2": "whitening(n_patches=2)",
+    "200": "whitening(n_patches=200)",
+    "both convolutions": "whitening(layers=2)",
+    "the 16 filters stay fixed": "whitening(trainable=False)",
+}
+WITH_SMALL_HEAD = {
+    "last layer x 0": f"{HEADS}(head=0.0)",
+    "last layer x 0.3": f"{HEADS}(head=0.3)",
+    "hidden layer x 0.3 too": f"{HEADS}(head=0.1, hidden=0.3)",
+    "hidden layer x 2 too": f"{HEADS}(head=0.1, hidden=2.0)",
+    "eps 1": f"{HEADS}(eps=1.0, head=0.1)",
+    "scale 0.5": f"{HEADS}(head=0.1, scale=0.5)",
+    "scale 1": f"{HEADS}(head=0.1, scale=1.0)",
+    "filters stay fixed": f"{HEADS}(head=0.1, trainable=False)",
+    "coates-ng's filters": f"{HEADS}(arm=coates-ng, head=0.1)",
+    "dct's filters": f"{HEADS}(arm=dct, head=0.1)",
+    "Pre-Warm's filters": f"{HEADS}(arm=prewarm, head=0.1)",
+    "torch's filters": f"{HEADS}(arm=torch-default, head=0.1)",
+}
+
+
+@pytest.mark.parametrize(
+    ("study", "rows_of", "beside", "sets"),
+    [
+        ("search-round1", INGREDIENTS, "whitening", ["cifar10"]),
+        ("search-round1-heads", WITH_SMALL_HEAD, f"{HEADS}(head=0.1)", [*TITLES.values()]),
+    ],
+)
+def test_each_ingredient_by_itself(
+    study: str, rows_of: dict[str, str], beside: str, sets: list[str]
+) -> None:
+    for row, arm in rows_of.items():
+        cells = [row]
+        for dataset in sets:
+            pairs = kept_runs(study, dataset=dataset)
+            assert len(pairs) == 4
+            cells += paired_in(pairs, arm, beside)
+        assert f"| {' | '.join(cells)} |" in EVIDENCE
+    shown = set(kept_runs(study).columns) - {*rows_of.values(), beside, "torch-default"}
+    # What is left out: heads and filters that the other table or another row has.
+    assert all("head" in each for each in shown)
+
+
+@pytest.mark.parametrize(
+    ("filters", "head", "arm"),
+    [
+        ("torch's", "torch's", "torch-default"),
+        ("torch's", "x 0.1", "small-head"),
+        ("whitening", "torch's", "whitening"),
+        ("whitening, unit response", "torch's", "whitening(scale=unit)"),
+        ("whitening, torch's response", "torch's", "whitening(scale=match)"),
+        ("whitening, deviation 1", "torch's", "whitening(scale=1.0)"),
+        ("whitening, eps 1", "torch's", "whitening(eps=1.0)"),
+        ("whitening, both convolutions", "torch's", "whitening(layers=2)"),
+        ("Pre-Warm", "torch's", "prewarm"),
+        ("Gaussian, white", "torch's", "norm-matched-random"),
+        ("coates-ng", "torch's", "coates-ng"),
+        ("dct", "torch's", "dct"),
+        ("whitening", "x 0.3", "whitening-small-head(head=0.3)"),
+        ("whitening, unit response", "x 0.1", "whitening-small-head(scale=unit)"),
+        ("whitening, torch's response", "x 0.1", "whitening-small-head(scale=match)"),
+        ("Pre-Warm", "x 0.1", "experiments.both:start(arm=prewarm)"),
+        ("coates-ng", "x 0.1", "experiments.both:start(arm=coates-ng)"),
+        ("dct", "x 0.1", "experiments.both:start(arm=dct)"),
+    ],
+)
+def test_without_batchnorm(filters: str, head: str, arm: str) -> None:
+    cells = [filters, head]
+    for dataset in TITLES.values():
+        pairs = kept_runs("search-round1-nobn", dataset=dataset)
+        assert len(pairs) == 4
+        cells += paired_in(pairs, arm, "whitening-small-head")
+    assert f"| {' | '.join(cells)} |" in EVIDENCE
+
+
+@pytest.mark.parametrize("beside", ["whitening-small-head", "whitening", "torch-default"])
+def test_without_batchnorm_at_other_seeds(beside: str) -> None:
+    shown = "the default start" if beside == "whitening-small-head" else beside
+    cells = ["unit response, last layer x 0.1", shown]
+    for dataset in TITLES.values():
+        pairs = kept_runs("search-nobn-unit", dataset=dataset)
+        assert list(pairs.index) == list(range(2001, 2009))
+        cells += paired_in(pairs, "whitening-small-head(scale=unit)", beside)
+    assert f"| {' | '.join(cells)} |" in EVIDENCE
+
+
+def test_how_many_images() -> None:
+    arm = "experiments.candidates:few_images(n_images={})".format
+    for n in (2, 8, 32):
+        cells = [str(n)]
+        for dataset in TITLES.values():
+            pairs = kept_runs("search-images", dataset=dataset)
+            assert len(pairs) == 4
+            cells += paired_in(pairs, arm(n), arm(256))
+        assert f"| {' | '.join(cells)} |" in EVIDENCE
