@@ -84,5 +84,10 @@ def bits(tensor: Tensor) -> bytes:
     return tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
 
 
+def all_bits(net: nn.Module) -> dict[str, bytes]:
+    """Return the bits of every parameter and buffer that holds values."""
+    return {name: bits(tensor) for name, tensor in net.state_dict().items()}
+
+
 def set_filters(net: nn.Module, report: InitReport) -> Tensor:
     return first(net).weight.detach()[: report.filters_set].clone()

@@ -63,7 +63,7 @@ def test_the_factor_by_hand(arm: str) -> None:
 def test_the_filters_are_those_of_whitening() -> None:
     both, filters, control = make_net(), make_net(), make_net()
     report = init_(both, IMAGES, "whitening-small-head", seed=4, n_patches=9, n_filters=3)
-    init_(filters, IMAGES, "whitening", seed=4, n_patches=9, n_filters=3)
+    init_(filters, IMAGES, "whitening", seed=4, n_patches=9, n_filters=3, scale="unit")
     init_(control, IMAGES, "small-head", seed=4)
     assert bits(first(both).weight) == bits(first(filters).weight)
     assert bits(head_of(both).weight) == bits(head_of(control).weight)

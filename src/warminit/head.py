@@ -14,6 +14,7 @@ from torch.nn.utils import parametrize
 from warminit.effective import is_sharded
 from warminit.errors import WarminitError
 from warminit.layers import PARAMETRIC, unwrap
+from warminit.normalization import is_normalization
 from warminit.one_pass import run_once
 from warminit.weights import check_weight
 
@@ -74,7 +75,7 @@ def find_head(model: nn.Module, images: Tensor) -> Head:
     names = {
         module: name or "(the model itself)"
         for name, module in model.named_modules()
-        if isinstance(module, PARAMETRIC) or _normalizes(module)
+        if isinstance(module, PARAMETRIC) or is_normalization(module)
     }
     if lazy := [name for name, each in model.named_parameters() if is_lazy(each)]:
         raise WarminitError(
@@ -86,7 +87,7 @@ def find_head(model: nn.Module, images: Tensor) -> Head:
 
     def keep(module: nn.Module, fed: Any, out: Any) -> None:
         if isinstance(module, nn.Linear):
-            normalized_by = names[ran[-1]] if ran and _normalizes(ran[-1]) else ""
+            normalized_by = names[ran[-1]] if ran and is_normalization(ran[-1]) else ""
             calls.append(_Call(module, _given(module, fed, out), normalized_by))
         ran.append(module)
 
@@ -184,12 +185,6 @@ def _check_its_own(model: nn.Module, head: nn.Linear, name: str, calls: int) -> 
         raise WarminitError(
             f"the weight of {name} is {wrong}; one of its own that trains is needed. {_INSTEAD}"
         )
-
-
-def _normalizes(module: nn.Module) -> bool:
-    """Tell a normalization, torch's or another's, from a block that has one in its name."""
-    named = any("norm" in kind.__name__.lower() for kind in type(module).__mro__)
-    return named and not any(isinstance(part, PARAMETRIC) for part in module.modules())
 
 
 def _is_same(one: Tensor, other: Tensor) -> bool:

@@ -15,6 +15,8 @@ from warminit.filters import Scale, Scaling
 from warminit.head import HEAD, check_share, find_head, shrink_
 from warminit.images import check_images
 from warminit.init_report import InitReport
+from warminit.layers import find_layer
+from warminit.normalization import runs_next
 from warminit.whitening import whiten_
 
 N_PATCHES = 8192
@@ -50,7 +52,8 @@ def whitening_small_head(
 
     `whiten_`, then `small_head`: the first layer starts near where training takes it (Chowers &
     Weiss, 2023), and the first steps of Adam, which move every weight by the learning rate however
-    small its gradient is, no longer throw the outputs far beyond the classes' scale.
+    small its gradient is, no longer throw the outputs far beyond the classes' scale. Where nothing
+    takes the filters' scale away again, their responses have the size one.
     docs/evidence.md has the derivation, the ablations and where it was measured.
 
     Args:
@@ -60,8 +63,9 @@ def whitening_small_head(
         head: Deviation of the head's weight as a share of torch's default, 0 to 1. By default 0.1,
             but where a normalization runs between the head and the layer before it (as in a ResNet
             or a transformer) the head is left: a step of Adam cannot throw what it is fed.
-        **options: As for `whiten_`, but that by default `n_patches` gives 8,192 in all,
-            32 of each of 256 images.
+        **options: As for `whiten_`, but for two defaults: `n_patches` gives 8,192 in all, 32 of
+            each of 256 images; and `scale` is "unit" where the next layer with weights runs before
+            any normalization does, as in a network without BatchNorm.
 
     Returns:
         The report. The head's weight has at most `head` times the deviation 1 / sqrt(3 fan_in),
@@ -86,7 +90,13 @@ def whitening_small_head(
     with all_or_none():
         # Read once: a generator of batches cannot be read again for the head.
         tensor, read = read_images(images, options.pop("batches", None))
+    check_ranks_agree(tensor)
     provenance = {}
+    if options.get("scale") is None and (
+        fed := _fed_unnormalized(model, tensor, options.get("layer"))
+    ):
+        options["scale"] = "unit"
+        provenance["scale"] = f"nothing normalizes what {fed} is fed"
     if options.get("n_patches") is None:
         n_images = len(tensor) if isinstance(tensor, Tensor) and tensor.ndim else 0
         options["n_patches"] = -(-N_PATCHES // max(1, n_images))
@@ -140,8 +150,7 @@ def small_head(
     share = check_share(head)
     with all_or_none():
         tensor, read = read_images(images, batches)
-        dims = tensor.ndim - 2 if isinstance(tensor, Tensor) else 2
-        check_images(tensor, spatial_dims=min(max(dims, 1), 3))
+        _check_any_images(tensor)
     check_ranks_agree(tensor)
     with all_or_none():
         found = find_head(model, tensor)
@@ -158,3 +167,19 @@ def small_head(
         seconds=time.perf_counter() - started,
         notes=() if read is None else (read,),
     )
+
+
+def _fed_unnormalized(model: nn.Module, images: Tensor, layer: str | nn.Module | None) -> str:
+    """Return the layer that is fed what the filters give at its own size; "" where none is."""
+    try:
+        _check_any_images(images)
+        first = find_layer(model, layer, images)
+    except WarminitError:
+        return ""  # What is wrong, `whiten_` says.
+    following = runs_next(model, first.module, images)
+    return following.name if following and not following.normalizes else ""
+
+
+def _check_any_images(images: Tensor) -> None:
+    dims = images.ndim - 2 if isinstance(images, Tensor) else 2
+    check_images(images, spatial_dims=min(max(dims, 1), 3))
