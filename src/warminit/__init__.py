@@ -11,6 +11,7 @@ The library is two pipelines. The core, in the order of the data's way:
     filters.py       centroids or directions -> filters
     one_pass.py      model, one image -> what it returns, all left as it was
     layers.py        model -> the layer to condition
+    normalization.py layer, one image -> what runs next: a norm, or weights
     weights.py       filters -> its effective weight, in place, read back
     head.py          model -> its last linear layer, made small
     fresh.py         weight -> whether it looks trained
