@@ -98,11 +98,10 @@ def test_the_grid_of_settings_and_what_the_page_says_of_it(other: str) -> None:
         shown = "< 0.0001" if p < 0.0001 else f"{p:.4f}"
         assert f"| {' | '.join([*row[:-1], shown, row[-1]])} |" in CHOOSE
         worse += [row[:3]] * (difference < 0 and p < 0.05)
+    assert worse == []
     if other == "torch-default":
         assert f"Holm's correction over all {len(rows)} cells" in text
-        assert worse == []
         assert "In no cell is it significantly worse than torch's default." in text
     else:
         assert f"corrected over these {len(rows)}:" in text
-        assert worse == [["SimpleCNN without BatchNorm", "fashion-mnist", "simplecnn-nobn"]]
-        assert "behind plain whitening on Fashion-MNIST without BatchNorm" in text
+        assert "In none of these is it significantly behind plain whitening." in text

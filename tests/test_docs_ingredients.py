@@ -107,12 +107,22 @@ def test_without_batchnorm(filters: str, head: str, arm: str) -> None:
 
 @pytest.mark.parametrize("beside", ["whitening-small-head", "whitening", "torch-default"])
 def test_without_batchnorm_at_other_seeds(beside: str) -> None:
-    shown = "the default start" if beside == "whitening-small-head" else beside
+    shown = "the start as it was" if beside == "whitening-small-head" else beside
     cells = ["unit response, last layer x 0.1", shown]
     for dataset in TITLES.values():
         pairs = kept_runs("search-nobn-unit", dataset=dataset)
         assert list(pairs.index) == list(range(2001, 2009))
         cells += paired_in(pairs, "whitening-small-head(scale=unit)", beside)
+    assert f"| {' | '.join(cells)} |" in EVIDENCE
+
+
+@pytest.mark.parametrize("beside", ["torch-default", "whitening"])
+def test_the_start_as_it_is_without_batchnorm(beside: str) -> None:
+    cells = [beside]
+    for dataset in TITLES.values():
+        pairs = kept_runs("robustness-no-batchnorm", dataset=dataset)
+        assert list(pairs.index) == list(range(2001, 2009))
+        cells += paired_in(pairs, "whitening-small-head", beside)
     assert f"| {' | '.join(cells)} |" in EVIDENCE
 
 
