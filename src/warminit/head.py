@@ -11,15 +11,23 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
 
+from warminit.deep import activations
+from warminit.distributed import agreed
 from warminit.effective import is_sharded
 from warminit.errors import WarminitError
-from warminit.layers import PARAMETRIC, unwrap
+from warminit.layers import PARAMETRIC, FoundLayer, unwrap
 from warminit.normalization import is_normalization
 from warminit.one_pass import run_once
 from warminit.weights import check_weight
 
 HEAD = 0.1
 """Deviation of a small head's weight, as a share of what `nn.Linear` draws."""
+
+FAINT = 0.02
+"""Size of a head's outputs that are small already: SimpleCNN's small head gives 0.02 to 0.03."""
+
+_SEEN = 16
+"""Images that show how large a head's outputs are."""
 
 _INSTEAD = "Make the layer small yourself: with torch.no_grad(): model.head.weight.mul_(0.1)."
 _ENDS: tuple[Callable[[Tensor], Tensor], ...] = (lambda out: out, torch.sigmoid)
@@ -154,6 +162,30 @@ def shrink_(head: Head, share: float) -> float:
             f"the weight of {head.name}, {weight.dtype}, cannot be written: {error}. {_INSTEAD}"
         ) from error
     return wanted / deviation
+
+
+def output_size(model: nn.Module, head: Head, images: Tensor) -> float:
+    """Measure how large what a head gives the first 16 images is, without its bias.
+
+    BatchNorm uses the statistics of these images, as in training. Under a process group every rank
+    must call, and gets what rank 0 measured.
+
+    Args:
+        model: The module in which the head was found.
+        head: Of `find_head`.
+        images: (N, C, *size), as the model is fed.
+
+    Returns:
+        The root mean square, at least 0; NaN where the model cannot be run on them.
+    """
+    weight: Any = head.module.weight
+    whole = weight.detach().full_tensor() if is_sharded(weight) else weight.detach()
+    try:
+        fed = activations(model, FoundLayer(head.name, head.module, "the head"), images[:_SEEN])
+        size = float(F.linear(fed.float(), whole.float()).square().mean().sqrt())
+    except (RuntimeError, ValueError):  # BatchNorm of one value, say
+        size = math.nan
+    return agreed(size)
 
 
 def check_share(share: float) -> float:

@@ -12,8 +12,8 @@ from warminit.conditioning import Statistics, check_ranks_agree
 from warminit.distributed import all_or_none
 from warminit.errors import WarminitError
 from warminit.filters import Scale, Scaling
-from warminit.head import HEAD, check_share, find_head, shrink_
-from warminit.images import check_images
+from warminit.head import FAINT, HEAD, check_share, find_head, output_size, shrink_
+from warminit.images import as_model_input, check_images, standardization
 from warminit.init_report import InitReport
 from warminit.layers import find_layer
 from warminit.normalization import runs_next
@@ -21,6 +21,8 @@ from warminit.whitening import whiten_
 
 N_PATCHES = 8192
 """Patches in all: enough for a second moment, and no pixel rule that asks for raw pixels."""
+
+_LEFT = "left as it is"
 
 
 class WhiteningOptions(TypedDict, total=False):
@@ -48,7 +50,7 @@ def whitening_small_head(
     head: float | None = None,
     **options: Unpack[WhiteningOptions],
 ) -> InitReport:
-    """Set whitening filters, and make the last linear layer small if no norm is right before it.
+    """Set whitening filters, and a small last linear layer where Adam could throw its outputs.
 
     `whiten_`, then `small_head`: the first layer starts near where training takes it (Chowers &
     Weiss, 2023), and the first steps of Adam, which move every weight by the learning rate however
@@ -61,8 +63,9 @@ def whitening_small_head(
         images: (N, C, *size), one training batch as the model is fed, or batches of them.
         seed: Of the patches' positions.
         head: Deviation of the head's weight as a share of torch's default, 0 to 1. By default 0.1,
-            but where a normalization runs between the head and the layer before it (as in a ResNet
-            or a transformer) the head is left: a step of Adam cannot throw what it is fed.
+            but the head is left where a normalization runs between it and the layer before it (as
+            in a ResNet or a transformer), since a step of Adam cannot throw what it is fed, and
+            where its outputs are below 0.02 already, as in a deep network without a normalization.
         **options: As for `whiten_`, but for two defaults: `n_patches` gives 8,192 in all, 32 of
             each of 256 images; and `scale` is "unit" where the next layer with weights runs before
             any normalization does, as in a network without BatchNorm.
@@ -86,7 +89,8 @@ def whitening_small_head(
         (4, 0.1)
     """
     started = time.perf_counter()
-    share = HEAD if head is None else check_share(head)
+    if head is not None:
+        head = check_share(head)
     with all_or_none():
         # Read once: a generator of batches cannot be read again for the head.
         tensor, read = read_images(images, options.pop("batches", None))
@@ -102,21 +106,9 @@ def whitening_small_head(
         options["n_patches"] = -(-N_PATCHES // max(1, n_images))
         provenance["n_patches"] = f"ceil({N_PATCHES} / {n_images} images)"
     report = whiten_(model, tensor, seed=seed, **options)
-    notes, made = [read, *report.notes], None
-    try:
-        with all_or_none():
-            small = find_head(model, tensor)
-        if head is None and small.normalized_by:
-            why = "left as it is"
-            notes.append(
-                f"{small.name} is left as it is: {small.normalized_by} normalizes what it is fed. "
-                f"Pass head={HEAD} to make it small all the same."
-            )
-        else:
-            why, made = f"{small.name}.weight x {shrink_(small, share):.3g}", share
-    except WarminitError as error:
-        why = "left as it is"
-        notes.append(f"the head is left as it is: {error}")
+    statistics = standardization(options.get("mean"), options.get("std"), tensor.shape[1])
+    made, why, note = _made_small(model, as_model_input(tensor, statistics), head)
+    notes = [read, *report.notes, note]
     return replace(
         report,
         arm="whitening-small-head",
@@ -125,6 +117,32 @@ def whitening_small_head(
         notes=tuple(note for note in notes if note),
         seconds=time.perf_counter() - started,
     )
+
+
+def _made_small(
+    model: nn.Module, images: Tensor, head: float | None
+) -> tuple[float | None, str, str | None]:
+    """Make the head small, unless none is asked for and it is better left.
+
+    Returns:
+        The share, None where it was left; what was done; and a note on why it was left.
+    """
+    try:
+        with all_or_none():
+            found = find_head(model, images)
+        if head is None:
+            reason = None
+            if found.normalized_by:
+                reason = f"{found.normalized_by} normalizes what it is fed"
+            elif (size := output_size(model, found, images)) < FAINT:
+                reason = f"what it gives is small already, {size:.2g}"
+            if reason is not None:
+                asked = f"Pass head={HEAD} to make it small all the same."
+                return None, _LEFT, f"{found.name} is left as it is: {reason}. {asked}"
+        share = HEAD if head is None else head
+        return share, f"{found.name}.weight x {shrink_(found, share):.3g}", None
+    except WarminitError as error:
+        return None, _LEFT, f"the head is left as it is: {error}"
 
 
 def small_head(
