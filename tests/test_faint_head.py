@@ -63,8 +63,8 @@ class Beside(nn.Module):
 
 
 def test_the_size_by_hand() -> None:
-    images = torch.cat([torch.full((8, 2, 12, 12), 3.0), torch.full((9, 2, 12, 12), -1.0)])
-    # Of the first 16 images half give (6, 6, 0), half (-2, -2, 0): (8 * 72 + 8 * 8) / 48 is 40/3.
+    images = torch.cat([torch.full((4, 2, 12, 12), 3.0), torch.full((5, 2, 12, 12), -1.0)])
+    # Of the first 8 images half give (6, 6, 0), half (-2, -2, 0): (4 * 72 + 4 * 8) / 24 is 40/3.
     expected = math.sqrt(40 / 3)
     assert sized(Beside(2.0, bias=7.0), images) == pytest.approx(expected, rel=1e-6)
 

@@ -26,7 +26,7 @@ HEAD = 0.1
 FAINT = 0.02
 """Size of a head's outputs that are small already: SimpleCNN's small head gives 0.02 to 0.03."""
 
-_SEEN = 16
+_SEEN = 8
 """Images that show how large a head's outputs are."""
 
 _INSTEAD = "Make the layer small yourself: with torch.no_grad(): model.head.weight.mul_(0.1)."
@@ -165,7 +165,7 @@ def shrink_(head: Head, share: float) -> float:
 
 
 def output_size(model: nn.Module, head: Head, images: Tensor) -> float:
-    """Measure how large what a head gives the first 16 images is, without its bias.
+    """Measure how large what a head gives the first 8 images is, without its bias.
 
     BatchNorm uses the statistics of these images, as in training. Under a process group every rank
     must call, and gets what rank 0 measured.
