@@ -126,6 +126,43 @@ def test_the_start_as_it_is_without_batchnorm(beside: str) -> None:
     assert f"| {' | '.join(cells)} |" in EVIDENCE
 
 
+START = "whitening-small-head"
+
+
+@pytest.mark.parametrize(
+    ("row", "change"),
+    [
+        ("unit response", "scale=unit"),
+        ("scale 1", "scale=1.0"),
+        ("scale 2", "scale=2.0"),
+        ("scale 4", "scale=4.0"),
+        ("filters stay fixed", "trainable=False"),
+    ],
+)
+def test_filters_that_turn_slowly(row: str, change: str) -> None:
+    cells = [row]
+    for study in ("search-fitted-cifar10", "search-fitted"):
+        pairs = kept_runs(study)
+        assert list(pairs.index) == [7, 13, 42, 99, 123, 999]
+        there = f"{START}({change})" in pairs
+        cells += paired_in(pairs, f"{START}({change})", START) if there else ["", ""]
+    assert f"| {' | '.join(cells)} |".replace("  ", " ").replace("  ", " ") in EVIDENCE
+
+
+@pytest.mark.parametrize(
+    "arm",
+    [
+        f"{START}(layers=2)",
+        f"{START}(head=0.3)",
+        "experiments.both:start(arm=coates-ng, options={'n_clusters': 24})",
+        "whitening",
+    ],
+)
+def test_what_else_was_asked_once_the_images_are_fitted(arm: str) -> None:
+    difference, interval = paired_in(kept_runs("search-fitted"), arm, START)
+    assert f"({difference}, {interval})" in " ".join(EVIDENCE.split())
+
+
 def test_how_many_images() -> None:
     arm = "experiments.candidates:few_images(n_images={})".format
     for n in (2, 8, 32):

@@ -72,7 +72,7 @@ def init_(
             such as a DataLoader.
         arm: A name of `ARMS`, or `module:function` of your own. The default,
             `whitening_small_head`, sets whitening filters in the first convolution and makes the
-            last linear layer small, unless a normalization feeds it.
+            last linear layer small, unless a normalization feeds it or its outputs are small.
         seed: Of the arm's own generator.
         **parameters: Passed to the arm; docs/initializers.md lists them.
 
