@@ -67,16 +67,18 @@ def grid(other: str) -> tuple[list[list[str]], list[tuple[float, float]]]:
     """The rows of the robustness studies that have both starts, and (difference, Holm's p)."""
     rows, differences, p_values = [], [], []
     for folder in sorted((DOCS / "results").glob("robustness-*")):
-        about = load_study(str(folder / "study.toml"))
-        for dataset, model in itertools.product(about.datasets, about.models):
+        # Not the study file: a model of the search is not installed.
+        about = json.loads((folder / "results.json").read_text(encoding="utf-8"))["study"]
+        for dataset, model in itertools.product(about["datasets"], about["models"]):
             pairs = kept_runs(folder.name, dataset=dataset, model=model)
             if other not in pairs:
                 continue
             assert list(pairs.index) == list(range(2001, 2009))
             assert pairs.notna().all(axis=None)
             start = pairs["whitening-small-head"]
-            setting = re.sub(r",? [\d,]+ steps.*", "", about.description).rstrip(".")
-            budget = f"{about.protocol.steps:,} x {about.protocol.batch_size:,}"
+            setting = re.sub(r",? [\d,]+ steps.*", "", about["description"]).rstrip(".")
+            protocol = about["protocol"]
+            budget = f"{protocol['steps']:,} x {protocol['batch_size']:,}"
             row = [setting, dataset, model, budget, f"{100 * pairs[other].mean():.2f}"]
             row += paired_in(pairs, "whitening-small-head", other)
             rows.append([*row, f"{int((start > pairs[other]).sum())} of 8"])

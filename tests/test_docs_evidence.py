@@ -187,6 +187,21 @@ def test_where_the_last_layer_is_left() -> None:
     assert now.loc[seeds, "whitening-small-head"].tolist() == parts["whitening"].tolist()
 
 
+@pytest.mark.parametrize(
+    ("filters", "head", "arm"),
+    [
+        ("whitening", "torch's", "whitening"),
+        ("whitening", "x 0.1", "whitening-small-head(scale=0.25)"),
+        ("whitening, unit response", "x 0.1", "whitening-small-head"),
+    ],
+)
+def test_a_deep_network_without_a_norm_as_the_start_was(filters: str, head: str, arm: str) -> None:
+    pairs = kept_runs("search-plain-before")
+    assert list(pairs.index) == list(range(2001, 2009))
+    cells = [filters, head, *paired_in(pairs, arm, "torch-default")]
+    assert f"| {' | '.join(cells)} |" in EVIDENCE
+
+
 @pytest.mark.parametrize("dataset", TITLES.values())
 def test_what_the_reasons_say_of_sgd(dataset: str) -> None:
     pairs = kept_runs("robustness-sgd", dataset=dataset)

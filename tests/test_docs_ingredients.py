@@ -117,10 +117,11 @@ def test_without_batchnorm_at_other_seeds(beside: str) -> None:
 
 
 @pytest.mark.parametrize("beside", ["torch-default", "whitening"])
-def test_the_start_as_it_is_without_batchnorm(beside: str) -> None:
+@pytest.mark.parametrize("study", ["robustness-no-batchnorm", "robustness-plain"])
+def test_the_start_as_it_is_without_batchnorm(study: str, beside: str) -> None:
     cells = [beside]
     for dataset in TITLES.values():
-        pairs = kept_runs("robustness-no-batchnorm", dataset=dataset)
+        pairs = kept_runs(study, dataset=dataset)
         assert list(pairs.index) == list(range(2001, 2009))
         cells += paired_in(pairs, "whitening-small-head", beside)
     assert f"| {' | '.join(cells)} |" in EVIDENCE

@@ -95,8 +95,9 @@ def page(analysis: Analysis, name: str) -> str:
     environments = {json.dumps(dict(run.environment), sort_keys=True) for run in analysis.runs}
     lines += ["", "Environment:", ""]
     lines += [f"- `{environment}`" for environment in sorted(environments)]
-    # Arms of the search are not installed: they lie in the repository's own folder.
-    path = "PYTHONPATH=../../.. " * any(arm.name.startswith("experiments.") for arm in study.arms)
+    # What is the search's own is not installed: it lies in the repository's own folder.
+    names = [*study.models, *(arm.name for arm in study.arms)]
+    path = "PYTHONPATH=../../.. " * any(name.startswith("experiments.") for name in names)
     lines += ["", f"Again: `{path}warminit run study.toml` in this folder.", ""]
     return "\n".join(lines)
 
