@@ -151,6 +151,21 @@ def test_filters_that_turn_slowly(row: str, change: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("row", "change"),
+    [("unit response", "(scale=unit)"), ("0.20, fixed", "(trainable=False)"),
+     ("the default's, 0.20", "")],
+)  # fmt: skip
+def test_filters_that_turn_slowly_after_the_papers_steps(row: str, change: str) -> None:
+    pairs = kept_runs("search-round5-fashion")
+    assert list(pairs.index) == [7, 13, 42, 99]
+    pairs["torch-default"] = kept_runs("search-round4-fashion")["torch-default"]
+    arm = f"{START}{change}"
+    cells = [row, f"{100 * pairs[arm].mean():.2f}", *paired_in(pairs, arm, "torch-default")]
+    cells += paired_in(pairs, arm, START) if change else ["", ""]
+    assert f"| {' | '.join(cells)} |" in EVIDENCE
+
+
+@pytest.mark.parametrize(
     "arm",
     [
         f"{START}(layers=2)",
