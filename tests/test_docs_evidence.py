@@ -64,6 +64,29 @@ def test_the_papers_steps_as_written_down(title: str) -> None:
         assert interval in text
 
 
+@pytest.mark.parametrize("title", TITLES)
+def test_plain_whitening_after_the_papers_steps(title: str) -> None:
+    kept = json.loads((DOCS / "results/full/results.json").read_text(encoding="utf-8"))
+    holm = {(row["dataset"], row["arm"]): row["p_holm"] for row in kept["comparisons"]}
+    pairs, losses = (
+        kept_runs("full", each, dataset=TITLES[title]).dropna() for each in ("accuracy", "loss")
+    )
+    assert set(pairs.index) <= set(range(3001, 3009))
+    ahead = f"{int((pairs['whitening'] > pairs['torch-default']).sum())} of {len(pairs)}"
+    row = [title, "whitening", f"{100 * pairs['whitening'].mean():.2f}"]
+    row += [
+        *paired_in(pairs, "whitening", "torch-default"),
+        f"{holm[TITLES[title], 'whitening']:.4f}",
+    ]
+    row += [ahead, f"{losses['whitening'].mean():.2f}"]
+    assert f"| {' | '.join(row)} |" in EVIDENCE
+    text = " ".join(EVIDENCE.split())
+    difference, interval = paired_in(pairs, "whitening-small-head", "whitening")
+    assert f"{difference} ({interval}, {len(pairs)} seeds)" in text
+    # The cost in cross-entropy is the small last layer's.
+    assert (losses["whitening"] < losses["whitening-small-head"]).all()
+
+
 def test_all_twelve_seeds_of_fashion_mnist_together() -> None:
     new = kept_runs("full", dataset="fashion-mnist")["whitening-small-head"]
     old = kept_runs("search-round4-fashion")[PARTS["whitening", "x 0.1"]]
