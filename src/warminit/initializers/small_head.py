@@ -72,8 +72,8 @@ def whitening_small_head(
 
     Returns:
         The report. The head's weight has at most `head` times the deviation 1 / sqrt(3 fan_in),
-        and a second call leaves it as it is but for rounding. A model that does not end in a linear
-        layer gets the filters alone: `parameters["head"]` is then None, and a note says why.
+        and a second call leaves it as it is but for rounding. Where the head is left, or the model
+        does not end in a linear layer, `parameters["head"]` is None, and a note says why.
 
     Raises:
         WarminitError: For any input that cannot be used; the model is then bit-identical to before.
