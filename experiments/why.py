@@ -1,6 +1,6 @@
 """two data sets, one network -> docs/results/why.json: what a start changes as training begins.
 
-Usage: python -m experiments.why
+Usage: python -m experiments.why [spread] [first_steps] [live_units]      (all of them by default)
 
 It explains, and proves nothing about accuracy. Training images only. "Spread": how many directions
 something fills: exp of the entropy of the eigenvalue shares of its covariance (of a gradient: of
@@ -8,6 +8,9 @@ its squared singular values).
 """
 
 import json
+import sys
+from copy import deepcopy
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -33,23 +36,24 @@ SPREAD_ARMS = (
     "whitening",
 )
 STEP_ARMS = ("torch-default", "small-head", "whitening-small-head")
+LIVE_ARMS = (*STEP_ARMS, "whitening")
 SEEDS = (0, 1, 2)
 BATCH, LOOKED_AT, STEPS = 256, 5, 60
 RATE = 3e-3
+LIVE_AFTER = (0, 1, 4, 12, 50)
 OUT = Path(__file__).parent.parent / "docs" / "results" / "why.json"
 
 
 def main() -> None:
-    """Measure both and write the file."""
+    """Measure the parts that were asked for and write the file; the others stay as they are."""
     torch.set_num_threads(1)
-    found: dict[str, Any] = {"spread": {}, "first_steps": {}}
+    found: dict[str, Any] = json.loads(OUT.read_text(encoding="utf-8"))
+    wanted = sys.argv[1:] or list(PARTS)
     for name in DATASETS:
         images, labels, build = _data(name)
-        for part, arms, measure in (
-            ("spread", SPREAD_ARMS, spreads),
-            ("first_steps", STEP_ARMS, first_steps),
-        ):
-            of_set = found[part].setdefault(name, {})
+        for part in wanted:
+            arms, measure = PARTS[part]
+            of_set = found.setdefault(part, {}).setdefault(name, {})
             for arm in arms:
                 seeds = [measure(_started(build, arm, images, s), images, labels) for s in SEEDS]
                 of_set[arm] = {key: _mean([each[key] for each in seeds]) for key in seeds[0]}
@@ -120,6 +124,39 @@ def first_steps(model: Any, images: Tensor, labels: Tensor) -> dict[str, Any]:
         "loss": losses[:LOOKED_AT],
         "step_of_second_layer": [lengths[0], *lengths[19::20]],
     }
+
+
+def live_units(model: Any, images: Tensor, labels: Tensor) -> dict[str, Any]:
+    """Share of the hidden units that some image of the batch activates, before step 1, 2, 5, ...
+
+    At the paper's rate and at three times it. What no image activates gets no gradient.
+    """
+    return {
+        f"at_{rate:g}": _live_units(deepcopy(model), images, labels, rate)
+        for rate in (RATE, 3 * RATE)
+    }
+
+
+def _live_units(model: Any, images: Tensor, labels: Tensor, rate: float) -> list[float]:
+    optimizer = torch.optim.Adam(model.parameters(), lr=rate)
+    shares: list[float] = []
+    model.fc1.register_forward_hook(
+        lambda _m, _i, out: shares.append(float((out.detach() > 0).any(dim=0).float().mean()))
+    )
+    batches = zip(images.split(BATCH), labels.split(BATCH), strict=True)
+    for batch, classes in islice(batches, LIVE_AFTER[-1] + 1):
+        loss = F.cross_entropy(model(batch), classes)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return [shares[done] for done in LIVE_AFTER]
+
+
+PARTS: dict[str, tuple[tuple[str, ...], Any]] = {
+    "spread": (SPREAD_ARMS, spreads),
+    "first_steps": (STEP_ARMS, first_steps),
+    "live_units": (LIVE_ARMS, live_units),
+}
 
 
 def _data(name: str) -> tuple[Tensor, Tensor, Any]:

@@ -1,0 +1,48 @@
+"""model, images -> SimpleCNN with an arm's start and a hidden layer that a step moves less.
+
+Adam moves every weight by the learning rate, so a hidden layer of 4,096 inputs that are never
+negative is thrown beyond its values' spread by one step, and most of its units never answer again.
+With larger weights and inputs as much smaller the network computes the same, and the same step is a
+smaller share of the weights. `experiments.live:start` in a study file.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from warminit.init_report import InitReport
+from warminit.initializers import get_arm
+
+
+def start(
+    model: Any,
+    images: Tensor,
+    *,
+    seed: int,
+    arm: str = "torch-default",
+    factor: float = 10.0,
+    n_patches: int | None = None,
+) -> InitReport:
+    """Apply an arm, then multiply the hidden layer's weight and divide what it is fed.
+
+    Args:
+        model: A SimpleCNN with BatchNorm.
+        images: One training batch, as the model is fed.
+        seed: Of the arm.
+        arm: Its name.
+        factor: Of the hidden layer's weight; what it is fed, the second BatchNorm's weight and bias
+            through ReLU and pooling, is divided by it. The outputs stay as they are but for
+            rounding.
+        n_patches: Derived from the data set by the laboratory.
+
+    Returns:
+        The arm's report.
+    """
+    given = {} if arm == "torch-default" else {"n_patches": n_patches}
+    report = get_arm(arm)(model, images, seed=seed, **given)
+    with torch.no_grad():
+        model.fc1.weight.mul_(factor)
+        model.bn2.weight.div_(factor)
+        model.bn2.bias.div_(factor)
+    return report
