@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from experiments import live
 from experiments.candidates import start
 from warminit import init_
 from warminit.lab.datasets import load_dataset
@@ -36,7 +37,9 @@ SPREAD_ARMS = (
     "whitening",
 )
 STEP_ARMS = ("torch-default", "small-head", "whitening-small-head")
-LIVE_ARMS = (*STEP_ARMS, "whitening")
+RESCALED = "rescaled "
+"""Before an arm's name: with `live.py`'s hidden layer."""
+LIVE_ARMS = (*STEP_ARMS, "whitening", f"{RESCALED}torch-default", f"{RESCALED}whitening")
 SEEDS = (0, 1, 2)
 BATCH, LOOKED_AT, STEPS = 256, 5, 60
 RATE = 3e-3
@@ -175,6 +178,8 @@ def _started(build: Any, arm: str, images: Tensor, seed: int) -> nn.Module:
     derived: Any = {} if arm in {"torch-default", "small-head"} else {"n_patches": 27}
     if arm == ZCA:
         start(model, images[:BATCH], seed=seed, basis="zca", **derived)
+    elif arm.startswith(RESCALED):
+        live.start(model, images[:BATCH], seed=seed, arm=arm.removeprefix(RESCALED), n_patches=27)
     else:
         init_(model, images[:BATCH], arm, seed=seed, **derived)
     return model

@@ -76,7 +76,7 @@ def grid(other: str) -> tuple[list[list[str]], list[tuple[float, float]]]:
             assert list(pairs.index) == list(range(2001, 2009))
             assert pairs.notna().all(axis=None)
             start = pairs["whitening-small-head"]
-            setting = re.sub(r",? [\d,]+ steps.*", "", about["description"]).rstrip(".")
+            setting = re.sub(r":.*|,? [\d,]+ steps(?! of).*", "", about["description"]).rstrip(".")
             protocol = about["protocol"]
             budget = f"{protocol['steps']:,} x {protocol['batch_size']:,}"
             row = [setting, dataset, model, budget, f"{100 * pairs[other].mean():.2f}"]
