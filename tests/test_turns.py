@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from study_cases import tiny_study, write_data
+from study_cases import PATIENCE, tiny_study, write_data
 from test_engines import planned, stub
 from training_cases import do_nothing, make_dataset, make_spec, same
 from warminit.errors import WarminitError
@@ -112,16 +112,26 @@ def bits(outcome: Outcome) -> Any:
     return repr({**values, "init_report": {**values["init_report"], "seconds": None}})
 
 
+def begin_together(run: PlannedRun, *, source: DataSource, folder: Path, together: int) -> Turns:
+    """Begin a run once as many as `together` are there: they reach a worker one after the other."""
+    (folder / run.key).touch()
+    end = time.monotonic() + PATIENCE
+    while len(list(folder.iterdir())) < together and time.monotonic() < end:
+        yield 0
+    return (yield from begin(run, source=source))
+
+
 def test_runs_at_once_in_one_process_give_the_bits_of_runs_one_by_one(
-    runs: tuple[PlannedRun, ...],
+    runs: tuple[PlannedRun, ...], tmp_path: Path
 ) -> None:
     source, told = DataSource(), []
+    together = partial(begin_together, source=source, folder=tmp_path, together=3)
     outcomes = all_of(
         run_all(
             runs,
-            partial(begin, source=source),
+            together,
             at_once=3,
-            on_progress=lambda key, steps: told.append((key, steps)),
+            on_progress=lambda key, steps: told.append((key, steps)) if steps else None,
         )
     )
     assert {key: bits(each) for key, each in outcomes.items()} == {
