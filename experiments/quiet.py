@@ -1,7 +1,7 @@
 """model, images -> model whose wide linear layers a step of Adam moves no more than narrow ones.
 
-What `live.py` does to SimpleCNN's hidden layer, by a rule and for any model: the next candidate for
-a default, instead of a small head. `experiments.quiet:start` in a study file.
+What `live.py` does to SimpleCNN's hidden layer, by a rule and for any model, without a small head.
+`experiments.quiet:start` in a study file.
 """
 
 from itertools import pairwise

@@ -133,9 +133,8 @@ def complete(
         missing = [run for run in runs if run.key not in finished]
         listener.planned(runs, len(runs) - len(missing))
         if missing:
-            # Closed here, not when it is collected: no worker outlives an error or Ctrl-C. An
-            # engine is a generator, whose type hides that it can be closed.
-            with closing(engine(missing, listener.stepped)) as outcomes:  # type: ignore[type-var]
+            # Closed here, not when it is collected: no worker outlives an error or Ctrl-C.
+            with closing(engine(missing, listener.stepped)) as outcomes:  # type: ignore[type-var]  # a generator
                 for run, outcome in outcomes:
                     store.add(run, places.pop(run.key, here), outcome)
                     listener.finished(run, outcome)

@@ -126,8 +126,7 @@ def _evaluation_seconds(run: PlannedRun, dataset: ImageDataset, source: DataSour
         model = build_model(
             run.spec.model, dataset.in_channels, dataset.image_size, dataset.n_classes
         )
-        # torch's stubs lack this overload of Module.to.
-        model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in torch's stubs
         split = place_split(part, "test", device)
         started = time.perf_counter()
         evaluate(model, split, dataset.n_classes, run.spec.protocol.precision)
