@@ -91,10 +91,11 @@ def test_pixels_are_measured_as_the_model_is_fed() -> None:
     assert report.parameters["head"] is None
 
 
-def test_a_deep_network_without_a_norm_keeps_its_head() -> None:
+@pytest.mark.parametrize("arm", ["whitening-small-head", "small-head"])
+def test_a_deep_network_without_a_norm_keeps_its_head(arm: str) -> None:
     model, asked = deep(), deep()
     before = bits(model.head.weight)
-    report = init_(model, IMAGES)
+    report = init_(model, IMAGES, arm)
     size = sized(model, IMAGES)
     assert bits(model.head.weight) == before
     assert (report.parameters["head"], report.provenance["head"]) == (None, "left as it is")
@@ -102,7 +103,7 @@ def test_a_deep_network_without_a_norm_keeps_its_head() -> None:
         f"15 is left as it is: what it gives is small already, {size:.2g}. Pass head=0.1 to make "
         "it small all the same."
     ), report.notes
-    assert init_(asked, IMAGES, head=0.1).parameters["head"] == 0.1
+    assert init_(asked, IMAGES, arm, head=0.1).parameters["head"] == 0.1
     assert bits(asked.head.weight) != before
 
 

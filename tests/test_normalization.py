@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils import parametrizations
 
 from arm_cases import all_bits, bits, first, make_images, make_net
 from warminit import init_
@@ -73,6 +74,11 @@ def before_images(norm: nn.Module) -> nn.Sequential:
     return make_net().insert(0, norm)
 
 
+def weight_normed(net: nn.Sequential) -> nn.Sequential:
+    parametrizations.weight_norm(first(net))
+    return net
+
+
 NORMALIZED: dict[str, tuple[str, Callable[[], nn.Module]]] = {
     "BatchNorm": ("1", lambda: with_norm(nn.BatchNorm2d(8))),
     "GroupNorm": ("1", lambda: with_norm(nn.GroupNorm(2, 8))),
@@ -88,6 +94,8 @@ NOT_NORMALIZED: dict[str, tuple[str, Callable[[], nn.Module]]] = {
     "a norm of the images": ("3", lambda: before_images(nn.BatchNorm2d(2))),
     "a norm behind the next layer": ("2", lambda: make_net().insert(3, nn.BatchNorm2d(5))),
     "dropout and pooling": ("4", lambda: with_norm(nn.Dropout()).insert(2, nn.MaxPool2d(2))),
+    "a norm of the weights": ("2", lambda: weight_normed(make_net())),
+    "local response normalization": ("3", lambda: with_norm(nn.LocalResponseNorm(3))),
     "what fails later": ("net.2", lambda: Stops(3)),
 }
 

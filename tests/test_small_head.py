@@ -108,7 +108,7 @@ def test_the_ends_of_the_range(head: float) -> None:
 def test_a_head_of_zeros_keeps_its_bits() -> None:
     net = make_net()
     nn.init.zeros_(head_of(net).weight)
-    report = init_(net, IMAGES, "small-head", seed=0)
+    report = init_(net, IMAGES, "small-head", seed=0, head=0.1)
     assert not bool(head_of(net).weight.any())
     assert report.provenance["head"] == "6.weight x 1"
 
@@ -417,8 +417,14 @@ def test_a_head_behind_a_normalization_is_left_unless_asked_for(case: str) -> No
     assert told is not None
     assert "Norm" in type(left.get_submodule(told[1])).__name__
     assert init_(asked, IMAGES, head=0.1).parameters["head"] == 0.1
-    init_(control, IMAGES, "small-head")
+    alone = init_(control, IMAGES, "small-head")
+    assert bits(head_of(control).weight) == before
+    assert (alone.filters_set, alone.parameters, alone.provenance["head"], alone.notes) == (
+        0, {"head": None}, "left as it is", report.notes[-1:]
+    )  # fmt: skip
+    alone = init_(control, IMAGES, "small-head", head=0.1)
     assert bits(head_of(asked).weight) == bits(head_of(control).weight) != before
+    assert (alone.filters_set, alone.parameters, alone.notes) == (3, {"head": 0.1}, ())
 
 
 @pytest.mark.parametrize("case", NOT_NORMALIZED)

@@ -15,8 +15,8 @@ from warminit.deep import activations
 from warminit.distributed import agreed
 from warminit.effective import is_sharded
 from warminit.errors import WarminitError
-from warminit.layers import PARAMETRIC, FoundLayer, unwrap
-from warminit.normalization import is_normalization
+from warminit.layers import FoundLayer, unwrap
+from warminit.normalization import is_normalization, weights_and_normalizations
 from warminit.one_pass import run_once
 from warminit.weights import check_weight
 
@@ -80,11 +80,7 @@ def find_head(model: nn.Module, images: Tensor) -> Head:
         WarminitError: If there is none, or more than one.
     """
     model = unwrap(model)
-    names = {
-        module: name or "(the model itself)"
-        for name, module in model.named_modules()
-        if isinstance(module, PARAMETRIC) or is_normalization(module)
-    }
+    names = weights_and_normalizations(model)
     if lazy := [name for name, each in model.named_parameters() if is_lazy(each)]:
         raise WarminitError(
             f"{lazy[0]} is lazy: an image through the model would give it its shape, so the head "

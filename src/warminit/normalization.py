@@ -14,7 +14,8 @@ class Next(NamedTuple):
 
     Attributes:
         name: Dotted name, without the wrappers of compilation and data parallelism.
-        normalizes: Whether it is a normalization: then the scale of what it is fed is lost.
+        normalizes: Whether it is a normalization: then what it gives has lost the scale of what it
+            is fed, though a path around it, as in a pre-activation block, still has it.
     """
 
     name: str
@@ -22,9 +23,29 @@ class Next(NamedTuple):
 
 
 def is_normalization(module: nn.Module) -> bool:
-    """Tell a normalization, torch's or another's, from a block that has one in its name."""
+    """Tell a normalization, torch's or another's, from a block that has one in its name.
+
+    Local response normalization is none: it leaves values of about one as they are.
+    """
     named = any("norm" in kind.__name__.lower() for kind in type(module).__mro__)
-    return named and not any(isinstance(part, PARAMETRIC) for part in module.modules())
+    return (
+        named
+        and not isinstance(module, nn.LocalResponseNorm)
+        and not any(isinstance(part, PARAMETRIC) for part in module.modules())
+    )
+
+
+def weights_and_normalizations(model: nn.Module) -> dict[nn.Module, str]:
+    """Return a model's layers with weights and its normalizations, by what they are called.
+
+    What computes a weight (weight normalization, say) is neither: no image goes through it.
+    """
+    return {
+        module: name or "(the model itself)"
+        for name, module in model.named_modules()
+        if (isinstance(module, PARAMETRIC) or is_normalization(module))
+        and "parametrizations" not in name.split(".")
+    }
 
 
 def runs_next(model: nn.Module, layer: nn.Module, images: Tensor) -> Next | None:
@@ -51,11 +72,7 @@ def runs_next(model: nn.Module, layer: nn.Module, images: Tensor) -> Next | None
     model = unwrap(model)
     if any(is_lazy(each) for each in model.parameters()):
         return None  # An image would give them their shapes.
-    names: dict[nn.Module, str] = {
-        module: name
-        for name, module in model.named_modules()
-        if isinstance(module, PARAMETRIC) or is_normalization(module)
-    }
+    names = weights_and_normalizations(model)
     ran: list[nn.Module] = []
 
     def note(module: nn.Module, _inputs: Any) -> None:

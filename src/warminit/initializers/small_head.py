@@ -2,7 +2,7 @@
 
 import time
 from dataclasses import replace
-from typing import TypedDict, Unpack
+from typing import NamedTuple, TypedDict, Unpack
 
 from torch import Tensor, nn
 
@@ -12,7 +12,7 @@ from warminit.conditioning import Statistics, check_ranks_agree
 from warminit.distributed import all_or_none
 from warminit.errors import WarminitError
 from warminit.filters import Scale, Scaling
-from warminit.head import FAINT, HEAD, check_share, find_head, output_size, shrink_
+from warminit.head import FAINT, HEAD, Head, check_share, find_head, output_size, shrink_
 from warminit.images import as_model_input, check_images, standardization
 from warminit.init_report import InitReport
 from warminit.layers import find_layer
@@ -42,6 +42,14 @@ class WhiteningOptions(TypedDict, total=False):
     batches: int | None
 
 
+class _Done(NamedTuple):
+    """What was done with a head: its share of torch's deviation, None where it was left."""
+
+    share: float | None
+    provenance: str
+    note: str | None
+
+
 def whitening_small_head(
     model: nn.Module,
     images: Images,
@@ -67,8 +75,9 @@ def whitening_small_head(
             in a ResNet or a transformer), since a step of Adam cannot throw what it is fed, and
             where its outputs are below 0.02 already, as in a deep network without a normalization.
         **options: As for `whiten_`, but for two defaults: `n_patches` gives 8,192 in all, 32 of
-            each of 256 images; and `scale` is "unit" where the next layer with weights runs before
-            any normalization does, as in a network without BatchNorm.
+            each of 256 images; and `scale` is "unit", for all of `layers`, where the next layer
+            with weights after the first runs before any normalization does, as in a network without
+            BatchNorm.
 
     Returns:
         The report. The head's weight has at most `head` times the deviation 1 / sqrt(3 fan_in),
@@ -107,84 +116,89 @@ def whitening_small_head(
         provenance["n_patches"] = f"ceil({N_PATCHES} / {n_images} images)"
     report = whiten_(model, tensor, seed=seed, **options)
     statistics = standardization(options.get("mean"), options.get("std"), tensor.shape[1])
-    made, why, note = _made_small(model, as_model_input(tensor, statistics), head)
-    notes = [read, *report.notes, note]
+    try:
+        done = _make_small(model, as_model_input(tensor, statistics), head)[1]
+    except WarminitError as error:
+        done = _Done(None, _LEFT, f"the head is left as it is: {error}")
+    notes = [read, *report.notes, done.note]
     return replace(
         report,
         arm="whitening-small-head",
-        parameters={**report.parameters, "head": made},
-        provenance={**report.provenance, **provenance, "head": why},
+        parameters={**report.parameters, "head": done.share},
+        provenance={**report.provenance, **provenance, "head": done.provenance},
         notes=tuple(note for note in notes if note),
         seconds=time.perf_counter() - started,
     )
 
 
-def _made_small(
-    model: nn.Module, images: Tensor, head: float | None
-) -> tuple[float | None, str, str | None]:
-    """Make the head small, unless none is asked for and it is better left.
-
-    Returns:
-        The share, None where it was left; what was done; and a note on why it was left.
-    """
-    try:
-        with all_or_none():
-            found = find_head(model, images)
-        if head is None:
-            reason = None
-            if found.normalized_by:
-                reason = f"{found.normalized_by} normalizes what it is fed"
-            elif (size := output_size(model, found, images)) < FAINT:
-                reason = f"what it gives is small already, {size:.2g}"
-            if reason is not None:
-                asked = f"Pass head={HEAD} to make it small all the same."
-                return None, _LEFT, f"{found.name} is left as it is: {reason}. {asked}"
-        share = HEAD if head is None else head
-        return share, f"{found.name}.weight x {shrink_(found, share):.3g}", None
-    except WarminitError as error:
-        return None, _LEFT, f"the head is left as it is: {error}"
-
-
 def small_head(
-    model: nn.Module, images: Images, *, seed: int, head: float = HEAD, batches: int | None = None
+    model: nn.Module,
+    images: Images,
+    *,
+    seed: int,
+    head: float | None = None,
+    batches: int | None = None,
 ) -> InitReport:
-    """Make the last linear layer small and leave every filter: the control for the head.
+    """Do to the last linear layer what `whitening_small_head` does, and leave every filter.
 
     Args:
         model: Any module that ends in an `nn.Linear`; its bias stays.
-        images: As the model is fed; the first goes through once, to find the last layer.
+        images: (N, C, *size), as the model is fed; the first goes through once, to find the last
+            layer, and at most 8 to see how large its outputs are.
         seed: Not used.
-        head: Deviation of the head's weight as a share of torch's default, 0 to 1.
+        head: As for `whitening_small_head`: by default 0.1 where that was seen to help.
         batches: How many batches to read where `images` is a loader.
 
     Returns:
-        The report, of the head. Its weight is a multiple of what it was.
+        The report, of the head. Its weight is a multiple of what it was, or has its bits where it
+        is left: then `filters_set` is 0, and a note says why.
 
     Raises:
         WarminitError: If the model does not end in a linear layer.
     """
     started = time.perf_counter()
     check_seed(seed)
-    share = check_share(head)
+    if head is not None:
+        head = check_share(head)
     with all_or_none():
         tensor, read = read_images(images, batches)
         _check_any_images(tensor)
     check_ranks_agree(tensor)
-    with all_or_none():
-        found = find_head(model, tensor)
-    factor = shrink_(found, share)
+    found, done = _make_small(model, tensor, head)
+    outputs = found.module.out_features
     return InitReport(
         arm="small-head",
         layer=found.name,
         found="the linear layer whose output is the model's",
-        filters_set=found.module.out_features,
-        out_channels=found.module.out_features,
-        parameters={"head": share},
-        provenance={"head": f"{found.name}.weight x {factor:.3g}"},
+        filters_set=0 if done.share is None else outputs,
+        out_channels=outputs,
+        parameters={"head": done.share},
+        provenance={"head": done.provenance},
         seed=seed,
         seconds=time.perf_counter() - started,
-        notes=() if read is None else (read,),
+        notes=tuple(note for note in (read, done.note) if note),
     )
+
+
+def _make_small(model: nn.Module, images: Tensor, head: float | None) -> tuple[Head, _Done]:
+    """Make the head small, unless no share is asked for and it is better left.
+
+    Raises:
+        WarminitError: If there is no such head, or its weight cannot be written.
+    """
+    with all_or_none():
+        found = find_head(model, images)
+    if head is None:
+        reason = ""
+        if found.normalized_by:
+            reason = f"{found.normalized_by} normalizes what it is fed"
+        elif (size := output_size(model, found, images)) < FAINT:
+            reason = f"what it gives is small already, {size:.2g}"
+        if reason:
+            asked = f"Pass head={HEAD} to make it small all the same."
+            return found, _Done(None, _LEFT, f"{found.name} is left as it is: {reason}. {asked}")
+    share = HEAD if head is None else head
+    return found, _Done(share, f"{found.name}.weight x {shrink_(found, share):.3g}", None)
 
 
 def _fed_unnormalized(model: nn.Module, images: Tensor, layer: str | nn.Module | None) -> str:
