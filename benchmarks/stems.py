@@ -182,7 +182,7 @@ def _cost_of_the_bound(given: Images, data_root: Path | None) -> list[Measured]:
             1.05,
             "at most",
             bounded / most,
-            note=f"{text}; the issue sets no figure, 1.05 is ours",
+            note=f"{text}; no target was set, 1.05 is ours",
         )
     ]
 

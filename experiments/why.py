@@ -1,6 +1,6 @@
 """two data sets, one network -> docs/results/why.json: what a start changes as training begins.
 
-Usage: python -m experiments.why [spread] [first_steps] [live_units]      (all of them by default)
+Usage: python -m experiments.why [PART ...]      (all of `PARTS` by default)
 
 It explains, and proves nothing about accuracy. Training images only. "Spread": how many directions
 something fills: exp of the entropy of the eigenvalue shares of its covariance (of a gradient: of
@@ -21,8 +21,10 @@ from torch import Tensor, nn
 from experiments import live
 from experiments.candidates import start
 from warminit import init_
+from warminit.head import HEAD, find_head, output_size
 from warminit.lab.datasets import load_dataset
 from warminit.lab.models import build_model
+from warminit.whitening import RELATIVE_EPS
 
 DATASETS = ("cifar10", "fashion-mnist")
 ZCA = "zca"
@@ -37,9 +39,19 @@ SPREAD_ARMS = (
     "whitening",
 )
 STEP_ARMS = ("torch-default", "small-head", "whitening-small-head")
-RESCALED = "rescaled "
-"""Before an arm's name: with `live.py`'s hidden layer."""
-LIVE_ARMS = (*STEP_ARMS, "whitening", f"{RESCALED}torch-default", f"{RESCALED}whitening")
+RESCALED, SMALL = "rescaled", "small"
+"""Before an arm's name: with `live.py`'s hidden layer; with a small last layer."""
+LIVE_ARMS = (*STEP_ARMS, "whitening", f"{RESCALED} torch-default", f"{RESCALED} whitening")
+NO_NORM, DEEP = "simplecnn-nobn", "experiments.plain:vgg"
+"""Before an arm's name: of these networks, and not of SimpleCNN."""
+OUTPUT_ARMS = (
+    "torch-default",
+    f"{SMALL} torch-default",
+    f"{NO_NORM} torch-default",
+    f"{DEEP} torch-default",
+    f"{DEEP} whitening",
+    f"{SMALL} {DEEP} whitening",
+)
 SEEDS = (0, 1, 2)
 BATCH, LOOKED_AT, STEPS = 256, 5, 60
 RATE = 3e-3
@@ -155,10 +167,41 @@ def _live_units(model: Any, images: Tensor, labels: Tensor, rate: float) -> list
     return [shares[done] for done in LIVE_AFTER]
 
 
+def outputs(model: Any, images: Tensor, labels: Tensor) -> dict[str, Any]:
+    """How large what the last layer gives is, without its bias, and how soon the loss falls.
+
+    "loss": before any step and after 20 as in `robustness/plain.toml`, Adam at 1e-3, batch 128.
+    """
+    size = output_size(model, find_head(model, images), images)
+    optimizer = torch.optim.Adam(model.parameters(), lr=RATE / 3)
+    losses = []
+    batches = zip(images.split(BATCH // 2), labels.split(BATCH // 2), strict=True)
+    for batch, classes in islice(batches, 21):
+        loss = F.cross_entropy(model(batch), classes)
+        losses.append(float(loss.detach()))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return {"rms_of_outputs": size, "loss": [losses[0], losses[20]]}
+
+
+def whitened(model: nn.Module, images: Tensor, _labels: Tensor) -> dict[str, Any]:
+    """Second moment e / (e + eps) of the first and the last direction that whitening sets."""
+    first = _convolutions(model)[0]
+    rows = F.unfold(images[:BATCH], first.kernel_size).transpose(1, 2).flatten(0, 1).double()
+    centered = rows - rows.mean(1, keepdim=True)
+    values = torch.linalg.eigvalsh(centered.T @ centered / len(centered)).flip(0)
+    used = values[: min(first.out_channels // 2, len(values) - 1)]
+    kept = used / (used + RELATIVE_EPS * values.mean())
+    return {"second_moment_of_responses": [float(kept[0]), float(kept[-1])]}
+
+
 PARTS: dict[str, tuple[tuple[str, ...], Any]] = {
     "spread": (SPREAD_ARMS, spreads),
     "first_steps": (STEP_ARMS, first_steps),
     "live_units": (LIVE_ARMS, live_units),
+    "outputs": (OUTPUT_ARMS, outputs),
+    "whitened": (("whitening",), whitened),
 }
 
 
@@ -172,16 +215,20 @@ def _data(name: str) -> tuple[Tensor, Tensor, Any]:
 
 
 def _started(build: Any, arm: str, images: Tensor, seed: int) -> nn.Module:
+    *how, arm = arm.split()
+    network = next((each for each in how if each in {NO_NORM, DEEP}), "simplecnn")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = build_model("simplecnn", *build)
+        model = build_model(network, *build)
     derived: Any = {} if arm in {"torch-default", "small-head"} else {"n_patches": 27}
     if arm == ZCA:
         start(model, images[:BATCH], seed=seed, basis="zca", **derived)
-    elif arm.startswith(RESCALED):
-        live.start(model, images[:BATCH], seed=seed, arm=arm.removeprefix(RESCALED), n_patches=27)
+    elif RESCALED in how:
+        live.start(model, images[:BATCH], seed=seed, arm=arm, n_patches=27)
     else:
         init_(model, images[:BATCH], arm, seed=seed, **derived)
+    if SMALL in how:
+        init_(model, images[:BATCH], "small-head", seed=seed, head=HEAD)
     return model
 
 

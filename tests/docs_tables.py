@@ -27,3 +27,11 @@ def paired_in(table: pd.DataFrame, arm: str, other: str) -> tuple[str, str]:
         0.95, len(difference) - 1, np.mean(difference), stats.sem(difference)
     )
     return f"{np.mean(difference):+.2f}", f"{interval[0]:+.2f} to {interval[1]:+.2f}"
+
+
+def holm(p_values: list[float]) -> list[float]:
+    """By its definition: the smallest of m times m, the next times m - 1, never falling."""
+    corrected, largest = [0.0] * len(p_values), 0.0
+    for n, i in enumerate(np.argsort(p_values)):
+        corrected[i] = largest = max(largest, min(1.0, p_values[i] * (len(p_values) - n)))
+    return corrected

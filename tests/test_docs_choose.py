@@ -5,12 +5,11 @@ import json
 import re
 from functools import cache
 
-import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
-from docs_tables import CHOOSE, DOCS, TITLES, kept_runs, paired_in
+from docs_tables import CHOOSE, DOCS, TITLES, holm, kept_runs, paired_in
 from warminit.lab.studies import load_study
 
 
@@ -63,9 +62,12 @@ def test_the_default_beside_plain_whitening() -> None:
         assert re.search(rf"{re.escape(difference)}.{{0,40}}{re.escape(interval)}", text)
 
 
-def grid(other: str) -> tuple[list[list[str]], list[tuple[float, float]]]:
-    """The rows of the robustness studies that have both starts, and (difference, Holm's p)."""
-    rows, differences, p_values = [], [], []
+def grid(other: str) -> tuple[list[list[str]], list[tuple[float, float, float]]]:
+    """The rows of the robustness studies that have both starts; difference and two p by Holm.
+
+    Of any difference, and of a loss of 0.3 points or more.
+    """
+    rows, differences, p_values, p_losses = [], [], [], []
     for folder in sorted((DOCS / "results").glob("robustness-*")):
         # Not the study file: a model of the search is not installed.
         about = json.loads((folder / "results.json").read_text(encoding="utf-8"))["study"]
@@ -84,26 +86,47 @@ def grid(other: str) -> tuple[list[list[str]], list[tuple[float, float]]]:
             rows.append([*row, f"{int((start > pairs[other]).sum())} of 8"])
             differences.append(float((start - pairs[other]).mean()))
             p_values.append(float(stats.ttest_rel(start, pairs[other]).pvalue))
-    corrected = [0.0] * len(rows)
-    largest = 0.0
-    # Holm by its definition: the smallest of m times m, the next times m - 1, never falling.
-    for n, i in enumerate(np.argsort(p_values)):
-        corrected[i] = largest = max(largest, min(1.0, p_values[i] * (len(rows) - n)))
-    return rows, list(zip(differences, corrected, strict=True))
+            loss = stats.ttest_1samp(start - pairs[other], -0.003, alternative="greater")
+            p_losses.append(float(loss.pvalue))
+    return rows, list(zip(differences, holm(p_values), holm(p_losses), strict=True))
 
 
 @pytest.mark.parametrize("other", ["torch-default", "whitening"])
 def test_the_grid_of_settings_and_what_the_page_says_of_it(other: str) -> None:
     rows, judged = grid(other)
     text, worse = " ".join(CHOOSE.split()), []
-    for row, (difference, p) in zip(rows, judged, strict=True):
+    for row, (difference, p, _) in zip(rows, judged, strict=True):
         shown = "< 0.0001" if p < 0.0001 else f"{p:.4f}"
         assert f"| {' | '.join([*row[:-1], shown, row[-1]])} |" in CHOOSE
         worse += [row[:3]] * (difference < 0 and p < 0.05)
     assert worse == []
+    ruled_out = [p < 0.05 for *_, p in judged]
+    not_ruled_out = [row[0] for row, out in zip(rows, ruled_out, strict=True) if not out]
     if other == "torch-default":
         assert f"Holm's correction over all {len(rows)} cells" in text
         assert "In no cell is it significantly worse than torch's default." in text
+        assert f"In {sum(ruled_out)} of the {len(rows)} a loss of 0.3 points is ruled out" in text
+        assert [row[:2] for row, out in zip(rows, ruled_out, strict=True) if not out] == [
+            ["ResNet-20 and a small ViT", "cifar10"],
+            ["Learning rate x 3", "cifar10"],
+            ["Learning rate x 3 on CIFAR-10, float32", "cifar10"],
+        ]
     else:
         assert f"corrected over these {len(rows)}:" in text
         assert "In none of these is it significantly behind plain whitening." in text
+        assert f"In {sum(ruled_out)} of the {len(rows)} a loss of 0.3 points is ruled out" in text
+        assert not_ruled_out == ["Learning rate x 3 on CIFAR-10, float32"]
+
+
+def test_what_the_rules_were_made_from() -> None:
+    text = " ".join(CHOOSE.split())
+    for study, arm, other, said in (
+        ("search-resnet20-before", "whitening-small-head", "torch-default", "{} points behind on"),
+        ("search-plain-before", "whitening-small-head(scale=0.25)", "torch-default",
+         "{} on the six convolutions"),
+        ("search-nobn-unit", "whitening-small-head", "whitening", "{} behind plain whitening"),
+    ):  # fmt: skip
+        where = {"model": "resnet20"} if "resnet" in study else {}
+        where |= {"dataset": "fashion-mnist"} if "nobn" in study else {}
+        pairs = kept_runs(study, **where).dropna()
+        assert said.format(f"{100 * (pairs[other] - pairs[arm]).mean():.2f}") in text

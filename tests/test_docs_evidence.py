@@ -3,12 +3,12 @@
 import json
 import re
 
-import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
-from docs_tables import CHOOSE, DOCS, EVIDENCE, TITLES, kept_runs, paired_in
+from docs_tables import CHOOSE, DOCS, EVIDENCE, TITLES, holm, kept_runs, paired_in
+from warminit.head import FAINT
 
 WHY = json.loads((DOCS / "results" / "why.json").read_text(encoding="utf-8"))
 PARTS = {
@@ -83,8 +83,9 @@ def test_plain_whitening_after_the_papers_steps(title: str) -> None:
     text = " ".join(EVIDENCE.split())
     difference, interval = paired_in(pairs, "whitening-small-head", "whitening")
     assert f"{difference} ({interval}, {len(pairs)} seeds)" in text
-    # The cost in cross-entropy is the small last layer's.
+    # The cost in cross-entropy is the small last layer's: whitening's is not the worse one.
     assert (losses["whitening"] < losses["whitening-small-head"]).all()
+    assert losses["whitening"].mean() < losses["torch-default"].mean()
 
 
 def test_all_twelve_seeds_of_fashion_mnist_together() -> None:
@@ -167,11 +168,63 @@ def test_half_the_steps() -> None:
         difference, interval = paired_in(half, "whitening-small-head", "torch-default")
         text = " ".join(EVIDENCE.split())
         assert re.search(rf"{re.escape(difference)}.{{0,4}}{re.escape(interval)}", text)
-    # Holm by its definition: the smallest of m times m, the next times m - 1, never falling.
-    order = np.argsort(p_behind)
-    steps = np.maximum.accumulate([p_behind[i] * (4 - n) for n, i in enumerate(order)])
-    for i, p in zip(order, steps, strict=True):
-        assert f"| {' | '.join([*rows_of[i], f'{p:.4f}'])} |" in EVIDENCE
+    for row, p in zip(rows_of, holm(p_behind), strict=True):
+        assert f"| {' | '.join([*row, f'{p:.4f}'])} |" in EVIDENCE
+
+
+def test_how_large_the_outputs_are_and_how_soon_the_loss_falls() -> None:
+    text = " ".join(EVIDENCE.split())
+    found = WHY["outputs"]["cifar10"]
+    size = {arm: f"{each['rms_of_outputs']:.2f}" for arm, each in found.items()}
+    deep = "experiments.plain:vgg"
+    faint = f"{found[f'{deep} torch-default']['rms_of_outputs']:.3f}"
+    assert f"({faint} without the bias, against {size['torch-default']})" in text
+    assert f"in SimpleCNN ({size['small torch-default']})" in text
+    nobn = size["simplecnn-nobn torch-default"]
+    assert f"SimpleCNN without BatchNorm has {nobn} with torch's filters" in text
+    small, left = (found[f"{each}{deep} whitening"]["loss"] for each in ("small ", ""))
+    assert [f"{each[0]:.2f}" for each in (small, left)] == ["2.30", "2.30"]
+    assert f"after 20 steps {small[1]:.2f}, with torch's last layer {left[1]:.2f}" in text
+    for dataset in TITLES.values():  # the limit stands between the networks that gain and the rest
+        sizes = {arm: each["rms_of_outputs"] for arm, each in WHY["outputs"][dataset].items()}
+        assert sizes[f"{deep} torch-default"] < FAINT < sizes["simplecnn-nobn torch-default"]
+        assert sizes["small torch-default"] == pytest.approx(FAINT, rel=0.2)
+
+
+def test_what_whitening_makes_of_the_responses() -> None:
+    (most, cifar), (_, fashion) = (
+        [f"{each:.2f}" for each in WHY["whitened"][name]["whitening"]["second_moment_of_responses"]]
+        for name in TITLES.values()
+    )
+    text = " ".join(EVIDENCE.split())
+    assert f"from {most} down to {cifar} on CIFAR-10 and {fashion} on Fashion-MNIST" in text
+
+
+def test_the_other_ingredients_with_two_seeds() -> None:
+    arm = "experiments.both:start(options={{{}}})".format
+    text = " ".join(EVIDENCE.split())
+    gains = {}
+    for dataset in TITLES.values():
+        pairs = kept_runs("search-round2", dataset=dataset)
+        assert list(pairs.index) == [7, 42]
+        gains[dataset] = 100 * pairs.sub(pairs[arm("")], axis=0).mean()
+    rows = {
+        "both signs of 16 directions {}": "'pairs': True, 'n_clusters': 32",
+        "of 8 {}": "'pairs': True",
+        "one filter constant {}": "'brightness': True",
+        "spatial weights {}": "'spatial': True",
+        "8, 24 and 32 filters {}": "'n_clusters': 8",
+        "-1.30, {} and": "'n_clusters': 24",
+        "and {}; half": "'n_clusters': 32",
+        "half centroids {}": "'basis': 'mixed'",
+        "centroids of whitened patches {}": "'basis': 'whitened-kmeans'",
+        ", centroids {}": "'basis': 'kmeans'",
+        "ZCA rows {}": "'basis': 'zca'",
+        "both convolutions {}": "'layers': 2",
+    }
+    for said, options in rows.items():
+        assert said.format(f"{gains['cifar10'][arm(options)]:+.2f}") in text
+    assert max(gains["fashion-mnist"][arm(each)] for each in rows.values()) < 0.055
 
 
 def test_the_tables_of_the_reasons() -> None:

@@ -137,7 +137,7 @@ def test_a_patch_of_one_value_is_refused(write: Any) -> None:
 
 
 def test_the_stem_of_a_vit_b_16() -> None:
-    """768 filters of 768 values, non-overlapping: the numbers that the issue names."""
+    """768 filters of 768 values, non-overlapping."""
     images = torch.rand(6, 3, 48, 48, generator=torch.Generator().manual_seed(0))
     torch.manual_seed(0)
     stem = nn.Conv2d(3, 768, 16, stride=16)

@@ -24,7 +24,7 @@ HEAD = 0.1
 """Deviation of a small head's weight, as a share of what `nn.Linear` draws."""
 
 FAINT = 0.02
-"""Size of a head's outputs that are small already: SimpleCNN's small head gives 0.02 to 0.03."""
+"""Size of a head's outputs that are small already: what SimpleCNN's small head gives."""
 
 _SEEN = 8
 """Images that show how large a head's outputs are."""

@@ -139,7 +139,9 @@ def small_head(
     head: float | None = None,
     batches: int | None = None,
 ) -> InitReport:
-    """Do to the last linear layer what `whitening_small_head` does, and leave every filter.
+    """Make the last linear layer small and leave every filter: the control for the head.
+
+    It does to that layer what `whitening_small_head` does, and leaves it where that one does.
 
     Args:
         model: Any module that ends in an `nn.Linear`; its bias stays.
