@@ -9,6 +9,9 @@ import pytest
 
 import warminit
 
+# On one worker: mypy takes a minute over it, and every worker would start its own.
+pytestmark = pytest.mark.xdist_group("types")
+
 CACHE = Path(__file__).parents[1] / ".mypy_cache" / "from-outside"
 
 RIGHT = """

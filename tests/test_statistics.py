@@ -12,6 +12,7 @@ from statsmodels.stats.weightstats import ttost_paired
 
 from paired_scores import EXACT, compare, draw
 from warminit.errors import WarminitError
+from warminit.lab.paired_tests import signed_rank
 from warminit.lab.statistics import (
     holm_adjust,
     relative_error_change,
@@ -78,7 +79,23 @@ def test_t_tests_agree_with_scipy_and_statsmodels(n: int, effect: float) -> None
     assert c.sign_flip_method == exact
 
 
+@pytest.mark.parametrize(
+    ("n", "largest", "method"),
+    [
+        *((n, 2, stats.PermutationMethod(n_resamples=2**12)) for n in (2, 5, 8, 12)),  # with ties
+        *((n, 10**6, "exact") for n in (2, 8, 14, 16, 17, 40)),
+        (60, 2, "asymptotic"),
+    ],
+)
+def test_signed_ranks_are_those_of_scipy(n: int, largest: int, method: Any) -> None:
+    draw = np.random.default_rng(n)
+    kept = draw.integers(1, largest + 1, n) * draw.choice([-1.0, 1.0], n, p=[0.3, 0.7])
+    expected = stats.wilcoxon(kept, alternative="greater", method=method).pvalue
+    assert signed_rank(np.append(kept, [0.0, 0.0])) == pytest.approx(expected, **EXACT)
+
+
 COUNTS = [
+    [2, 2, -1, 1, 1, -2, 3, 3, -1, 2, 1, 1, -3, 2, 1, -2],
     [3, -1, 4, 1, -5, 9, 2, 6],
     [5, 5, 5, -5, 0, 0, 5, -5],
     [1, 1, 1, 1, 1, 1, 1, 2],

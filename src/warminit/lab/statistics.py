@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from warminit.errors import WarminitError
 from warminit.lab.comparison import EFFECTS, Comparison, Outcome
-from warminit.lab.paired_tests import paired_t, power, seeds_for_power, sign_flip
+from warminit.lab.paired_tests import paired_t, power, seeds_for_power, sign_flip, signed_rank
 
 __all__ = [
     "Comparison",
@@ -124,8 +124,6 @@ def compare_paired(
         note = "The paired differences are all equal, so without variance nothing can be tested."
         return replace(comparison, sd_difference=0.0, note=note)
 
-    from scipy import stats
-
     mean, sd = float(gain.mean()), float(gain.std(ddof=1))
     t = paired_t(gain, margin=margin, alpha=alpha)
     ends = sorted((toward * float(t.low), toward * float(t.high)))
@@ -138,8 +136,7 @@ def compare_paired(
         p_two_sided=float(t.p_two_sided),
         p_sign_flip=p_sign_flip,
         sign_flip_method=method,
-        # Zeros leave first, so that SciPy counts all patterns of the few that remain.
-        p_wilcoxon=float(stats.wilcoxon(tied[tied != 0], alternative="greater").pvalue),
+        p_wilcoxon=signed_rank(tied),
         cohens_d=toward * mean / sd,
         power=power(mean, sd, n, alpha=alpha),
         power_at={effect: power(effect, sd, n, alpha=alpha) for effect in EFFECTS},
