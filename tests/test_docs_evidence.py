@@ -88,6 +88,23 @@ def test_plain_whitening_after_the_papers_steps(title: str) -> None:
     assert losses["whitening"].mean() < losses["torch-default"].mean()
 
 
+def test_mnist_after_the_papers_steps() -> None:
+    start, default = "whitening-small-head", "torch-default"
+    pairs, losses = (kept_runs("full-mnist", each) for each in ("accuracy", "loss"))
+    assert list(pairs.index) == list(range(3001, 3009))
+    text = " ".join(EVIDENCE.split())
+    difference, interval = paired_in(pairs, start, default)
+    behind = stats.ttest_1samp(pairs[start] - pairs[default], -0.0005, alternative="greater")
+    p = "< 0.0001" if behind.pvalue < 0.0001 else f"{behind.pvalue:.4f}"
+    means = [f"{100 * pairs[each].mean():.2f} %" for each in (default, start)]
+    ahead = f"{int((pairs[start] > pairs[default]).sum())} of 8 seeds"
+    assert f"{means[0]} with torch's default, {means[1]} with the default start" in text
+    assert f"{difference} ({interval}, ahead in {ahead})" in text
+    assert f"p of being 0.05 points or more behind {p}" in text
+    assert f"| {difference}, p {p}, 8 seeds | met |" in EVIDENCE
+    assert f"cross-entropy {losses[default].mean():.3f} and {losses[start].mean():.3f}" in text
+
+
 def test_all_twelve_seeds_of_fashion_mnist_together() -> None:
     new = kept_runs("full", dataset="fashion-mnist")["whitening-small-head"]
     old = kept_runs("search-round4-fashion")[PARTS["whitening", "x 0.1"]]
