@@ -1,8 +1,9 @@
 """docs/results/ -> the tables of each ingredient by itself, with BatchNorm and without."""
 
 import pytest
+from scipy import stats
 
-from docs_tables import EVIDENCE, TITLES, kept_runs, paired_in
+from docs_tables import EVIDENCE, TITLES, holm, kept_runs, paired_in
 
 CANDIDATE, HEADS = "experiments.candidates:start", "experiments.heads:start"
 INGREDIENTS = {
@@ -71,6 +72,31 @@ def test_each_ingredient_by_itself(
     shown = set(kept_runs(study).columns) - {*rows_of.values(), beside, "torch-default"}
     # What is left out: heads and filters that the other table or another row has.
     assert all("head" in each for each in shown)
+
+
+def test_what_passes_holms_correction() -> None:
+    passed = {}
+    for study, rows_of, beside, sets in (
+        ("search-round1", INGREDIENTS, "whitening", ["cifar10"]),
+        ("search-round1-heads", WITH_SMALL_HEAD, f"{HEADS}(head=0.1)", TITLES.values()),
+    ):
+        for dataset in sets:
+            pairs = kept_runs(study, dataset=dataset)
+            p = [float(stats.ttest_rel(pairs[arm], pairs[beside]).pvalue)
+                 for arm in rows_of.values()]  # fmt: skip
+            passed |= {
+                (dataset, row): f"p {corrected:.4f}"
+                for row, corrected in zip(rows_of, holm(p), strict=True)
+                if corrected < 0.05
+            }
+    first, torchs, prewarms = passed.values()
+    assert list(passed) == [
+        ("cifar10", "0.1"), ("cifar10", "torch's filters"), ("fashion-mnist", "Pre-Warm's filters")
+    ]  # fmt: skip
+    text = " ".join(EVIDENCE.split())
+    assert f"scale 0.1 in the first ({first})" in text
+    assert f"torch's filters (CIFAR-10, {torchs})" in text
+    assert f"Pre-Warm's filters (Fashion-MNIST, {prewarms})" in text
 
 
 @pytest.mark.parametrize(
