@@ -75,7 +75,7 @@ def test_each_ingredient_by_itself(
 
 
 def test_what_passes_holms_correction() -> None:
-    passed = {}
+    passed: dict[tuple[str, str], str] = {}
     for study, rows_of, beside, sets in (
         ("search-round1", INGREDIENTS, "whitening", ["cifar10"]),
         ("search-round1-heads", WITH_SMALL_HEAD, f"{HEADS}(head=0.1)", TITLES.values()),
