@@ -2,6 +2,7 @@
 
 import pickle
 import random
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,17 @@ def make_conv(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return nn.Conv2d(channels, filters, kernel)
+
+
+class Calls(nn.Module):
+    """A forward that calls a function, as in networks that keep their normalizations there."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.function(features)
 
 
 def make_net(channels: int = 2, filters: int = 8, kernel: int = 3) -> nn.Sequential:

@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
-from arm_cases import all_bits, bits, first, make_images, make_net
+from arm_cases import Calls, all_bits, bits, first, make_images, make_net
 from warminit import init_
 from warminit.errors import WarminitError
-from warminit.normalization import Next, runs_next
+from warminit.normalization import Passed, runs_next
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -31,6 +31,15 @@ class ScaleNormed(nn.Module):
 
 
 ScaleNormed.__name__ = "EvoNorm2dS0"
+
+
+class Standardized(nn.Conv2d):
+    """A convolution that normalizes its weight, and not what it gives."""
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's name
+        rows = self.weight.flatten(1)
+        weight = F.layer_norm(rows, rows.shape[1:]).view_as(self.weight)
+        return F.conv2d(input, weight, self.bias)
 
 
 class Residual(nn.Module):
@@ -79,10 +88,17 @@ def weight_normed(net: nn.Sequential) -> nn.Sequential:
     return net
 
 
+def batch_norm(features: Tensor) -> Tensor:
+    return F.batch_norm(features, None, None, training=True)
+
+
 NORMALIZED: dict[str, tuple[str, Callable[[], nn.Module]]] = {
     "BatchNorm": ("1", lambda: with_norm(nn.BatchNorm2d(8))),
     "GroupNorm": ("1", lambda: with_norm(nn.GroupNorm(2, 8))),
     "another library's": ("1", lambda: with_norm(ScaleNormed())),
+    "layer_norm": ("layer_norm", lambda: with_norm(Calls(lambda x: F.layer_norm(x, x.shape[1:])))),
+    "torch.group_norm": ("group_norm", lambda: with_norm(Calls(lambda x: torch.group_norm(x, 2)))),
+    "batch_norm": ("batch_norm", lambda: with_norm(Calls(batch_norm)).insert(1, nn.ReLU())),
     "behind the activation": ("2", lambda: make_net().insert(2, nn.InstanceNorm2d(8))),
     "in a block": ("1.0", lambda: with_norm(nn.Sequential(nn.BatchNorm2d(8), nn.ReLU()))),
     "in a residual block": ("1.inside.0", lambda: with_norm(Residual())),
@@ -94,6 +110,9 @@ NOT_NORMALIZED: dict[str, tuple[str, Callable[[], nn.Module]]] = {
     "a norm of the images": ("3", lambda: before_images(nn.BatchNorm2d(2))),
     "a norm behind the next layer": ("2", lambda: make_net().insert(3, nn.BatchNorm2d(5))),
     "dropout and pooling": ("4", lambda: with_norm(nn.Dropout()).insert(2, nn.MaxPool2d(2))),
+    "a layer that normalizes its weight": ("1", lambda: with_norm(Standardized(8, 8, 1))),
+    "a function of the images": ("3", lambda: before_images(Calls(F.instance_norm))),
+    "a function behind the next layer": ("2", lambda: make_net().insert(3, Calls(F.instance_norm))),
     "a norm of the weights": ("2", lambda: weight_normed(make_net())),
     "local response normalization": ("3", lambda: with_norm(nn.LocalResponseNorm(3))),
     "what fails later": ("net.2", lambda: Stops(3)),
@@ -124,7 +143,7 @@ UNKNOWN: dict[str, Callable[[], nn.Module]] = {
 def test_what_runs_next(case: str) -> None:
     name, make = (NORMALIZED | NOT_NORMALIZED)[case]
     model = make()
-    assert runs_next(model, first(model), IMAGES) == Next(name, case in NORMALIZED)
+    assert runs_next(model, first(model), IMAGES) == Passed(name, case in NORMALIZED)
 
 
 @pytest.mark.parametrize("case", UNKNOWN)
@@ -136,7 +155,15 @@ def test_where_nothing_is_known_to_run_next(case: str) -> None:
 def test_a_layer_that_is_not_called() -> None:
     model = Spare()
     assert runs_next(model, model.spare, IMAGES) is None
-    assert runs_next(model, model.net.get_submodule("0"), IMAGES) == Next("net.2", normalizes=False)
+    assert runs_next(model, model.net.get_submodule("0"), IMAGES) == Passed(
+        "net.2", normalizes=False
+    )
+
+
+def test_a_first_layer_that_normalizes_its_own_weight() -> None:
+    model = make_net()
+    model[0] = Standardized(2, 8, 3)
+    assert runs_next(model, model[0], IMAGES) == Passed("2", normalizes=False)
 
 
 def test_looking_changes_nothing() -> None:
@@ -146,7 +173,7 @@ def test_looking_changes_nothing() -> None:
     assert all_bits(model) == before
     assert torch.equal(torch.get_rng_state(), state)
     assert all(module.training for module in model.modules())
-    assert not any(module._forward_pre_hooks for module in model.modules())
+    assert not any(module._forward_pre_hooks or module._forward_hooks for module in model.modules())
 
 
 def filters_of(model: nn.Module, **options: Any) -> bytes:

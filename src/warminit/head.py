@@ -16,7 +16,12 @@ from warminit.distributed import agreed
 from warminit.effective import is_sharded
 from warminit.errors import WarminitError
 from warminit.layers import FoundLayer, unwrap
-from warminit.normalization import is_normalization, weights_and_normalizations
+from warminit.normalization import (
+    Normalizing,
+    Passed,
+    is_normalization,
+    weights_and_normalizations,
+)
 from warminit.one_pass import run_once
 from warminit.weights import check_weight
 
@@ -44,7 +49,7 @@ class Head:
         name: Dotted name, without the wrappers of compilation and data parallelism.
         module: A linear layer with a weight of its own.
         normalized_by: Dotted name of the normalization that ran between the last layer with weights
-            and this one; "" where none did.
+            and this one, or of the function where it is no module; "" where none did.
     """
 
     name: str
@@ -86,17 +91,20 @@ def find_head(model: nn.Module, images: Tensor) -> Head:
             f"{lazy[0]} is lazy: an image through the model would give it its shape, so the head "
             f"is not known. Run one batch through the model first. {_INSTEAD}"
         )
-    ran: list[nn.Module] = []
+    ran: list[Passed] = []
     calls: list[_Call] = []
 
     def keep(module: nn.Module, fed: Any, out: Any) -> None:
         if isinstance(module, nn.Linear):
-            normalized_by = names[ran[-1]] if ran and is_normalization(ran[-1]) else ""
+            normalized_by = ran[-1].name if ran and ran[-1].normalizes else ""
             calls.append(_Call(module, _given(module, fed, out), normalized_by))
-        ran.append(module)
+        ran.append(Passed(names[module], is_normalization(module)))
 
     output, error = run_once(
-        model, images, lambda: [module.register_forward_hook(keep) for module in names]
+        model,
+        images,
+        lambda: [module.register_forward_hook(keep) for module in names],
+        Normalizing(ran.append),
     )
     if error is not None:
         raise WarminitError(

@@ -1,19 +1,25 @@
 """model, layer, one image -> what runs next: a normalization, or the next layer with weights."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
+from torch.overrides import TorchFunctionMode
 
 from warminit.layers import PARAMETRIC, unwrap
 from warminit.one_pass import run_once
 
+_FUNCTIONS = frozenset(("batch_norm", "group_norm", "instance_norm", "layer_norm", "rms_norm"))
+"""torch's normalizations of what a layer gives, by the name of the function."""
 
-class Next(NamedTuple):
-    """What runs next after a layer, of normalizations and layers with weights.
+
+class Passed(NamedTuple):
+    """What an image passes on its way: a normalization, or a layer with weights.
 
     Attributes:
-        name: Dotted name, without the wrappers of compilation and data parallelism.
+        name: Dotted name, without the wrappers of compilation and data parallelism; of a
+            normalization that is no module, the function's.
         normalizes: Whether it is a normalization: then what it gives has lost the scale of what it
             is fed, though a path around it, as in a pre-activation block, still has it.
     """
@@ -48,11 +54,28 @@ def weights_and_normalizations(model: nn.Module) -> dict[nn.Module, str]:
     }
 
 
-def runs_next(model: nn.Module, layer: nn.Module, images: Tensor) -> Next | None:
+class Normalizing(TorchFunctionMode):
+    """A context in which torch's normalizations are noted as functions, whoever calls them."""
+
+    def __init__(self, note: Callable[[Passed], None]) -> None:
+        super().__init__()
+        self._note = note
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        name = getattr(func, "__name__", "")
+        if name in _FUNCTIONS:
+            self._note(Passed(name, normalizes=True))
+        return func(*args, **(kwargs or {}))
+
+
+def runs_next(model: nn.Module, layer: nn.Module, images: Tensor) -> Passed | None:
     """Return what an image reaches right after a layer.
 
     One image goes through in eval mode, after which every mode, buffer and random state is as it
-    was. A normalization that is no module of its own is not seen.
+    was. A normalization is seen that is a module with "norm" in the name of its class, or a
+    function of torch; one that is written out is not.
 
     Args:
         model: Any module, wrapped or not.
@@ -67,18 +90,30 @@ def runs_next(model: nn.Module, layer: nn.Module, images: Tensor) -> Next | None
         >>> import torch
         >>> model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 3))
         >>> runs_next(model, model[0], torch.zeros(1, 1, 8, 8))
-        Next(name='1', normalizes=True)
+        Passed(name='1', normalizes=True)
     """
     model = unwrap(model)
     if any(is_lazy(each) for each in model.parameters()):
         return None  # An image would give them their shapes.
     names = weights_and_normalizations(model)
-    ran: list[nn.Module] = []
+    reached: list[nn.Module] = []
+    after: list[Passed] = []
 
-    def note(module: nn.Module, _inputs: Any) -> None:
-        ran.append(module)
+    def note(following: Passed) -> None:
+        if reached:
+            after.append(following)
 
-    # What ran before an error, ran: detectors stop after their backbone without targets.
-    run_once(model, images, lambda: [module.register_forward_pre_hook(note) for module in names])
-    after = ran[ran.index(layer) + 1 :] if layer in ran else []
-    return next((Next(names[each], is_normalization(each)) for each in after), None)
+    def attach() -> list[Any]:
+        # From the layer's end to the next one's start: within, a layer may normalize its weight.
+        return [
+            layer.register_forward_hook(lambda *_: reached.append(layer)),
+            *(
+                module.register_forward_pre_hook(
+                    lambda module, _: note(Passed(names[module], is_normalization(module)))
+                )
+                for module in names
+            ),
+        ]
+
+    run_once(model, images, attach, Normalizing(note))  # Also where it fails: what ran before, ran.
+    return after[0] if after else None

@@ -3,7 +3,7 @@
 import random
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,10 @@ from torch import Tensor, nn
 
 
 def run_once(
-    model: nn.Module, images: Tensor, attach: Callable[[], list[Any]]
+    model: nn.Module,
+    images: Tensor,
+    attach: Callable[[], list[Any]],
+    within: AbstractContextManager[Any] | None = None,
 ) -> tuple[Any, Exception | None]:
     """Run one image through a model in eval mode, and leave all as it was.
 
@@ -20,6 +23,7 @@ def run_once(
         model: Any module.
         images: (N, C, *size); the first image is used.
         attach: Registers hooks for the pass and returns their handles.
+        within: Entered for the pass: what sees the functions that it calls.
 
     Returns:
         What the model returned, and what it raised; one of them is None.
@@ -32,7 +36,7 @@ def run_once(
             # Not model.eval(): a model's own may merge or swap weights, and would not be undone.
             for module in model.modules():
                 module.training = False
-            with torch.no_grad():
+            with torch.no_grad(), within or nullcontext():
                 return model(image), None
         except Exception as error:  # noqa: BLE001 - whatever a model may raise
             return None, error
