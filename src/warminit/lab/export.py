@@ -3,7 +3,6 @@
 import json
 import math
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from warminit.lab.analysis import Analysis
 from warminit.lab.paper.published import stars
 from warminit.lab.study import nearest
 from warminit.lab.tables import run_rows, summary
+from warminit.lab.whole_file import written_whole
 
 
 def runs_table(analysis: Analysis) -> pd.DataFrame:
@@ -139,18 +139,8 @@ def export(analysis: Analysis, path: Path, file_format: str) -> Path:
         WarminitError: If the format is unknown or the file cannot be written.
     """
     check_format(file_format)
-    scratch = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _WRITERS[file_format](analysis, scratch)
-        scratch.replace(path)
-    except OSError as error:
-        raise WarminitError(
-            f"{path} cannot be written: {error}. Check the folder, or give another with --out."
-        ) from error
-    finally:
-        with suppress(OSError):
-            scratch.unlink(missing_ok=True)
+    with written_whole(path) as place:
+        _WRITERS[file_format](analysis, place)
     return path
 
 

@@ -1,7 +1,6 @@
 """chart or SVG text -> SVG, PNG or PDF. Offline, with the fonts and engine of vl-convert."""
 
 import json
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import vl_convert
 
 from warminit.errors import WarminitError
 from warminit.lab.figures.theme import config
+from warminit.lab.whole_file import written_whole
 
 FORMATS = ("svg", "png", "pdf")
 
@@ -57,28 +57,9 @@ def save(figure: Figure, path: Path) -> Path:
         WarminitError: If the ending is no format, or the file cannot be written.
     """
     content = render(figure, path.suffix.removeprefix(".").lower())
-    write_atomically(path, content)
+    with written_whole(path) as place:
+        place.write_bytes(content)
     return path
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that whoever reads it finds the old one or the new one, whole.
-
-    Raises:
-        WarminitError: If it cannot be written.
-    """
-    scratch = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        scratch.write_bytes(content)
-        scratch.replace(path)
-    except OSError as error:
-        raise WarminitError(
-            f"{path} cannot be written: {error}. Check the folder, or give another with --out."
-        ) from error
-    finally:
-        with suppress(OSError):
-            scratch.unlink(missing_ok=True)
 
 
 def _chart_svg(chart: alt.TopLevelMixin) -> str:

@@ -13,6 +13,7 @@ from warminit.lab.analysis import Analysis, analyse
 from warminit.lab.datasets import ImageDataset
 from warminit.lab.store import StoredRun
 from warminit.lab.study import Study
+from warminit.lab.whole_file import written_whole
 
 FILE_NAME = "report.html"
 
@@ -41,13 +42,13 @@ def write_report(
     Raises:
         WarminitError: If it cannot be written.
     """
-    from warminit.lab.figures.render import write_atomically
     from warminit.lab.report.images import data_figures
     from warminit.lab.report.page import page
 
     figures = data_figures(analysis, datasets or {})
     text = page(analysis, datasets=datasets or {}, figures=figures, command=command)
-    write_atomically(path, text.encode())
+    with written_whole(path) as place:
+        place.write_bytes(text.encode())
     return path
 
 
@@ -83,7 +84,6 @@ class LiveReport:
         if self._failed or (self._written is not None and now - self._written < self._pause):
             return False
         try:
-            from warminit.lab.figures.render import write_atomically
             from warminit.lab.report.page import page
 
             started = self._clock()  # what is imported for the first page counts once
@@ -91,7 +91,8 @@ class LiveReport:
             analysis = analyse(
                 self._study, tuple(self._stored()), allow_mixed=True, partial=self._partial
             )
-            write_atomically(self._path, page(analysis).encode())
+            with written_whole(self._path) as place:
+                place.write_bytes(page(analysis).encode())
         except Exception as error:  # noqa: BLE001 - whatever it is, the study goes on
             self._failed = True
             warnings.warn(
