@@ -23,6 +23,8 @@ def kept_runs(study: str, column: str = "accuracy", **where: str) -> pd.DataFram
 def paired_in(table: pd.DataFrame, arm: str, other: str) -> tuple[str, str]:
     """The mean difference in points and its 95 % interval, as the pages write them."""
     difference = 100 * (table[arm] - table[other]).to_numpy()
+    if not difference.any():
+        return "0", "the same start"
     interval = stats.t.interval(
         0.95, len(difference) - 1, np.mean(difference), stats.sem(difference)
     )

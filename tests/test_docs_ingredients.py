@@ -1,5 +1,6 @@
 """docs/results/ -> the tables of each ingredient by itself, with BatchNorm and without."""
 
+import pandas as pd
 import pytest
 from scipy import stats
 
@@ -52,37 +53,61 @@ WITH_SMALL_HEAD = {
 }
 
 
-@pytest.mark.parametrize(
-    ("study", "rows_of", "beside", "sets"),
-    [
-        ("search-round1", INGREDIENTS, "whitening", ["cifar10"]),
-        ("search-round1-heads", WITH_SMALL_HEAD, f"{HEADS}(head=0.1)", [*TITLES.values()]),
-    ],
-)
+TABLES = [
+    (("search-round1", "search-round1-fashion"), INGREDIENTS, "whitening"),
+    (("search-round1-heads",) * 2, WITH_SMALL_HEAD, f"{HEADS}(head=0.1)"),
+]
+
+
+def on_both_sets(studies: tuple[str, ...]) -> list[pd.DataFrame]:
+    return [
+        kept_runs(study, dataset=dataset)
+        for study, dataset in zip(studies, TITLES.values(), strict=True)
+    ]
+
+
+@pytest.mark.parametrize(("studies", "rows_of", "beside"), TABLES)
 def test_each_ingredient_by_itself(
-    study: str, rows_of: dict[str, str], beside: str, sets: list[str]
+    studies: tuple[str, ...], rows_of: dict[str, str], beside: str
 ) -> None:
+    sets = on_both_sets(studies)
+    assert [list(pairs.index) for pairs in sets] == [[7, 13, 42, 99]] * 2
     for row, arm in rows_of.items():
         cells = [row]
-        for dataset in sets:
-            pairs = kept_runs(study, dataset=dataset)
-            assert len(pairs) == 4
+        for pairs in sets:
             cells += paired_in(pairs, arm, beside)
         assert f"| {' | '.join(cells)} |" in EVIDENCE
-    shown = set(kept_runs(study).columns) - {*rows_of.values(), beside, "torch-default"}
+    shown = set(pd.concat(sets).columns) - {*rows_of.values(), beside, "torch-default"}
     # What is left out: heads and filters that the other table or another row has.
     assert all("head" in each for each in shown)
 
 
+def test_no_ingredient_of_the_filters_shows_on_fashion_mnist() -> None:
+    pairs = kept_runs("search-round1-fashion")
+    text = " ".join(EVIDENCE.split())
+    assert "On Fashion-MNIST no ingredient of the filters shows" in text
+    same = [arm for arm in INGREDIENTS.values() if pairs[arm].equals(pairs["whitening"])]
+    assert same == [
+        INGREDIENTS[row] for row in ("24 of 32", "32 of 32", "8 directions, 16 filters")
+    ]
+    for arm in set(INGREDIENTS.values()) - set(same):
+        interval = paired_in(pairs, arm, "whitening")[1]
+        assert interval.startswith("-")
+        assert " to +" in interval
+    head = "experiments.candidates:small_head(arm=whitening, head=0.3)"
+    for arm, other, words in (
+        ("whitening", "torch-default", "all of whitening gives {} points there ({})"),
+        (head, "whitening", "a last layer x 0.3 beside it gives {} more ({})"),
+    ):
+        assert words.format(*paired_in(pairs, arm, other)) in text
+
+
 def test_what_passes_holms_correction() -> None:
     passed: dict[tuple[str, str], str] = {}
-    for study, rows_of, beside, sets in (
-        ("search-round1", INGREDIENTS, "whitening", ["cifar10"]),
-        ("search-round1-heads", WITH_SMALL_HEAD, f"{HEADS}(head=0.1)", TITLES.values()),
-    ):
-        for dataset in sets:
-            pairs = kept_runs(study, dataset=dataset)
-            p = [float(stats.ttest_rel(pairs[arm], pairs[beside]).pvalue)
+    for studies, rows_of, beside in TABLES:
+        for dataset, pairs in zip(TITLES.values(), on_both_sets(studies), strict=True):
+            p = [1.0 if pairs[arm].equals(pairs[beside])
+                 else float(stats.ttest_rel(pairs[arm], pairs[beside]).pvalue)
                  for arm in rows_of.values()]  # fmt: skip
             passed |= {
                 (dataset, row): f"p {corrected:.4f}"
