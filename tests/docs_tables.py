@@ -8,7 +8,10 @@ from scipy import stats
 
 DOCS = Path(__file__).parents[1] / "docs"
 CHOOSE = (DOCS / "choose.md").read_text(encoding="utf-8")
-EVIDENCE = (DOCS / "evidence.md").read_text(encoding="utf-8")
+EVIDENCE = "\n".join(
+    (DOCS / f"{page}.md").read_text(encoding="utf-8")
+    for page in ("evidence", "other-settings", "earlier-studies")
+)
 TITLES = {"CIFAR-10": "cifar10", "Fashion-MNIST": "fashion-mnist"}
 
 

@@ -1,4 +1,4 @@
-"""docs/results/ -> every other figure of the page of the default's evidence, computed anew."""
+"""docs/results/ -> every other figure of the pages of the default's evidence, computed anew."""
 
 import json
 import re

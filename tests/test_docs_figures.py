@@ -52,7 +52,7 @@ def model_runs(model: str) -> pd.DataFrame:
 
 
 def test_the_table_of_other_networks_is_that_of_the_kept_study() -> None:
-    text = (DOCS / "evidence.md").read_text(encoding="utf-8")
+    text = (DOCS / "earlier-studies.md").read_text(encoding="utf-8")
     lines = re.findall(r"^\| (resnet20|small-vit) \|(.*)\|$", text, flags=re.MULTILINE)
     assert len(lines) == 6
     kept = json.loads((DOCS / "results" / MODELS / "results.json").read_text(encoding="utf-8"))
@@ -72,7 +72,7 @@ def test_the_control_of_the_small_vit_is_as_the_pages_say() -> None:
     assert (pairs["norm-matched-random"] > pairs["prewarm"]).all()
 
 
-@pytest.mark.parametrize("page", ["evidence.md", "results/negative.md"])
+@pytest.mark.parametrize("page", ["earlier-studies.md", "results/negative.md"])
 def test_the_tables_are_those_of_the_kept_studies(page: str) -> None:
     assert len(rows(page)) >= 8
     for dataset, *rest in rows(page):
@@ -93,15 +93,15 @@ def test_the_tables_are_those_of_the_kept_studies(page: str) -> None:
 
 def test_no_arm_of_the_two_studies_is_left_out() -> None:
     for dataset, study in STUDIES.items():
-        shown = {row[1] for row in rows("evidence.md") if row[0] == dataset}
+        shown = {row[1] for row in rows("earlier-studies.md") if row[0] == dataset}
         assert shown == set(comparisons(study))
 
 
 @pytest.mark.parametrize(
     ("page", "study", "arm", "other"),
     [
-        ("evidence.md", "rivals-cifar10-1000", "prewarm", "norm-matched-random"),
-        ("evidence.md", "control-fashion-mnist-1000", "prewarm", "norm-matched-random"),
+        ("earlier-studies.md", "rivals-cifar10-1000", "prewarm", "norm-matched-random"),
+        ("earlier-studies.md", "control-fashion-mnist-1000", "prewarm", "norm-matched-random"),
         ("evidence.md", "rivals-cifar10-1000", "whitening", "coates-ng"),
         ("results/negative.md", "rivals-cifar10-1000", "prewarm", "norm-matched-random"),
         ("results/negative.md", "control-fashion-mnist-1000", "prewarm", "norm-matched-random"),
