@@ -212,9 +212,10 @@ def test_an_error_in_the_dataset_comes_through_with_its_own_name() -> None:
             torch.rand(())
             raise OSError("disk")
 
+    conv, loader = model(), DataLoader(Broken(), 4)
     states = global_states()
     with pytest.raises(OSError, match="disk"):
-        prewarm_(model(), DataLoader(Broken(), 4))
+        prewarm_(conv, loader)
     assert global_states() == states
 
 
