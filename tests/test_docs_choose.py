@@ -10,6 +10,7 @@ import pytest
 from scipy import stats
 
 from docs_tables import CHOOSE, DOCS, TITLES, holm, kept_runs, paired_in
+from kept_format import RESULTS, kept_study
 from warminit.lab.studies import load_study
 
 
@@ -19,9 +20,8 @@ def confirmed(dataset: str) -> pd.DataFrame:
 
 
 def test_the_confirmation_is_complete_and_as_it_was_written_down() -> None:
-    kept = json.loads((DOCS / "results/confirmation/results.json").read_text(encoding="utf-8"))
     study = load_study("confirmation")
-    assert kept["study"]["seeds"] == list(study.seeds)
+    assert kept_study(RESULTS / "confirmation") == study
     for dataset in TITLES.values():
         assert confirmed(dataset).notna().all(axis=None)
         assert set(confirmed(dataset).index) == set(study.seeds)
@@ -31,7 +31,7 @@ def test_the_confirmation_is_complete_and_as_it_was_written_down() -> None:
 @pytest.mark.parametrize("title", TITLES)
 def test_the_table_of_the_confirmation(title: str) -> None:
     pairs = confirmed(TITLES[title])
-    kept = json.loads((DOCS / "results/confirmation/results.json").read_text(encoding="utf-8"))
+    kept = json.loads((DOCS / "results/confirmation/verdicts.json").read_text(encoding="utf-8"))
     holm = {(row["dataset"], row["arm"]): row["p_holm"] for row in kept["comparisons"]}
     for arm in pairs.columns:
         cells = [title, arm, f"{100 * pairs[arm].mean():.2f}"]
@@ -69,8 +69,7 @@ def grid(other: str) -> tuple[list[list[str]], list[tuple[float, float, float]]]
     """
     rows, differences, p_values, p_losses = [], [], [], []
     for folder in sorted((DOCS / "results").glob("robustness-*")):
-        # Not the study file: a model of the search is not installed.
-        about = json.loads((folder / "results.json").read_text(encoding="utf-8"))["study"]
+        about = kept_study(folder).model_dump()
         for dataset, model in itertools.product(about["datasets"], about["models"]):
             pairs = kept_runs(folder.name, dataset=dataset, model=model)
             if other not in pairs:

@@ -71,7 +71,7 @@ def test_what_each_part_gives() -> None:
 
 @pytest.mark.parametrize("title", TITLES)
 def test_the_papers_steps_as_written_down(title: str) -> None:
-    kept = json.loads((DOCS / "results/full/results.json").read_text(encoding="utf-8"))
+    kept = json.loads((DOCS / "results/full/verdicts.json").read_text(encoding="utf-8"))
     holm = {(row["dataset"], row["arm"]): row["p_holm"] for row in kept["comparisons"]}
     start, default = "whitening-small-head", "torch-default"
     pairs, losses = (
@@ -95,7 +95,7 @@ def test_the_papers_steps_as_written_down(title: str) -> None:
 
 @pytest.mark.parametrize("title", TITLES)
 def test_plain_whitening_after_the_papers_steps(title: str) -> None:
-    kept = json.loads((DOCS / "results/full/results.json").read_text(encoding="utf-8"))
+    kept = json.loads((DOCS / "results/full/verdicts.json").read_text(encoding="utf-8"))
     holm = {(row["dataset"], row["arm"]): row["p_holm"] for row in kept["comparisons"]}
     pairs, losses = (
         kept_runs("full", each, dataset=TITLES[title]).dropna() for each in ("accuracy", "loss")

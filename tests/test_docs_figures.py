@@ -18,10 +18,8 @@ NUMBER = r"[-+]\d+\.\d\d"
 
 @cache
 def comparisons(study: str) -> dict[str, dict[str, Any]]:
-    text = (DOCS / "results" / study / "results.json").read_text(encoding="utf-8")
-    kept = json.loads(text)
-    verdicts = {row["arm"]: row["verdict"] for row in kept["cells"]}
-    return {row["arm"]: row | {"verdict": verdicts[row["arm"]]} for row in kept["comparisons"]}
+    text = (DOCS / "results" / study / "verdicts.json").read_text(encoding="utf-8")
+    return {row["arm"]: row for row in json.loads(text)["comparisons"]}
 
 
 @cache
@@ -55,8 +53,8 @@ def test_the_table_of_other_networks_is_that_of_the_kept_study() -> None:
     text = (DOCS / "earlier-studies.md").read_text(encoding="utf-8")
     lines = re.findall(r"^\| (resnet20|small-vit) \|(.*)\|$", text, flags=re.MULTILINE)
     assert len(lines) == 6
-    kept = json.loads((DOCS / "results" / MODELS / "results.json").read_text(encoding="utf-8"))
-    verdicts = {(row["model"], row["arm"]): row["verdict"] for row in kept["cells"]}
+    kept = json.loads((DOCS / "results" / MODELS / "verdicts.json").read_text(encoding="utf-8"))
+    verdicts = {(row["model"], row["arm"]): row["verdict"] for row in kept["comparisons"]}
     for model, rest in lines:
         arm, difference, interval, word = (cell.strip() for cell in rest.split("|"))
         assert (difference, interval) == paired_in(model_runs(model), arm, "torch-default")

@@ -160,3 +160,15 @@ def test_a_comparison_plans_with_its_own_spread() -> None:
         assert c.seeds_needed[effect] == seeds_for_power(effect, sd)
     ncp = c.mean_difference / sd * math.sqrt(8)
     assert c.power == pytest.approx(stats.nct.sf(stats.t.isf(0.05, 7), 7, ncp), rel=1e-6)
+
+
+@pytest.mark.parametrize("n", range(2, 21))
+def test_one_difference_that_is_not_zero_is_compared_at_every_n(n: int) -> None:
+    for sign in (1, -1):
+        scores = [0.5] * (n - 1) + [0.5 + 0.1 * sign]
+        found = compare_paired(scores, [0.5] * n, arm="a", baseline="b")
+        # Of the two signs of one difference: both have at least a negative sum, one a positive.
+        assert found.p_wilcoxon == (0.5 if sign > 0 else 1.0)
+        if n <= 16:
+            assert found.p_sign_flip == (0.5 if sign > 0 else 1.0)
+        assert found.outcome == "undecided"

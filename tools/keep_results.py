@@ -1,36 +1,38 @@
-"""a finished study's folder -> docs/results/NAME: study, runs, all as JSON, verdicts, a figure.
+"""a study's folder -> docs/results/NAME: study, runs, verdicts, a figure, a page.
 
 Usage: python tools/keep_results.py warminit-results/control control-fashion-mnist-1000
+       python tools/keep_results.py --again [NAME ...]   # figure and page from what is kept
 """
 
 import json
 import sys
+from contextlib import closing
 from pathlib import Path
 
+from kept_format import RESULTS, read_kept, write_kept
 from warminit.lab.analysis import Analysis, analyse
-from warminit.lab.driver import read_study
-from warminit.lab.export import export
+from warminit.lab.driver import STORE_NAME, read_study
 from warminit.lab.figures.forest import forest
 from warminit.lab.figures.render import save
-from warminit.lab.study_toml import study_toml
+from warminit.lab.store import Store
 
-RESULTS = Path(__file__).parent.parent / "docs" / "results"
 FULL_STEPS = 5000
 
 
 def keep(folder: Path, name: str) -> Path:
-    """Write one study's results to docs/results/NAME and return that folder."""
-    analysis = analyse(*read_study(folder))
+    """Write the results of the study in a folder to docs/results/NAME and return that folder."""
+    study, runs = read_study(folder)
+    with closing(Store.existing(folder / STORE_NAME)) as store:
+        partial = json.loads(store.about("partial") or "[]")
+    return write(analyse(study, runs, allow_mixed=True, partial=partial), name)
+
+
+def write(analysis: Analysis, name: str) -> Path:
+    """Write an analysis to docs/results/NAME: its kept form, the figure and the page."""
     target = RESULTS / name
-    target.mkdir(parents=True, exist_ok=True)
-    (target / "study.toml").write_text(study_toml(analysis.study), encoding="utf-8")
-    export(analysis, target / "runs.csv", "csv")
-    export(analysis, target / "results.json", "json")
-    # A third of the size: the curves are thousands of numbers.
-    content = json.loads((target / "results.json").read_text(encoding="utf-8"))
-    (target / "results.json").write_text(json.dumps(content) + "\n", encoding="utf-8")
+    write_kept(analysis, target)
     save(forest(analysis), target / "forest.svg")
-    (target / "README.md").write_text(page(analysis, name), encoding="utf-8")
+    (target / "README.md").write_text(page(analysis, Path(name).name), encoding="utf-8")
     return target
 
 
@@ -108,5 +110,15 @@ def _p(p: float | None) -> str:
     return f"{p:.4f}" if p >= 0.0001 else "< 0.0001"
 
 
+def main(arguments: list[str]) -> None:
+    """Keep one study, or write figure and page of kept ones anew."""
+    if arguments[0] == "--again":
+        kept = [file.parent.relative_to(RESULTS) for file in RESULTS.rglob("verdicts.json")]
+        for name in arguments[1:] or sorted(map(str, kept)):
+            print(write(read_kept(RESULTS / name), name))
+    else:
+        print(keep(Path(arguments[0]), arguments[1]))
+
+
 if __name__ == "__main__":
-    print(keep(Path(sys.argv[1]), sys.argv[2]))
+    main(sys.argv[1:])

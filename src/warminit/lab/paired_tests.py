@@ -97,6 +97,8 @@ def sign_flip(differences: Values, *, seed: int = 0) -> tuple[float, FlipMethod]
     from scipy import stats
 
     exact = len(differences) <= EXACT_SEEDS
+    if len(differences) == 1:  # SciPy takes no single one; a zero beside it changes no share
+        differences = np.append(differences, 0.0)
     result = stats.permutation_test(
         (differences,),
         np.mean,

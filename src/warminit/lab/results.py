@@ -10,6 +10,9 @@ from pydantic import TypeAdapter
 
 from warminit.errors import WarminitError
 
+DERIVED = ("train_loss", "accuracy_area")
+"""Metrics that are computed from curves; among `metrics` where the curves were not kept."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunResult:

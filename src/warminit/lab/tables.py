@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from warminit.lab.analysis import Analysis, Cell
-from warminit.lab.results import RunResult
+from warminit.lab.results import DERIVED, RunResult
 from warminit.lab.store import StoredRun
 
 FRACTIONS = (0.25, 0.5, 0.75, 1.0)
@@ -44,8 +44,9 @@ def _run_row(
         "validation": spec.validation,
     }
     if run.result is not None:
-        row |= run.result.metrics
-        if run.result.train_loss:
+        metrics = run.result.metrics
+        row |= {name: value for name, value in metrics.items() if name not in DERIVED}
+        if run.result.train_loss or "train_loss" in metrics:
             row["train_loss"] = run.result.metric("train_loss")
         if "accuracy" in run.result.eval_metrics:
             row |= _curve_columns(

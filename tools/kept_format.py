@@ -1,0 +1,171 @@
+"""A study's analysis <-> its kept form: study.toml, one row a run in runs.csv, verdicts.json.
+
+The kept form is small, so that the repository can hold every study. Training curves, filters and
+the initializers' reports are left out; evaluation curves keep at most 50 points and six digits.
+Final metrics keep every digit, so verdicts come out of it bit for bit.
+"""
+
+import csv
+import io
+import json
+import math
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from warminit.lab.analysis import Analysis, analyse
+from warminit.lab.export import runs_table
+from warminit.lab.results import DERIVED, RunResult
+from warminit.lab.store import StoredRun
+from warminit.lab.study import RunSpec, Study
+from warminit.lab.study_toml import study_toml
+
+RESULTS = Path(__file__).parent.parent / "docs" / "results"
+
+MOST_POINTS = 50
+"""Points of an evaluation curve that are kept; the last evaluation is always one of them."""
+
+
+def write_kept(analysis: Analysis, folder: Path) -> None:
+    """Write a study's kept form to a folder, which is made where it is absent."""
+    folder.mkdir(parents=True, exist_ok=True)
+    analysis = replace(analysis, runs=tuple(map(_light, analysis.runs)))
+    (folder / "study.toml").write_text(study_toml(analysis.study), encoding="utf-8")
+    environments = sorted({_environment(run.environment) for run in analysis.runs})
+    rows = runs_table(analysis)
+    more = [_more(run, environments) for run in analysis.runs]
+    rows = pd.concat([rows, pd.DataFrame(more)], axis=1)
+    rows.to_csv(folder / "runs.csv", index=False)
+    verdicts = {
+        "partial": sorted(analysis.partial),
+        "missing_runs": analysis.missing,
+        "environments": [json.loads(each) for each in environments],
+        "comparisons": [
+            {"dataset": cell.dataset, "model": cell.model}
+            | asdict(cell.comparison)
+            | {"verdict": cell.comparison.verdict}
+            for cell in analysis.cells
+            if cell.comparison is not None
+        ],
+    }
+    text = json.dumps(_finite(verdicts), indent=1)
+    (folder / "verdicts.json").write_text(f"{text}\n", encoding="utf-8")
+
+
+def read_kept(folder: Path) -> Analysis:
+    """Read a study's kept form and analyse its runs anew."""
+    study = kept_study(folder)
+    verdicts = json.loads((folder / "verdicts.json").read_text(encoding="utf-8"))
+    return analyse(study, tuple(kept_runs(folder)), allow_mixed=True, partial=verdicts["partial"])
+
+
+def kept_study(folder: Path) -> Study:
+    """Read a kept study without a look at its models and arms, which need not be installed."""
+    return Study.model_validate(tomllib.loads((folder / "study.toml").read_text(encoding="utf-8")))
+
+
+def kept_runs(folder: Path) -> Iterator[StoredRun]:
+    """Yield the runs of a kept study, as far as their results are kept."""
+    study = kept_study(folder)
+    arms = {arm.label: arm for arm in study.arms}
+    verdicts = json.loads((folder / "verdicts.json").read_text(encoding="utf-8"))
+    text = (folder / "runs.csv").read_text(encoding="utf-8")
+    for row in csv.DictReader(io.StringIO(text, newline="")):
+        spec = RunSpec(
+            dataset=row["dataset"],
+            model=row["model"],
+            arm=arms[row["arm"]],
+            seed=int(row["seed"]),
+            protocol=study.protocol,
+            validation=study.validation,
+        )
+        yield StoredRun(
+            key=row["key"],
+            spec=spec,
+            arm_parameters=json.loads(row["arm_parameters"]),
+            environment=verdicts["environments"][int(row["environment"])],
+            result=None if row["error"] else _result(row),
+            error=row["error"] or None,
+        )
+
+
+def _more(run: StoredRun, environments: Sequence[str]) -> dict[str, Any]:
+    """Return the columns that a row has beside those of an export."""
+    row: dict[str, Any] = {
+        "arm_parameters": json.dumps(dict(run.arm_parameters), default=str),
+        "environment": environments.index(_environment(run.environment)),
+    }
+    if run.result is not None:
+        row["eval_steps"] = " ".join(map(str, run.result.eval_steps))
+        for name, curve in run.result.eval_metrics.items():
+            row[f"eval_{name}"] = " ".join(f"{value:.6g}" for value in curve)
+    return row
+
+
+def _light(run: StoredRun) -> StoredRun:
+    """Return a run with what is kept of its result: what is derived from it is then the same."""
+    result = run.result
+    if result is None:
+        return run
+    kept = thinned(len(result.eval_steps))
+    derived = {name: result.metric(name) for name in DERIVED}
+    curves = {
+        name: [float(f"{curve[i]:.6g}") for i in kept]
+        for name, curve in result.eval_metrics.items()
+    }
+    light = RunResult(
+        metrics={
+            **result.metrics,
+            **{name: value for name, value in derived.items() if not math.isnan(value)},
+        },
+        train_loss=(),
+        eval_steps=tuple(result.eval_steps[i] for i in kept),
+        eval_metrics=curves,
+        weights_digest=result.weights_digest,
+        init_seconds=result.init_seconds,
+        train_seconds=result.train_seconds,
+    )
+    return replace(run, result=light)
+
+
+def thinned(n: int) -> list[int]:
+    """Return at most `MOST_POINTS` evenly spread positions of n, the last one among them."""
+    stride = math.ceil(n / MOST_POINTS)
+    return list(range((n - 1) % stride, n, stride)) if n else []
+
+
+def _result(row: Mapping[str, str]) -> RunResult:
+    names = [name.removeprefix("eval_") for name in row if name.startswith("eval_")]
+    curves = {
+        name: [float(each) for each in row[f"eval_{name}"].split()]
+        for name in names
+        if name != "steps" and row[f"eval_{name}"]
+    }
+    # A metric that is no number, as after a divergence, is an empty cell beside a curve.
+    metrics = {name: float(row[name] or "nan") for name in curves}
+    return RunResult(
+        metrics=metrics | {name: float(row[name]) for name in DERIVED if row.get(name)},
+        train_loss=(),
+        eval_steps=tuple(int(each) for each in row["eval_steps"].split()),
+        eval_metrics=curves,
+        weights_digest=row["weights_digest"],
+        init_seconds=float(row["init_seconds"]),
+        train_seconds=float(row["train_seconds"]),
+    )
+
+
+def _environment(environment: Mapping[str, str]) -> str:
+    return json.dumps(dict(environment), sort_keys=True)
+
+
+def _finite(value: Any) -> Any:
+    """Return plain values with None for what JSON has no number for."""
+    if isinstance(value, dict):
+        return {str(key): _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
