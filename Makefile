@@ -10,7 +10,7 @@ PINS := $(if $(TORCH),$(VENV)/constraints.txt,constraints.txt)
 FRAMEWORKS := $(VENV)/.frameworks
 
 # A cluster of three nodes needs the machine for itself.
-RAY_TESTS := tests/test_ray.py tests/test_ray_faults.py
+RAY_TESTS := tests/lab/engines/test_ray.py tests/lab/engines/test_ray_faults.py
 ON_RAY := @$(VENV)/bin/python -c "import ray" 2>/dev/null || { echo "Ray is not installed (make frameworks): its tests are skipped"; exit 0; }; $(RUN) pytest $(RAY_TESTS)
 
 .DEFAULT_GOAL := help

@@ -28,13 +28,13 @@ import numpy as np
 from rich.console import Console
 
 from benchmarks.harness import Measured
-from warminit.lab.driver import STORE_NAME, Engine, complete
+from warminit.lab.engines.choose import engine_for
+from warminit.lab.engines.driver import STORE_NAME, complete
 from warminit.lab.engines.job import DataSource, OnStep, Outcome
-from warminit.lab.engines.local import OnProgress
-from warminit.lab.engines.options import EngineOptions, engine_for
-from warminit.lab.plan import PlannedRun, digest
-from warminit.lab.results import RunResult
-from warminit.lab.study import Study
+from warminit.lab.engines.options import Engine, EngineOptions, OnProgress
+from warminit.lab.runs.plan import PlannedRun, digest
+from warminit.lab.runs.results import RunResult
+from warminit.lab.study.study import Study
 from warminit.lab.terminal.progress import live_progress
 
 SLOTS = 64

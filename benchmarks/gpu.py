@@ -21,12 +21,12 @@ from torch.utils.data import DataLoader, TensorDataset
 from benchmarks.gpu_limits import event_time, limits
 from benchmarks.harness import Measured, interleaved, paired_ratio, spread
 from warminit.initializers import get_arm
-from warminit.lab.datasets import ImageDataset
-from warminit.lab.protocol import Precision, Protocol
-from warminit.lab.results import RunResult
-from warminit.lab.study import ArmSpec, RunSpec
-from warminit.lab.training import train_in_turns
-from warminit.prewarm import prewarm_
+from warminit.initializers.prewarm.method import prewarm_
+from warminit.lab.data.load import ImageDataset
+from warminit.lab.runs.results import RunResult
+from warminit.lab.runs.train import train_in_turns
+from warminit.lab.study.protocol import Precision, Protocol
+from warminit.lab.study.spec import ArmSpec, RunSpec
 
 GROUP = "laboratory on a GPU"
 BATCH, STEPS, REPEATS = 256, 200, 5

@@ -5,8 +5,8 @@ from functools import partial
 
 import torch
 
-from warminit.lab.arithmetic import arithmetic
-from warminit.lab.protocol import Precision
+from warminit.lab.runs.arithmetic import arithmetic
+from warminit.lab.study.protocol import Precision
 
 
 def event_time(prepare: Callable[[], Callable[[], object]]) -> float:

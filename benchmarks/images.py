@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from warminit.lab.datasets import load_dataset
+from warminit.lab.data.load import load_dataset
 
 
 @dataclass(frozen=True, slots=True, eq=False)

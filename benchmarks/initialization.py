@@ -17,14 +17,19 @@ from benchmarks import listing1
 from benchmarks.harness import Measured, interleaved, paired_ratio
 from benchmarks.images import Images, batch, inertia, threads
 from benchmarks.stems import faiss_centroids, measure_stems
-from warminit.clustering import kmeans
+from warminit.images.patches import (
+    center_patches,
+    listing_generator,
+    listing_patches,
+    sample_patches,
+)
 from warminit.initializers import init_
-from warminit.initializers.lsuv import lsuv
-from warminit.lab.models import build_model
-from warminit.paper import conditioned_init
-from warminit.patches import center_patches, listing_generator, listing_patches, sample_patches
-from warminit.prewarm import prewarm_
-from warminit.whitening import whiten_
+from warminit.initializers.network.lsuv import lsuv
+from warminit.initializers.prewarm.clustering import kmeans
+from warminit.initializers.prewarm.listing1 import conditioned_init
+from warminit.initializers.prewarm.method import prewarm_
+from warminit.initializers.stems.whitening import whiten_
+from warminit.lab.networks.build import build_model
 
 GROUP = "init"
 REPEATS = 9

@@ -30,14 +30,14 @@ from torch.utils.data import DataLoader, TensorDataset
 from benchmarks.harness import Measured, interleaved, paired_ratio
 from warminit.errors import WarminitError
 from warminit.initializers import get_arm
-from warminit.lab.batches import place_split, training_batches
-from warminit.lab.datasets import ImageDataset, load_dataset
+from warminit.lab.data.load import ImageDataset, load_dataset
 from warminit.lab.engines.job import keep_freed_memory
-from warminit.lab.evaluation import evaluate
-from warminit.lab.networks import SimpleCNN
-from warminit.lab.protocol import Protocol
-from warminit.lab.study import ArmSpec, RunSpec
-from warminit.lab.training import train
+from warminit.lab.networks.simple import SimpleCNN
+from warminit.lab.runs.batches import place_split, training_batches
+from warminit.lab.runs.evaluate import evaluate
+from warminit.lab.runs.train import train
+from warminit.lab.study.protocol import Protocol
+from warminit.lab.study.spec import ArmSpec, RunSpec
 
 THREADS = 2
 STEPS = 20

@@ -19,11 +19,12 @@ from pathlib import Path
 
 import numpy as np
 
-from warminit.lab.driver import Listener, complete
+from warminit.lab.engines.choose import engine_for
+from warminit.lab.engines.driver import Listener, complete
 from warminit.lab.engines.job import DataSource, OnStep, Outcome, execute
-from warminit.lab.engines.options import EngineOptions, engine_for
-from warminit.lab.plan import PlannedRun, plan_runs
-from warminit.lab.study import Study
+from warminit.lab.engines.options import EngineOptions
+from warminit.lab.runs.plan import PlannedRun, plan_runs
+from warminit.lab.study.study import Study
 
 STUDY = Study.create(
     name="soak",

@@ -4,6 +4,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,11 +15,11 @@ from torch import Tensor, nn
 
 from benchmarks.harness import Measured, interleaved, paired_ratio
 from benchmarks.images import Images, batch, inertia
-from warminit.batch import MEMORY_BOUND, Batch, within_memory
-from warminit.clustering import kmeans
-from warminit.patches import center_patches, sample_patches
-from warminit.prewarm import kmeans_filters, prewarm_
-from warminit.rules import Hyperparameters, derive_rules
+from warminit.images.patches import center_patches, sample_patches
+from warminit.images.source import MEMORY_BOUND, Batch, within_memory
+from warminit.initializers.prewarm.clustering import kmeans
+from warminit.initializers.prewarm.method import kmeans_filters, prewarm_
+from warminit.initializers.stems.rules import Hyperparameters, derive_rules
 
 GROUP = "large stems"
 REPEATS = 3
@@ -54,13 +55,15 @@ def _bounded(given: Images, out_channels: int, kernel: int) -> tuple[Batch, Hype
     hyper = derive_rules(
         given.images, out_channels, (kernel, kernel), mean=given.mean, std=given.std
     )
-    bounded, hyper, _ = within_memory(Batch(given.images), hyper)
-    return bounded, hyper
+    bounded, n_patches, _ = within_memory(
+        Batch(given.images), hyper.n_patches, hyper.patch_size, least=hyper.n_clusters
+    )
+    return bounded, replace(hyper, n_patches=n_patches)
 
 
 def _against_faiss(title: str, given: Images, out_channels: int, kernel: int) -> list[Measured]:
     bounded, hyper = _bounded(given, out_channels, kernel)
-    patches = center_patches(bounded.patches(hyper, _generator(0)))
+    patches = center_patches(bounded.patches(hyper.n_patches, hyper.patch_size, _generator(0)))
     kept: dict[str, Tensor] = {}
 
     def keep(name: str, cluster: Callable[[], Tensor]) -> None:

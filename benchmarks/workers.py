@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 
 from benchmarks.harness import Measured, paired_ratio
-from warminit.lab.driver import Listener, run_study
-from warminit.lab.study import Study
+from warminit.lab.engines.driver import Listener, run_study
+from warminit.lab.study.study import Study
 
 STUDY = Study.create(
     name="workers",

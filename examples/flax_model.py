@@ -11,7 +11,7 @@ import optax
 from flax import linen, nnx
 
 from warminit.integrations.flax import prewarm, prewarm_init
-from warminit.lab.datasets import load_dataset
+from warminit.lab.data.load import load_dataset
 
 data = load_dataset("fashion-mini")
 pixels = data.train_images.permute(0, 2, 3, 1).numpy() / np.float32(255)  # channels last

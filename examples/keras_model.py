@@ -14,7 +14,7 @@ import numpy as np
 from keras import layers
 
 from warminit.integrations.keras import PreWarm, prewarm
-from warminit.lab.datasets import load_dataset
+from warminit.lab.data.load import load_dataset
 
 data = load_dataset("fashion-mini")
 pixels = data.train_images.permute(0, 2, 3, 1).numpy() / np.float32(255)  # channels last

@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
 
 from warminit.integrations.lightning import PreWarm
-from warminit.lab.datasets import load_dataset
+from warminit.lab.data.load import load_dataset
 
 data = load_dataset("fashion-mini")
 images = (data.train_images / 255 - data.mean[0]) / data.std[0]

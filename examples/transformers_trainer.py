@@ -11,7 +11,7 @@ import torch
 from transformers import Trainer, TrainingArguments, ViTConfig, ViTForImageClassification
 
 from warminit.integrations.transformers import PreWarm
-from warminit.lab.datasets import load_dataset
+from warminit.lab.data.load import load_dataset
 
 data = load_dataset("fashion-mini")
 images = (data.train_images / 255 - data.mean[0]) / data.std[0]

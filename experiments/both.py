@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from warminit.init_report import InitReport
 from warminit.initializers import get_arm
+from warminit.report import InitReport
 
 
 def start(

@@ -11,18 +11,18 @@ from typing import Any, Literal, Unpack, get_args
 import torch
 from torch import Tensor, nn
 
-from warminit.batch import Batch, Images
-from warminit.clustering import kmeans
-from warminit.conditioning import ArmOptions, condition_
 from warminit.errors import WarminitError
-from warminit.filters import Scaling, scale_bank, shape_filters, weight_centroids
-from warminit.init_report import InitReport
+from warminit.images.patches import center_patches, second_moment
+from warminit.images.source import Batch, Images
 from warminit.initializers import get_arm
-from warminit.initializers.coates_ng import zca
-from warminit.initializers.structure import dct_directions
-from warminit.patches import center_patches, second_moment
-from warminit.rules import Hyperparameters
-from warminit.whitening import RELATIVE_EPS, whitening_directions
+from warminit.initializers.prewarm.clustering import kmeans
+from warminit.initializers.stems.coates_ng import zca
+from warminit.initializers.stems.conditioning import ArmOptions, condition_
+from warminit.initializers.stems.filters import Scaling, scale_bank, shape_filters, weight_centroids
+from warminit.initializers.stems.rules import Hyperparameters
+from warminit.initializers.stems.structure import dct_directions
+from warminit.initializers.stems.whitening import RELATIVE_EPS, whitening_directions
+from warminit.report import InitReport
 
 Basis = Literal["whitening", "zca", "kmeans", "whitened-kmeans", "covariance", "dct", "mixed"]
 
@@ -67,7 +67,7 @@ def start(
 
     def filters(batch: Batch, hyper: Hyperparameters, kernel: tuple[int, ...], seed: int) -> Tensor:
         generator = torch.Generator().manual_seed(seed)
-        patches = batch.patches(hyper, generator)
+        patches = batch.patches(hyper.n_patches, hyper.patch_size, generator)
         wanted = hyper.n_clusters - brightness
         centered = center_patches(patches)
         shape = (batch.channels, *hyper.patch_size)

@@ -11,8 +11,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from warminit.init_report import InitReport
 from warminit.initializers import get_arm
+from warminit.report import InitReport
 
 
 def start(

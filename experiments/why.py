@@ -21,10 +21,10 @@ from torch import Tensor, nn
 from experiments import live
 from experiments.candidates import start
 from warminit import init_
-from warminit.head import HEAD, find_head, output_size
-from warminit.lab.datasets import load_dataset
-from warminit.lab.models import build_model
-from warminit.whitening import RELATIVE_EPS
+from warminit.initializers.heads.last_layer import HEAD, find_head, output_size
+from warminit.initializers.stems.whitening import RELATIVE_EPS
+from warminit.lab.data.load import load_dataset
+from warminit.lab.networks.build import build_model
 
 DATASETS = ("cifar10", "fashion-mnist")
 ZCA = "zca"

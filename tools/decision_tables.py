@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from warminit.lab.comparison import Comparison
-from warminit.lab.statistics import compare_paired, holm, holm_adjust
-from warminit.lab.study import Study
+from warminit.lab.study.study import Study
+from warminit.lab.verdict.comparison import Comparison
+from warminit.lab.verdict.paired import compare_paired, holm, holm_adjust
 
 RESULTS = Path(__file__).parent.parent / "docs" / "results"
 START, BASELINE, PLAIN = "whitening-small-head", "torch-default", "whitening"

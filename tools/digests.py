@@ -26,11 +26,11 @@ from torch import Tensor, nn
 
 from warminit import conditioned_init, derive_rules, diagnose, init_, prewarm_, prewarm_filters
 from warminit.initializers import ARMS, keywords
-from warminit.lab.datasets import ImageDataset, load_dataset
-from warminit.lab.models import MODELS, build_model
-from warminit.lab.plan import plan_runs
-from warminit.lab.study import Study
-from warminit.lab.training import train
+from warminit.lab.data.load import ImageDataset, load_dataset
+from warminit.lab.networks.build import MODELS, build_model
+from warminit.lab.runs.plan import plan_runs
+from warminit.lab.runs.train import train
+from warminit.lab.study.study import Study
 
 Entries = dict[str, str]
 """Name -> digest, or the value itself where it is short."""

@@ -10,11 +10,11 @@ from contextlib import closing
 from pathlib import Path
 
 from kept_format import RESULTS, read_kept, write_kept
-from warminit.lab.analysis import Analysis, analyse
-from warminit.lab.driver import STORE_NAME, read_study
+from warminit.lab.engines.driver import STORE_NAME, read_study
 from warminit.lab.figures.forest import forest
 from warminit.lab.figures.render import save
-from warminit.lab.store import Store
+from warminit.lab.store.store import Store
+from warminit.lab.verdict.analysis import Analysis, analyse
 
 FULL_STEPS = 5000
 

@@ -17,12 +17,13 @@ from typing import Any
 
 import pandas as pd
 
-from warminit.lab.analysis import Analysis, analyse
-from warminit.lab.export import runs_table
-from warminit.lab.results import DERIVED, RunResult
-from warminit.lab.store import StoredRun
-from warminit.lab.study import RunSpec, Study
-from warminit.lab.study_toml import study_toml
+from warminit.lab.runs.results import DERIVED, RunResult
+from warminit.lab.store.store import StoredRun
+from warminit.lab.study.spec import RunSpec
+from warminit.lab.study.study import Study
+from warminit.lab.study.toml import study_toml
+from warminit.lab.verdict.analysis import Analysis, analyse
+from warminit.lab.verdict.export import runs_table
 
 RESULTS = Path(__file__).parent.parent / "docs" / "results"
 

@@ -32,37 +32,37 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from warminit.diagnosis import diagnose
-    from warminit.diagnosis_report import Diagnosis
     from warminit.errors import WarminitError, WarminitWarning
-    from warminit.filter_files import load_filters_, save_filters
-    from warminit.init_report import InitReport
     from warminit.initializers import init_
-    from warminit.paper import conditioned_init
-    from warminit.plots import plot_filters
-    from warminit.prewarm import prewarm_, prewarm_filters
-    from warminit.rules import Hyperparameters, derive_rules
-    from warminit.whitening import whiten_
+    from warminit.initializers.prewarm.listing1 import conditioned_init
+    from warminit.initializers.prewarm.method import prewarm_, prewarm_filters
+    from warminit.initializers.stems.rules import Hyperparameters, derive_rules
+    from warminit.initializers.stems.whitening import whiten_
+    from warminit.look.diagnose import diagnose
+    from warminit.look.diagnosis import Diagnosis
+    from warminit.look.filter_files import load_filters_, save_filters
+    from warminit.look.plot import plot_filters
+    from warminit.report import InitReport
 
 __version__ = "0.1.0"
 
 # Names load on first use, so that `import warminit` costs nothing beyond this file.
 _HOME = {
-    "Diagnosis": "warminit.diagnosis_report",
-    "Hyperparameters": "warminit.rules",
-    "InitReport": "warminit.init_report",
+    "Diagnosis": "warminit.look.diagnosis",
+    "Hyperparameters": "warminit.initializers.stems.rules",
+    "InitReport": "warminit.report",
     "WarminitError": "warminit.errors",
     "WarminitWarning": "warminit.errors",
-    "conditioned_init": "warminit.paper",
-    "derive_rules": "warminit.rules",
-    "diagnose": "warminit.diagnosis",
+    "conditioned_init": "warminit.initializers.prewarm.listing1",
+    "derive_rules": "warminit.initializers.stems.rules",
+    "diagnose": "warminit.look.diagnose",
     "init_": "warminit.initializers",
-    "load_filters_": "warminit.filter_files",
-    "plot_filters": "warminit.plots",
-    "prewarm_": "warminit.prewarm",
-    "prewarm_filters": "warminit.prewarm",
-    "save_filters": "warminit.filter_files",
-    "whiten_": "warminit.whitening",
+    "load_filters_": "warminit.look.filter_files",
+    "plot_filters": "warminit.look.plot",
+    "prewarm_": "warminit.initializers.prewarm.method",
+    "prewarm_filters": "warminit.initializers.prewarm.method",
+    "save_filters": "warminit.look.filter_files",
+    "whiten_": "warminit.initializers.stems.whitening",
 }
 
 __all__ = [

@@ -16,8 +16,8 @@ from warminit.errors import WarminitError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from warminit.init_report import InitReport
-    from warminit.lab.datasets import ImageDataset
+    from warminit.lab.data.load import ImageDataset
+    from warminit.report import InitReport
 
 
 def filters(
@@ -49,7 +49,7 @@ def filters(
     `warminit.load_filters_(model, file)` writes them into a model. The same command gives the same
     bytes.
     """
-    from warminit.filter_files import save_filters
+    from warminit.look.filter_files import save_filters
 
     console = new_console(as_json=as_json)
     data = loaded(dataset, data_root, resize, console, quiet=quiet)

@@ -14,14 +14,14 @@ from warminit.errors import WarminitError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from warminit.lab.analysis import Analysis
-    from warminit.lab.datasets import ImageDataset
-    from warminit.lab.driver import Listener
+    from warminit.lab.data.load import ImageDataset
+    from warminit.lab.engines.driver import Listener
+    from warminit.lab.engines.estimate import Estimate
     from warminit.lab.engines.job import DataSource
     from warminit.lab.engines.options import EngineOptions
-    from warminit.lab.estimate import Estimate
-    from warminit.lab.store import StoredRun
-    from warminit.lab.study import Study
+    from warminit.lab.store.store import StoredRun
+    from warminit.lab.study.study import Study
+    from warminit.lab.verdict.analysis import Analysis
 
 INTERRUPTED = 130
 FAILED = 1
@@ -93,12 +93,12 @@ def execute(study: "Study", place: Place, console: "Console") -> Ending:
     Raises:
         WarminitError: If it cannot be run; what had finished is in the store.
     """
-    from warminit.lab.analysis import analyse
-    from warminit.lab.driver import finished_runs, run_study
+    from warminit.lab.engines.driver import finished_runs, run_study
     from warminit.lab.engines.options import EngineOptions
-    from warminit.lab.study_page import last_page, with_page
+    from warminit.lab.engines.tracking import check_tracker, tracked
+    from warminit.lab.report.study_page import last_page, with_page
     from warminit.lab.terminal.progress import live_progress
-    from warminit.lab.tracking import check_tracker, tracked
+    from warminit.lab.verdict.analysis import analyse
 
     source, folder = place.source(), place.folder(study)
     if place.track is not None:
@@ -123,7 +123,9 @@ def execute(study: "Study", place: Place, console: "Console") -> Ending:
         exit_code = INTERRUPTED
         runs = finished_runs(study, folder, source) if stored_runs(folder) else ()
     analysis = analyse(study, runs, allow_mixed=place.allow_mixed, partial=partial)
-    from warminit.lab.export import export  # loads pandas, which the first step need not wait for
+    from warminit.lab.verdict.export import (
+        export,  # loads pandas, which the first step need not wait for
+    )
 
     for file_format in ("csv", "json"):
         export(analysis, folder / f"results.{file_format}", file_format)
@@ -149,7 +151,7 @@ def load(
 
 def describe(study: "Study") -> str:
     """Return in one line what is to be run."""
-    from warminit.lab.terminal.display import counted
+    from warminit.lab.verdict.wording import counted
 
     protocol = study.protocol
     return (
@@ -161,8 +163,8 @@ def describe(study: "Study") -> str:
 
 def stored_runs(folder: Path) -> "tuple[StoredRun, ...]":
     """Return every run of a folder's store; none where there is no store yet."""
-    from warminit.lab.driver import STORE_NAME
-    from warminit.lab.store import Store
+    from warminit.lab.engines.driver import STORE_NAME
+    from warminit.lab.store.store import Store
 
     if not (folder / STORE_NAME).is_file():
         return ()
@@ -172,9 +174,9 @@ def stored_runs(folder: Path) -> "tuple[StoredRun, ...]":
 
 def _unmixed(listener: "Listener", folder: Path, place: Place) -> "Listener":
     """Refuse before anything runs what could not be compared afterwards."""
-    from warminit.lab.analysis import refuse_mixed
-    from warminit.lab.environment import environment
-    from warminit.lab.plan import PlannedRun
+    from warminit.lab.runs.environment import environment
+    from warminit.lab.runs.plan import PlannedRun
+    from warminit.lab.verdict.analysis import refuse_mixed
 
     def planned(runs: tuple[PlannedRun, ...], finished: int) -> None:
         keys = {run.key for run in runs}
@@ -188,8 +190,8 @@ def _unmixed(listener: "Listener", folder: Path, place: Place) -> "Listener":
 
 def estimated(study: "Study", place: Place, console: "Console") -> "Estimate":
     """Plan a study, take a few real steps and count up; nothing is run or written."""
-    from warminit.lab.driver import plan
-    from warminit.lab.estimate import estimate
+    from warminit.lab.engines.driver import plan
+    from warminit.lab.engines.estimate import estimate
 
     source = place.source()
     load(study, source, console, quiet=place.quiet)
@@ -213,8 +215,8 @@ def print_estimate(study: "Study", place: Place, found: "Estimate", console: "Co
 
 def close(ending: Ending, console: "Console") -> None:
     """Say where the results are and end with the exit code."""
-    from warminit.lab.terminal.display import counted
-    from warminit.lab.tracking import how_to_see
+    from warminit.lab.engines.tracking import how_to_see
+    from warminit.lab.verdict.wording import counted
 
     lines = [f"Results: {ending.folder} (results.csv, results.json)"]
     if ending.page is not None:

@@ -10,7 +10,7 @@ from warminit.cli.output import console as new_console
 from warminit.cli.output import print_json
 
 if TYPE_CHECKING:
-    from warminit.rules import Hyperparameters
+    from warminit.initializers.stems.rules import Hyperparameters
 
 
 _WITHOUT_DOCSTRING = {"simplecnn-nobn": "simplecnn without batch normalization."}
@@ -28,7 +28,7 @@ def arms(*, as_json: options.AsJson = False) -> None:
 
 def models(*, as_json: options.AsJson = False) -> None:
     """List the networks that the laboratory trains, each in one line."""
-    from warminit.lab.models import MODELS, build_model
+    from warminit.lab.networks.build import MODELS, build_model
 
     rows = []
     for name in MODELS:
@@ -72,7 +72,7 @@ def rules(
     as_json: options.AsJson = False,
 ) -> None:
     """Derive Pre-Warm's hyperparameters from a data set's training split, as Table 1 does."""
-    from warminit.rules import derive_rules
+    from warminit.initializers.stems.rules import derive_rules
 
     found = []
     console = new_console(as_json=as_json)

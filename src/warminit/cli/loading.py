@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from warminit.lab.datasets import ImageDataset
+    from warminit.lab.data.load import ImageDataset
 
 
 def loaded(
     name: str, data_root: str | None, resize: int | None, console: "Console", *, quiet: bool
 ) -> "ImageDataset":
     """Load a data set; with `quiet`, and where the console is no terminal, nothing is shown."""
-    from warminit.lab.datasets import load_dataset
+    from warminit.lab.data.load import load_dataset
     from warminit.lab.terminal.progress import loading_progress
 
     with loading_progress(console, quiet=quiet) as progress:

@@ -12,8 +12,8 @@ from warminit.cli.output import print_json
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from warminit.diagnosis_report import Diagnosis
-    from warminit.lab.datasets import ImageDataset
+    from warminit.lab.data.load import ImageDataset
+    from warminit.look.diagnosis import Diagnosis
 
 _CONDITIONING_IMAGES = 256
 
@@ -54,9 +54,9 @@ def diagnose(
 def _diagnosed(data: "ImageDataset", model_name: str, arm: str, seed: int) -> "Diagnosis":
     import torch
 
-    from warminit.diagnosis import diagnose as measure
     from warminit.initializers import init_
-    from warminit.lab.models import build_model
+    from warminit.lab.networks.build import build_model
+    from warminit.look.diagnose import diagnose as measure
 
     images = drawn_images(data, _CONDITIONING_IMAGES, seed)
     with torch.random.fork_rng(devices=[]):
@@ -79,7 +79,7 @@ def drawn_images(data: "ImageDataset", n: int, seed: int) -> "Tensor":
 def statistics_for(arm: str, data: "ImageDataset") -> dict[str, Any]:
     """Return mean and std for an arm whose rules look at raw pixels and so undo the scaling."""
     from warminit.initializers import get_arm
-    from warminit.lab.plan import takes
+    from warminit.lab.runs.plan import takes
 
     if takes(get_arm(arm), "mean") and takes(get_arm(arm), "std"):
         return {"mean": data.mean, "std": data.std}

@@ -16,8 +16,8 @@ from warminit.errors import WarminitError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from warminit.lab.datasets import ImageDataset
-    from warminit.lab.study import Study
+    from warminit.lab.data.load import ImageDataset
+    from warminit.lab.study.study import Study
 
 
 def report(
@@ -48,9 +48,9 @@ def report(
 
     Data sets that are at hand (embedded, or under --data-root) add images, filters and pixels.
     """
-    from warminit.lab.analysis import analyse
-    from warminit.lab.driver import read_study
+    from warminit.lab.engines.driver import read_study
     from warminit.lab.report import FILE_NAME, write_report
+    from warminit.lab.verdict.analysis import analyse
 
     folder = study_folder(study)
     found, runs = read_study(folder)

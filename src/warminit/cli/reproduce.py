@@ -17,9 +17,9 @@ from warminit.errors import WarminitError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from warminit.lab.analysis import Analysis
     from warminit.lab.paper.reproduce import Candidate
-    from warminit.lab.study import Study
+    from warminit.lab.study.study import Study
+    from warminit.lab.verdict.analysis import Analysis
 
 
 def reproduce(
@@ -65,7 +65,7 @@ def reproduce(
     "data not available"; partial data and shortened runs are labelled.
     """
     from warminit.lab.paper.reproduce import TABLES, find_candidates, paper_datasets
-    from warminit.lab.study import nearest
+    from warminit.lab.study.checks import nearest
 
     if table not in TABLES:
         raise WarminitError(f"table={table!r} is unknown; {nearest(table, TABLES)}")
@@ -127,7 +127,7 @@ def _study(
     rule: bool,
 ) -> "Study | None":
     """Return the shipped study on the data that are at hand; None where there are none."""
-    from warminit.lab.studies import changed_study, load_study
+    from warminit.lab.study.builtin import changed_study, load_study
 
     at_hand = [name for name, each in candidates.items() if each.dataset is not None]
     if not at_hand:
@@ -238,7 +238,7 @@ def _print_measured(
     content: dict[str, Any],
     caveats: "Callable[[Analysis], list[str]]",
 ) -> None:
-    from warminit.lab.tables import summary
+    from warminit.lab.verdict.rows import summary
 
     print_json(
         {

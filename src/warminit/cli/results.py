@@ -39,10 +39,10 @@ def export(
     as_json: options.AsJson = False,
 ) -> None:
     """Write the results of a study to a file; the study may be unfinished."""
-    from warminit.lab.analysis import analyse
-    from warminit.lab.driver import read_study
-    from warminit.lab.export import ENDINGS, check_format
-    from warminit.lab.export import export as write
+    from warminit.lab.engines.driver import read_study
+    from warminit.lab.verdict.analysis import analyse
+    from warminit.lab.verdict.export import ENDINGS, check_format
+    from warminit.lab.verdict.export import export as write
 
     check_format(file_format)
     folder = study_folder(study)
@@ -65,8 +65,8 @@ def study_folder(text: str) -> Path:
     Raises:
         WarminitError: If there is none; the text names the nearest.
     """
-    from warminit.lab.driver import STORE_NAME
-    from warminit.lab.study import nearest
+    from warminit.lab.engines.driver import STORE_NAME
+    from warminit.lab.study.checks import nearest
 
     usual = Path("warminit-results")
     for folder in (Path(text).expanduser(), usual / text):
@@ -87,8 +87,8 @@ def _partial(folder: Path) -> list[str]:
     import json
     from contextlib import closing
 
-    from warminit.lab.driver import STORE_NAME
-    from warminit.lab.store import Store
+    from warminit.lab.engines.driver import STORE_NAME
+    from warminit.lab.store.store import Store
 
     with closing(Store.existing(folder / STORE_NAME)) as store:
         return list(json.loads(store.about("partial") or "[]"))

@@ -23,11 +23,14 @@ from warminit.errors import WarminitError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from warminit.lab.study import Study
+    from warminit.lab.study.study import Study
 
 # The names of the files, without reading them: `--help` loads nothing of the laboratory.
 SHIPPED = tuple(
-    sorted(path.stem for path in (Path(__file__).parents[1] / "lab" / "studies").glob("*.toml"))
+    sorted(
+        path.stem
+        for path in (Path(__file__).parents[1] / "lab" / "study" / "builtin").glob("*.toml")
+    )
 )
 DEMO_ARMS = "torch-default,prewarm,norm-matched-random,whitening-small-head"
 DEMO_STEPS = 200
@@ -77,7 +80,7 @@ def compare(
     With no arguments: 8 seeds, 200 steps at batch 64 on the embedded images, a quick demonstration.
     The paper's protocol is --steps 5000 --batch-size 256. What has finished is not run again.
     """
-    from warminit.lab.study import Study
+    from warminit.lab.study.study import Study
 
     chosen = options.names(arms) or []
     if chosen == ["all"]:
@@ -150,7 +153,7 @@ def run(
     changed option changes is another run and never mixes with the finished ones.
     """
     from warminit.lab.engines.options import EngineOptions
-    from warminit.lab.studies import changed_study, load_study
+    from warminit.lab.study.builtin import changed_study, load_study
 
     changed = changed_study(
         load_study(study),
@@ -188,7 +191,7 @@ def _run(study: "Study", place: Place, *, dry_run: bool, as_json: bool) -> None:
     except WarminitError as error:
         raise explain_absent(error) from error
     if as_json:
-        from warminit.lab.tables import summary
+        from warminit.lab.verdict.rows import summary
 
         print_json(summary(ending.analysis) | ending.files())
     else:
@@ -217,7 +220,7 @@ def _print_fit(ending: Ending, console: "Console") -> None:
 
     if not sweeps_patches(ending.analysis):
         return
-    from warminit.lab.plan import model_rules
+    from warminit.lab.runs.plan import model_rules
     from warminit.lab.terminal.grid_display import print_patch_fit
 
     model = ending.analysis.study.models[0]

@@ -10,25 +10,29 @@ from typing import Any
 
 from torch import nn
 
-from warminit.batch import Images
 from warminit.checks import check_seed
 from warminit.errors import WarminitError
-from warminit.init_report import InitReport
-from warminit.initializers.ablations import prewarm
-from warminit.initializers.coates_ng import coates_ng
-from warminit.initializers.controls import norm_matched_random, random_patches, shuffled_prewarm
-from warminit.initializers.krahenbuhl import krahenbuhl
-from warminit.initializers.lsuv import lsuv
-from warminit.initializers.published import (
+from warminit.images.source import Images
+from warminit.initializers.heads.small_head import small_head, whitening_small_head
+from warminit.initializers.network.krahenbuhl import krahenbuhl
+from warminit.initializers.network.lsuv import lsuv
+from warminit.initializers.network.published import (
     glorot,
     he_normal,
     he_uniform,
     orthogonal,
     torch_default,
 )
-from warminit.initializers.small_head import small_head, whitening_small_head
-from warminit.initializers.structure import dct, gabor
-from warminit.whitening import whiten_
+from warminit.initializers.prewarm.ablations import prewarm
+from warminit.initializers.prewarm.controls import (
+    norm_matched_random,
+    random_patches,
+    shuffled_prewarm,
+)
+from warminit.initializers.stems.coates_ng import coates_ng
+from warminit.initializers.stems.structure import dct, gabor
+from warminit.initializers.stems.whitening import whiten_
+from warminit.report import InitReport
 
 Arm = Callable[..., InitReport]
 """(model, images, *, seed, **parameters) -> InitReport."""

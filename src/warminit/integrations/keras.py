@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from warminit.errors import WarminitError
-from warminit.init_report import InitReport
 from warminit.integrations import needs
 from warminit.integrations.kernels import condition_kernel, conditioned_filters
+from warminit.report import InitReport
 
 with needs("Keras 3", "keras"):
     import keras

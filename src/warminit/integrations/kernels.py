@@ -12,9 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from warminit.errors import WarminitError
-from warminit.init_report import InitReport
 from warminit.initializers import init_
-from warminit.initializers.published import torch_default
+from warminit.initializers.network.published import torch_default
+from warminit.report import InitReport
 
 _CONVOLUTIONS = {3: nn.Conv1d, 4: nn.Conv2d, 5: nn.Conv3d}
 

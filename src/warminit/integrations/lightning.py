@@ -4,9 +4,9 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from warminit.init_report import InitReport
 from warminit.initializers import init_
 from warminit.integrations import needs
+from warminit.report import InitReport
 
 if TYPE_CHECKING:
     from pytorch_lightning import Callback

@@ -5,10 +5,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from warminit.batch import Images
-from warminit.init_report import InitReport
+from warminit.images.source import Images
+from warminit.initializers.prewarm.method import prewarm_ as condition_
 from warminit.integrations import needs
-from warminit.prewarm import prewarm_ as condition_
+from warminit.report import InitReport
 
 with needs("timm", "timm"):
     from timm.data import resolve_data_config

@@ -6,9 +6,9 @@ import torch
 from torch import nn
 
 from warminit.errors import WarminitError
-from warminit.init_report import InitReport
 from warminit.initializers import init_
 from warminit.integrations import needs
+from warminit.report import InitReport
 
 with needs("Transformers", "transformers"):
     from transformers import TrainerCallback

@@ -14,23 +14,24 @@ import torch
 from torch import Tensor, nn
 
 from warminit.errors import WarminitError, WarminitWarning
-from warminit.init_report import InitReport
 from warminit.initializers import get_arm
-from warminit.lab.analysis import Analysis, analyse
-from warminit.lab.driver import Engine, Listener, complete
+from warminit.lab.engines.choose import engine_for, planning_device
+from warminit.lab.engines.driver import Listener, complete
 from warminit.lab.engines.job import DataSource, Job, OnStep, Outcome, guarded
-from warminit.lab.engines.local import OnProgress
-from warminit.lab.engines.options import EngineOptions, Places, engine_for, planning_device
-from warminit.lab.environment import NUMERIC_VERSION, device_kind
-from warminit.lab.kept_filters import keep_filters
-from warminit.lab.plan import PlannedRun, digest, own_source
-from warminit.lab.randomness import random_state_kept, seed_everything
-from warminit.lab.results import RunResult
-from warminit.lab.store import StoredRun
-from warminit.lab.study import ArmSpec, Study
-from warminit.lab.study_checks import YOURS
-from warminit.lab.study_page import last_page, with_page
-from warminit.lab.training import _plain, weights_digest
+from warminit.lab.engines.options import Engine, EngineOptions, OnProgress, Places
+from warminit.lab.report.study_page import last_page, with_page
+from warminit.lab.runs.environment import NUMERIC_VERSION, device_kind
+from warminit.lab.runs.kept_filters import keep_filters
+from warminit.lab.runs.plan import PlannedRun, digest, own_source
+from warminit.lab.runs.randomness import random_state_kept, seed_everything
+from warminit.lab.runs.results import RunResult
+from warminit.lab.runs.train import _plain, weights_digest
+from warminit.lab.store.store import StoredRun
+from warminit.lab.study.checks import YOURS
+from warminit.lab.study.spec import ArmSpec
+from warminit.lab.study.study import Study
+from warminit.lab.verdict.analysis import Analysis, analyse
+from warminit.report import InitReport
 
 Init = Callable[[nn.Module, Tensor], InitReport]
 """Applies the arm: (model, images as the model is fed) -> its report."""

@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from warminit.lab.data.load import load_dataset
 from warminit.lab.data.sources import EMBEDDED, PUBLISHED, Published
-from warminit.lab.datasets import load_dataset
 
 
 @dataclass(frozen=True, slots=True)

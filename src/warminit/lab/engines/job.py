@@ -9,10 +9,10 @@ from functools import lru_cache
 import torch
 
 from warminit.initializers import get_arm
-from warminit.lab.datasets import ImageDataset, load_dataset
-from warminit.lab.plan import PlannedRun
-from warminit.lab.results import RunResult
-from warminit.lab.training import train, train_in_turns
+from warminit.lab.data.load import ImageDataset, load_dataset
+from warminit.lab.runs.plan import PlannedRun
+from warminit.lab.runs.results import RunResult
+from warminit.lab.runs.train import train, train_in_turns
 
 Outcome = RunResult | str
 """A result, or the text of the error that the run ended with."""

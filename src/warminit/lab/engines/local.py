@@ -8,7 +8,7 @@ import pickle
 import signal
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import connection, resource_tracker
@@ -16,12 +16,10 @@ from typing import Any
 
 from warminit.errors import WarminitError
 from warminit.lab.engines.job import Begin, Job, Outcome
+from warminit.lab.engines.options import RETRIES, OnProgress
 from warminit.lab.engines.worker import READY, serve
-from warminit.lab.environment import available_cores
-from warminit.lab.plan import PlannedRun
-
-RETRIES = 2
-"""Times a run is started again by default, whose worker process died or overran its time."""
+from warminit.lab.runs.environment import available_cores
+from warminit.lab.runs.plan import PlannedRun
 
 MAX_FAILED_STARTS = 3
 """Workers that may end one after another before they could start."""
@@ -29,14 +27,8 @@ MAX_FAILED_STARTS = 3
 RUNS_AT_ONCE = 8
 """Runs that share a GPU by default. Chosen, not measured."""
 
-MOST_AT_ONCE = 24
-"""Runs that can share a GPU: torch has 32 streams for a process, and each run needs its own."""
-
 LOST = object()
 """Stands for what a dead worker cannot send."""
-
-OnProgress = Callable[[str, int], None]
-"""Called with (key of a run, optimizer steps that it has done)."""
 
 
 def default_workers(threads: int) -> int:

@@ -1,20 +1,25 @@
-"""options -> the engine of a study: this machine or a cluster, checked before any data load."""
+"""keyword arguments -> EngineOptions (checked): where the runs of a study are done, and how."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from warminit.errors import WarminitError
-from warminit.lab.datasets import ImageDataset
-from warminit.lab.engines.job import Begin, DataSource, Job, Outcome
-from warminit.lab.engines.local import MOST_AT_ONCE, RETRIES, RUNS_AT_ONCE, OnProgress, run_all
-from warminit.lab.environment import device_elsewhere, device_kind
-from warminit.lab.plan import PlannedRun
+from warminit.lab.engines.job import Outcome
+from warminit.lab.runs.plan import PlannedRun
 
-if TYPE_CHECKING:
-    from warminit.lab.driver import Engine
+RETRIES = 2
+"""Times a run is started again by default, whose worker process died or overran its time."""
+
+MOST_AT_ONCE = 24
+"""Runs that can share a GPU: torch has 32 streams for a process, and each run needs its own."""
+
+OnProgress = Callable[[str, int], None]
+"""Called with (key of a run, optimizer steps that it has done)."""
+
+Engine = Callable[[Sequence[PlannedRun], OnProgress], Iterator[tuple[PlannedRun, Outcome]]]
+"""Does runs and yields each with its outcome; a generator, closed when it is to stop."""
 
 ENGINES = ("local", "ray")
 
@@ -120,76 +125,3 @@ class EngineOptions:
                 f"gpus_per_run={gpus!r} is not possible; a share of one GPU such as 0.25, or a "
                 "whole number, is wanted. Give another gpus_per_run."
             )
-
-
-@contextmanager
-def planning_device(options: EngineOptions, source: DataSource) -> Iterator[None]:
-    """Let a driver without a GPU plan for those of its cluster: a worker is asked for their kind.
-
-    Raises:
-        WarminitError: If the cluster has none either.
-    """
-    try:
-        device_kind(source.device)
-        elsewhere: AbstractContextManager[None] = nullcontext()
-    except WarminitError:
-        if options.engine == "local":
-            raise
-        from warminit.lab.engines.ray_cluster import kind_on
-
-        cpus = options.cpus_per_run or float(source.threads)
-        kind = kind_on(options.address, source.device, cpus, options.gpus_per_run or 1.0)
-        elsewhere = device_elsewhere(source.device, kind)
-    with elsewhere:
-        yield
-
-
-def engine_for(
-    options: EngineOptions,
-    make_job: Callable[[DataSource], Job],
-    source: DataSource,
-    *,
-    make_begin: Callable[[DataSource], Begin] | None = None,
-    datasets: Mapping[str, ImageDataset] | None = None,
-    places: Places | None = None,
-) -> "Engine":
-    """Return the engine that the options ask for.
-
-    Args:
-        options: Which one, and how.
-        make_job: Given where workers find the data, returns what is done with each run.
-        source: Data root, device and threads of a run.
-        make_begin: As `make_job`, for runs that can take turns: on a GPU of this machine.
-        datasets: Loaded, by the study's names: a cluster is given them once. None for a job that
-            needs none, such as a user's own training loop.
-        places: Filled with the environments of the machines of a cluster, run by run.
-    """
-
-    def engine(
-        runs: Sequence[PlannedRun], on_progress: OnProgress
-    ) -> Iterator[tuple[PlannedRun, Outcome]]:
-        if options.engine == "local":
-            begin = None if source.device == "cpu" or make_begin is None else make_begin(source)
-            return run_all(
-                runs,
-                begin or make_job(source),
-                threads=source.threads,
-                workers=options.workers,
-                at_once=(options.workers or RUNS_AT_ONCE) if begin else None,
-                retries=options.retries,
-                time_limit=options.time_limit,
-                on_progress=on_progress,
-            )
-        from warminit.lab.engines.ray import run_on_ray
-
-        return run_on_ray(
-            runs,
-            make_job,
-            source,
-            options=options,
-            datasets=datasets or {},
-            places={} if places is None else places,
-            on_progress=on_progress,
-        )
-
-    return engine

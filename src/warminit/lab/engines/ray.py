@@ -9,10 +9,10 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from warminit.errors import WarminitError
-from warminit.lab.datasets import ImageDataset
+from warminit.lab.data.load import ImageDataset
 from warminit.lab.engines.job import DataSource, Job, Outcome
-from warminit.lab.engines.local import OnProgress, overran
-from warminit.lab.engines.options import EngineOptions, Places
+from warminit.lab.engines.local import overran
+from warminit.lab.engines.options import EngineOptions, OnProgress, Places
 from warminit.lab.engines.ray_cluster import connected, slots
 from warminit.lab.engines.ray_worker import (
     TELL_EVERY,
@@ -23,8 +23,8 @@ from warminit.lab.engines.ray_worker import (
     packed,
     perform,
 )
-from warminit.lab.environment import environment
-from warminit.lab.plan import PlannedRun
+from warminit.lab.runs.environment import environment
+from warminit.lab.runs.plan import PlannedRun
 
 COUNT_EVERY = 10.0
 """Seconds between two counts of what the cluster has room for: nodes come and go."""

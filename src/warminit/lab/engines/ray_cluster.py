@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from warminit.errors import WarminitError
-from warminit.lab.environment import available_cores, device_kind
+from warminit.lab.runs.environment import available_cores, device_kind
 
 PATIENCE = 5.0
 """Seconds that an address has to answer in; Ray itself would wait for minutes."""

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from warminit.errors import WarminitError
-from warminit.lab.datasets import ImageDataset
+from warminit.lab.data.load import ImageDataset
 from warminit.lab.engines.job import DataSource, Job, Outcome
 from warminit.lab.engines.worker import prepare
-from warminit.lab.environment import NUMERIC_PACKAGES, environment
-from warminit.lab.plan import PlannedRun
+from warminit.lab.runs.environment import NUMERIC_PACKAGES, environment
+from warminit.lab.runs.plan import PlannedRun
 
 MUST_AGREE = ("warminit", *NUMERIC_PACKAGES, "device")
 """What a worker's environment must share with the driver's, for its results to be compared."""

@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 import altair as alt
 
-from warminit.lab.analysis import Analysis
 from warminit.lab.figures.paired import shown_cells
 from warminit.lab.figures.theme import (
     FILE_WIDTH,
@@ -18,7 +17,8 @@ from warminit.lab.figures.theme import (
     charted,
     in_lines,
 )
-from warminit.lab.results import RunResult
+from warminit.lab.runs.results import RunResult
+from warminit.lab.verdict.analysis import Analysis
 
 Curve = Literal["accuracy", "loss"]
 

@@ -4,8 +4,6 @@ from typing import Any
 
 import altair as alt
 
-from warminit.lab.analysis import Analysis, Cell
-from warminit.lab.comparison import Comparison
 from warminit.lab.figures.theme import (
     FILE_WIDTH,
     ORANGE,
@@ -18,6 +16,8 @@ from warminit.lab.figures.theme import (
     rows_height,
 )
 from warminit.lab.paper.published import TABLE_3
+from warminit.lab.verdict.analysis import Analysis, Cell
+from warminit.lab.verdict.comparison import Comparison
 
 MOST_ROWS = 40
 """Comparisons shown; of a sweep's hundreds those with the smallest p."""

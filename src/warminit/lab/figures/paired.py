@@ -4,7 +4,6 @@ from typing import Any
 
 import altair as alt
 
-from warminit.lab.analysis import Analysis, Cell
 from warminit.lab.figures.theme import (
     BLUE,
     FILE_WIDTH,
@@ -17,6 +16,7 @@ from warminit.lab.figures.theme import (
     rows_axis,
     rows_height,
 )
+from warminit.lab.verdict.analysis import Analysis, Cell
 
 MOST_ARMS = 12
 """Arms shown, the baseline among them; of a sweep those with the smallest p."""

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from warminit.lab.figures.theme import FONT, VERMILLION
-from warminit.plots import filter_tiles
+from warminit.look.plot import filter_tiles
 
 GAP = 5
 """Units between two tiles; the mark of a conditioned filter lies in it."""

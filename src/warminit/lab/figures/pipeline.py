@@ -7,18 +7,18 @@ import altair as alt
 import torch
 from torch import Tensor
 
-from warminit.clustering import minibatch_kmeans
-from warminit.filters import Scale, scale_bank, shape_filters, weight_centroids
-from warminit.lab.figures.pictures import Picture, images_with_positions, mosaic, patch_strips
-from warminit.lab.figures.theme import BLUE, FILE_WIDTH, VERMILLION, Layered, Width, charted
-from warminit.patches import (
+from warminit.images.patches import (
     center_patches,
     listing_generator,
     listing_patches,
     sample_patches,
     second_moment,
 )
-from warminit.whitening import RELATIVE_EPS, whitening_directions
+from warminit.initializers.prewarm.clustering import minibatch_kmeans
+from warminit.initializers.stems.filters import Scale, scale_bank, shape_filters, weight_centroids
+from warminit.initializers.stems.whitening import RELATIVE_EPS, whitening_directions
+from warminit.lab.figures.pictures import Picture, images_with_positions, mosaic, patch_strips
+from warminit.lab.figures.theme import BLUE, FILE_WIDTH, VERMILLION, Layered, Width, charted
 
 SHOWN_IMAGES = 6
 SHOWN_CLUSTERS = 6

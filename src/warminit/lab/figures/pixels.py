@@ -4,11 +4,11 @@ import altair as alt
 import numpy as np
 import torch
 
-from warminit.images import RawPixels
-from warminit.lab.datasets import ImageDataset
+from warminit.images.check import RawPixels
+from warminit.images.patches import center_patches, sample_patches
+from warminit.initializers.stems.rules import PATCH_NORM_CONSTANT, Hyperparameters
+from warminit.lab.data.load import ImageDataset
 from warminit.lab.figures.theme import BLUE, FILE_WIDTH, VERMILLION, Layered, Width, charted
-from warminit.patches import center_patches, sample_patches
-from warminit.rules import PATCH_NORM_CONSTANT, Hyperparameters
 
 SHOWN_PATCHES = 20_000
 """Patches of the distribution; the rule itself takes the mean of about 50,000."""

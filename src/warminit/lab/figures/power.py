@@ -5,8 +5,6 @@ from typing import Any
 import altair as alt
 from scipy import optimize
 
-from warminit.lab.analysis import Analysis, Cell
-from warminit.lab.comparison import PLANNED_EFFECT
 from warminit.lab.figures.theme import (
     FILE_WIDTH,
     Layered,
@@ -16,7 +14,9 @@ from warminit.lab.figures.theme import (
     charted,
     in_lines,
 )
-from warminit.lab.paired_tests import power
+from warminit.lab.verdict.analysis import Analysis, Cell
+from warminit.lab.verdict.comparison import PLANNED_EFFECT
+from warminit.lab.verdict.tests import power
 
 TARGET = 0.8
 """Power at which an effect counts as one that would be seen."""

@@ -9,7 +9,7 @@ import vl_convert
 
 from warminit.errors import WarminitError
 from warminit.lab.figures.theme import config
-from warminit.lab.whole_file import written_whole
+from warminit.lab.store.whole_file import written_whole
 
 FORMATS = ("svg", "png", "pdf")
 

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from warminit.lab.analysis import Analysis
-from warminit.lab.comparison import Comparison
-from warminit.lab.paper.published import GRID, GRID_CONFIRMATION_P, GRID_STEPS, SEEDS, stars
-from warminit.lab.terminal.display import counted, expected_false_alarms
+from warminit.lab.paper.published import GRID, GRID_CONFIRMATION_P, GRID_STEPS
+from warminit.lab.study.table1 import SEEDS
+from warminit.lab.verdict.analysis import Analysis
+from warminit.lab.verdict.comparison import Comparison
+from warminit.lab.verdict.wording import counted, expected_false_alarms, stars
 
 LEVEL = 0.05
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from warminit.errors import WarminitError
-from warminit.lab.analysis import Analysis, Cell
-from warminit.lab.statistics import compare_paired
+from warminit.lab.verdict.analysis import Analysis, Cell
+from warminit.lab.verdict.paired import compare_paired
 
 LEVEL = 0.05
 

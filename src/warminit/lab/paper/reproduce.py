@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from warminit.errors import WarminitError
+from warminit.lab.data.load import ImageDataset
 from warminit.lab.data.sources import PUBLISHED
-from warminit.lab.datasets import ImageDataset
 from warminit.lab.engines.job import DataSource
-from warminit.lab.paper.published import TABLE_1, Erratum
-from warminit.lab.study import nearest
+from warminit.lab.paper.published import Erratum
+from warminit.lab.study.checks import nearest
+from warminit.lab.study.table1 import TABLE_1
 
 TABLES = ("table1", "table2", "table3", "grid")
 """What `warminit reproduce` knows."""

@@ -9,18 +9,19 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from warminit.lab.batches import first_batch, place_split
-from warminit.lab.datasets import ImageDataset
-from warminit.lab.environment import environment
-from warminit.lab.models import build_model
-from warminit.lab.networks import SimpleCNN
-from warminit.lab.optimization import learning_rates
-from warminit.lab.paper.published import BATCH_SIZE, INIT_SECONDS, TABLE_1, erratum
+from warminit.initializers.prewarm.method import Engine, prewarm_
+from warminit.initializers.stems.rules import Hyperparameters
+from warminit.lab.data.load import ImageDataset
+from warminit.lab.networks.build import build_model
+from warminit.lab.networks.simple import SimpleCNN
+from warminit.lab.paper.published import INIT_SECONDS, erratum
 from warminit.lab.paper.reproduce import Candidate, Figure
-from warminit.lab.plan import model_rules, published_patches
-from warminit.lab.protocol import Protocol
-from warminit.prewarm import Engine, prewarm_
-from warminit.rules import Hyperparameters
+from warminit.lab.runs.batches import first_batch, place_split
+from warminit.lab.runs.environment import environment
+from warminit.lab.runs.plan import model_rules
+from warminit.lab.study.checks import published_patches
+from warminit.lab.study.protocol import Protocol, learning_rates
+from warminit.lab.study.table1 import BATCH_SIZE, TABLE_1
 
 MODEL = "simplecnn"
 TIMED_SEED = 42

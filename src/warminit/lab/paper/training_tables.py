@@ -6,21 +6,13 @@ from dataclasses import dataclass
 
 from scipy import stats
 
-from warminit.lab.analysis import Analysis
-from warminit.lab.comparison import Comparison
-from warminit.lab.paper.published import (
-    BATCH_SIZE,
-    SEEDS,
-    STEPS,
-    TABLE_3,
-    Accuracy,
-    Erratum,
-    erratum,
-    stars,
-)
+from warminit.lab.paper.published import TABLE_3, Accuracy, Erratum, erratum
 from warminit.lab.paper.reproduce import Candidate, Standing
-from warminit.lab.statistics import relative_error_change
-from warminit.lab.terminal.display import counted
+from warminit.lab.study.table1 import BATCH_SIZE, SEEDS, STEPS
+from warminit.lab.verdict.analysis import Analysis
+from warminit.lab.verdict.comparison import Comparison
+from warminit.lab.verdict.paired import relative_error_change
+from warminit.lab.verdict.wording import counted, stars
 
 LEVEL = 0.05
 """Means differ where Welch's two-sided test of the paper's mean and ours is below this."""

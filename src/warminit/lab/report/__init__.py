@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from warminit.errors import WarminitWarning
-from warminit.lab.analysis import Analysis, analyse
-from warminit.lab.datasets import ImageDataset
-from warminit.lab.store import StoredRun
-from warminit.lab.study import Study
-from warminit.lab.whole_file import written_whole
+from warminit.lab.data.load import ImageDataset
+from warminit.lab.store.store import StoredRun
+from warminit.lab.store.whole_file import written_whole
+from warminit.lab.study.study import Study
+from warminit.lab.verdict.analysis import Analysis, analyse
 
 FILE_NAME = "report.html"
 

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from warminit.lab.analysis import Analysis
-from warminit.lab.datasets import ImageDataset
+from warminit.lab.data.load import ImageDataset
 from warminit.lab.report.tables import Entry, Table
+from warminit.lab.verdict.analysis import Analysis
 
 MOST_CLASSES = 20
 """Class names that are listed; of more, the rest are counted."""

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import altair as alt
 
-from warminit.lab.analysis import Analysis
-from warminit.lab.datasets import ImageDataset
+from warminit.lab.data.load import ImageDataset
 from warminit.lab.figures.curves import ZOOM, Curve, learning_curves
 from warminit.lab.figures.forest import MOST_ROWS, forest
 from warminit.lab.figures.grid import Prediction, grid_heat_map, grid_panels
@@ -15,7 +14,8 @@ from warminit.lab.figures.paired import paired_seeds
 from warminit.lab.figures.power import power_curves
 from warminit.lab.figures.render import spec
 from warminit.lab.paper.grid_table import grid_rows
-from warminit.lab.plan import model_rules
+from warminit.lab.runs.plan import model_rules
+from warminit.lab.verdict.analysis import Analysis
 
 
 @dataclass(frozen=True, slots=True)

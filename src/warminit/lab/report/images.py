@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from warminit.errors import WarminitError
-from warminit.lab.analysis import Analysis
-from warminit.lab.datasets import ImageDataset
+from warminit.initializers.stems.rules import Hyperparameters
+from warminit.lab.data.load import ImageDataset
 from warminit.lab.figures.pictures import Picture, mosaic, to_svg
 from warminit.lab.figures.pipeline import (
     pipeline_pictures,
@@ -14,12 +14,12 @@ from warminit.lab.figures.pipeline import (
     whitening_pipeline,
 )
 from warminit.lab.figures.pixels import patch_norms, pixel_histogram
-from warminit.lab.kept_filters import MOST_FILTERS, kept_filters, survival
-from warminit.lab.plan import model_rules
 from warminit.lab.report.figures import PageFigure, chart_figure
-from warminit.lab.starts import Start, start_of
-from warminit.lab.store import StoredRun
-from warminit.rules import Hyperparameters
+from warminit.lab.report.starts import Start, start_of
+from warminit.lab.runs.kept_filters import MOST_FILTERS, kept_filters, survival
+from warminit.lab.runs.plan import model_rules
+from warminit.lab.store.store import StoredRun
+from warminit.lab.verdict.analysis import Analysis
 
 MOST_BANKS = 8
 """Arms whose filters are shown, in the study's order."""

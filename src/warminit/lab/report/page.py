@@ -13,8 +13,7 @@ import vl_convert
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from warminit.lab.analysis import Analysis
-from warminit.lab.datasets import ImageDataset
+from warminit.lab.data.load import ImageDataset
 from warminit.lab.figures.theme import config
 from warminit.lab.report.details import arms_table, datasets_table, environment_table
 from warminit.lab.report.figures import (
@@ -26,7 +25,8 @@ from warminit.lab.report.figures import (
 )
 from warminit.lab.report.tables import failed_table, results_table, runs_table, tests_table
 from warminit.lab.report.texts import asked, reproduce, state, summary, verdicts
-from warminit.lab.terminal.display import notes
+from warminit.lab.verdict.analysis import Analysis
+from warminit.lab.verdict.wording import notes
 
 _TEMPLATES = Path(__file__).parent / "templates"
 

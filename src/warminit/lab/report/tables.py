@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
-from warminit.lab.analysis import Analysis, Cell
-from warminit.lab.comparison import EFFECTS, Comparison
-from warminit.lab.paper.published import stars
-from warminit.lab.tables import last_line, run_rows
+from warminit.lab.verdict.analysis import Analysis, Cell
+from warminit.lab.verdict.comparison import EFFECTS, Comparison
+from warminit.lab.verdict.rows import last_line, run_rows
+from warminit.lab.verdict.wording import stars
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,14 +4,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from warminit.errors import WarminitError
-from warminit.lab.analysis import Analysis
-from warminit.lab.comparison import Comparison
 from warminit.lab.report.tables import metric_name
-from warminit.lab.studies import load_study, shipped_studies
-from warminit.lab.study import Study
-from warminit.lab.study_checks import YOURS
-from warminit.lab.study_toml import study_toml
-from warminit.lab.terminal.display import counted
+from warminit.lab.study.builtin import load_study, shipped_studies
+from warminit.lab.study.checks import YOURS
+from warminit.lab.study.study import Study
+from warminit.lab.study.toml import study_toml
+from warminit.lab.verdict.analysis import Analysis
+from warminit.lab.verdict.comparison import Comparison
+from warminit.lab.verdict.wording import counted
 
 MOST_VERDICTS = 24
 """Verdicts in view; of more, those that decide are in view and the rest fold away."""

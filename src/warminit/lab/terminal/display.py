@@ -6,9 +6,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from warminit.lab.analysis import Analysis, Cell
-from warminit.lab.paper.published import BATCH_SIZE, STEPS, Erratum, stars
-from warminit.lab.tables import last_line
+from warminit.lab.paper.published import Erratum
+from warminit.lab.verdict.analysis import Analysis, Cell
+from warminit.lab.verdict.rows import last_line
+from warminit.lab.verdict.wording import counted, notes, stars
 
 MARK = "≠"
 """Stands beside a figure that differs from the paper's."""
@@ -40,69 +41,6 @@ def print_analysis(analysis: Analysis, console: Console) -> None:
             f"failed: {run.spec.dataset} {run.spec.arm.label} seed {run.spec.seed}: "
             f"{last_line(run.error)}",
         )
-
-
-def notes(analysis: Analysis) -> list[str]:
-    """Return what a reader must know besides the numbers."""
-    protocol, found = analysis.study.protocol, []
-    # The grid search is judged by an early training loss: its few steps are the paper's own.
-    if protocol.steps < STEPS and analysis.study.metric != "train_loss":
-        found.append(
-            f"A quick demonstration, not a result: {protocol.steps:,} steps at batch "
-            f"{protocol.batch_size}, where the paper trains {STEPS:,} at {BATCH_SIZE}."
-        )
-    tests = sum(c.p_one_sided is not None for c in analysis.comparisons)
-    if tests > 1:
-        found.append(
-            f"{tests} comparisons: Holm's p is corrected for all of them. Without correction, "
-            f"{tests} tests at 0.05 expect about {expected_false_alarms(tests)} with no effect."
-        )
-    found += [
-        f"{arm} set only filters in {model} on {dataset}, and left the last layer; the report page "
-        "says why."
-        for dataset, model, arm in _without_head(analysis)
-    ]
-    if analysis.missing:
-        found.append(
-            f"Unfinished: {counted(analysis.missing, 'run')} missing; the same command goes on."
-        )
-    if analysis.mixed:
-        found.append(f"Compared although computed with different {', '.join(analysis.mixed)}.")
-    return found
-
-
-def _without_head(analysis: Analysis) -> list[tuple[str, str, str]]:
-    """Return where an arm that makes the last layer small left it, each place once."""
-    return list(
-        dict.fromkeys(
-            (run.spec.dataset, run.spec.model, run.spec.arm.label)
-            for run in analysis.runs
-            if run.result is not None
-            and run.result.init_report.get("parameters", {}).get("head", 0.0) is None
-        )
-    )
-
-
-def expected_false_alarms(tests: int) -> str:
-    """Return in words how many of so many tests at 0.05 reject when there is no effect.
-
-    Example:
-        >>> expected_false_alarms(224)
-        '11 false alarms'
-    """
-    expected = tests * 0.05
-    number = f"{expected:.0f}" if expected >= 9.5 else f"{expected:.2g}"
-    return f"{number} false {'alarm' if number == '1' else 'alarms'}"
-
-
-def counted(number: int, name: str) -> str:
-    """Return a number of things in words.
-
-    Example:
-        >>> counted(1, "seed"), counted(8, "seed")
-        ('1 seed', '8 seeds')
-    """
-    return f"{number:,} {name}{'' if number == 1 else 's'}"
 
 
 def say(console: Console, *lines: str) -> None:

@@ -17,13 +17,13 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from warminit.lab.driver import Listener
+from warminit.lab.engines.driver import Listener
 from warminit.lab.engines.job import Outcome
-from warminit.lab.plan import PlannedRun
-from warminit.lab.results import RunResult
-from warminit.lab.store import StoredRun
-from warminit.lab.study import Study
-from warminit.lab.tables import last_line
+from warminit.lab.runs.plan import PlannedRun
+from warminit.lab.runs.results import RunResult
+from warminit.lab.store.store import StoredRun
+from warminit.lab.study.study import Study
+from warminit.lab.verdict.rows import last_line
 
 MAX_ARMS_SHOWN = 6
 """Arms whose mean stands under the bar; a sweep of hundreds would fill the screen."""

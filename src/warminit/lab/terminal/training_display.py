@@ -5,20 +5,20 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from warminit.lab.analysis import Analysis
 from warminit.lab.paper.published import (
     ERRATA,
     MEAN_DIFFERENCE,
     MEAN_ERROR_CHANGE,
-    SEEDS,
     TABLE_3,
     Erratum,
     erratum,
-    stars,
 )
 from warminit.lab.paper.reproduce import NOT_AVAILABLE
 from warminit.lab.paper.training_tables import Table3Row, caveats, means
+from warminit.lab.study.table1 import SEEDS
 from warminit.lab.terminal.display import DAGGER, MARK, new_table, print_errata, say
+from warminit.lab.verdict.analysis import Analysis
+from warminit.lab.verdict.wording import stars
 
 
 def print_table_3(rows: Sequence[Table3Row], analysis: Analysis | None, console: Console) -> None:

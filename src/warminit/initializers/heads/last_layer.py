@@ -1,0 +1,274 @@
+"""model, one image -> the linear layer that gives the model's output, its weight made small."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+from torch.nn.utils import parametrize
+
+from warminit.errors import WarminitError
+from warminit.models.deep import activations
+from warminit.models.effective import is_sharded
+from warminit.models.find import FoundLayer, unwrap
+from warminit.models.normalization import (
+    Normalizing,
+    Passed,
+    is_normalization,
+    weights_and_normalizations,
+)
+from warminit.models.one_pass import run_once
+from warminit.models.ranks import agreed
+from warminit.models.write import check_weight
+
+HEAD = 0.1
+"""Deviation of a small head's weight, as a share of what `nn.Linear` draws."""
+
+FAINT = 0.02
+"""Size of a head's outputs that are small already: what SimpleCNN's small head gives."""
+
+_SEEN = 8
+"""Images that show how large a head's outputs are."""
+
+_INSTEAD = "Make the layer small yourself: with torch.no_grad(): model.head.weight.mul_(0.1)."
+_ENDS: tuple[Callable[[Tensor], Tensor], ...] = (lambda out: out, torch.sigmoid)
+_ENDS_OF_CLASSES = (*_ENDS, lambda out: out.softmax(-1), lambda out: out.log_softmax(-1))
+"""What a model may make of its head's output: nothing, or probabilities. Of one output the softmax
+is 1, whatever the layer gives."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The layer that gives a model's output.
+
+    Attributes:
+        name: Dotted name, without the wrappers of compilation and data parallelism.
+        module: A linear layer with a weight of its own.
+        normalized_by: Dotted name of the normalization that ran between the last layer with weights
+            and this one, or of the function where it is no module; "" where none did.
+    """
+
+    name: str
+    module: nn.Linear
+    normalized_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """One call of a linear layer: what it gave, and the normalization that it came right after."""
+
+    module: nn.Linear
+    out: Tensor | None
+    normalized_by: str
+
+
+def find_head(model: nn.Module, images: Tensor) -> Head:
+    """Find the linear layer whose output is the model's own.
+
+    One image goes through in eval mode, after which every mode, buffer and random state is as it
+    was. What the layer gives this image must be what the model returns, or its softmax, log-softmax
+    or sigmoid; of a tuple, a dictionary or an output object, one of the tensors in it.
+
+    Args:
+        model: Any module, wrapped or not.
+        images: (N, C, *size), as the model is fed; the first is used.
+
+    Returns:
+        The only such layer, and what normalizes its input. It runs once, and its weight trains, is
+        what it computes with, and is no other layer's.
+
+    Raises:
+        WarminitError: If there is none, or more than one.
+    """
+    model = unwrap(model)
+    names = weights_and_normalizations(model)
+    if lazy := [name for name, each in model.named_parameters() if is_lazy(each)]:
+        raise WarminitError(
+            f"{lazy[0]} is lazy: an image through the model would give it its shape, so the head "
+            f"is not known. Run one batch through the model first. {_INSTEAD}"
+        )
+    ran: list[Passed] = []
+    calls: list[_Call] = []
+
+    def keep(module: nn.Module, fed: Any, out: Any) -> None:
+        if isinstance(module, nn.Linear):
+            normalized_by = ran[-1].name if ran and ran[-1].normalizes else ""
+            calls.append(_Call(module, _given(module, fed, out), normalized_by))
+        ran.append(Passed(names[module], is_normalization(module)))
+
+    output, error = run_once(
+        model,
+        images,
+        lambda: [module.register_forward_hook(keep) for module in names],
+        Normalizing(ran.append),
+    )
+    if error is not None:
+        raise WarminitError(
+            f"one image of shape {(1, *images.shape[1:])} does not go through the model, so its "
+            f"head is not known: {type(error).__name__}: {error}. {_INSTEAD}"
+        ) from error
+    returned = _tensors(output)
+    heads = list(
+        dict.fromkeys(
+            call.module
+            for call in calls
+            if call.out is not None and any(_is_made_of(each, call.out) for each in returned)
+        )
+    )
+    if len(heads) != 1:
+        found = ", ".join(names[each] for each in heads) or "none"
+        raise WarminitError(
+            f"linear layers whose output is the model's own: {found}; one is needed as the head. "
+            f"{_INSTEAD}"
+        )
+    own = [call for call in calls if call.module is heads[0]]
+    _check_its_own(model, heads[0], names[heads[0]], len(own))
+    return Head(names[heads[0]], heads[0], own[0].normalized_by)
+
+
+def shrink_(head: Head, share: float) -> float:
+    """Multiply a head's weight so that its deviation is at most a share of torch's default.
+
+    `nn.Linear` draws its weight with the deviation 1 / sqrt(3 in_features). The bias stays: it may
+    hold what is known of the classes. Of a sharded weight every rank must call.
+
+    Args:
+        head: Of `find_head`.
+        share: From 0 to 1.
+
+    Returns:
+        The factor, at most 1: a head that is small already keeps its bits, so that a second call
+        changes nothing but for rounding.
+
+    Raises:
+        WarminitError: If the weight is not finite or cannot be written; it is then as it was.
+    """
+    weight: Any = head.module.weight
+    whole = weight.detach().full_tensor() if is_sharded(weight) else weight.detach()
+    deviation = float(whole.double().square().mean().sqrt()) if whole.numel() else math.nan
+    if not math.isfinite(deviation):
+        raise WarminitError(
+            f"the {whole.numel()} weights of {head.name} have the deviation {deviation}; a finite "
+            f"one is needed. Initialize the layer first. {_INSTEAD}"
+        )
+    wanted = share / math.sqrt(3 * head.module.in_features)
+    if deviation <= wanted:
+        return 1.0
+    try:
+        with torch.no_grad():
+            weight.mul_(wanted / deviation)
+    except RuntimeError as error:  # a type or a storage that torch does not write to
+        raise WarminitError(
+            f"the weight of {head.name}, {weight.dtype}, cannot be written: {error}. {_INSTEAD}"
+        ) from error
+    return wanted / deviation
+
+
+def output_size(model: nn.Module, head: Head, images: Tensor) -> float:
+    """Measure how large what a head gives the first 8 images is, without its bias.
+
+    BatchNorm uses the statistics of these images, as in training. Under a process group every rank
+    must call, and gets what rank 0 measured.
+
+    Args:
+        model: The module in which the head was found.
+        head: Of `find_head`.
+        images: (N, C, *size), as the model is fed.
+
+    Returns:
+        The root mean square, at least 0; NaN where the model cannot be run on them.
+    """
+    weight: Any = head.module.weight
+    whole = weight.detach().full_tensor() if is_sharded(weight) else weight.detach()
+    try:
+        fed = activations(model, FoundLayer(head.name, head.module, "the head"), images[:_SEEN])
+        size = float(F.linear(fed.float(), whole.float()).square().mean().sqrt())
+    except (RuntimeError, ValueError):  # BatchNorm of one value, say
+        size = math.nan
+    return agreed(size)
+
+
+def check_share(share: float) -> float:
+    """Return `head` as a float, or raise WarminitError."""
+    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
+        raise WarminitError(
+            f"head={share!r}; a number from 0 to 1 is needed, the head's deviation as a share of "
+            f"torch's default. The default is {HEAD}."
+        )
+    return float(share)
+
+
+def _check_its_own(model: nn.Module, head: nn.Linear, name: str, calls: int) -> None:
+    """Raise unless a head runs once with a plain weight that trains and that nothing else uses."""
+    weight = check_weight(name, head)
+    sharing = [
+        other or "(the model itself)"
+        for other, module in model.named_modules()
+        if any(_is_same(each, weight) for each in module.parameters(recurse=False))
+    ]
+    wrong = "" if weight.requires_grad else "frozen"
+    if parametrize.is_parametrized(head, "weight"):
+        wrong = "parametrized"
+    elif len(sharing) > 1:
+        wrong = f"shared by {' and '.join(sharing)}"
+    elif calls > 1:
+        wrong = f"used {calls} times for one image"
+    if wrong:
+        raise WarminitError(
+            f"the weight of {name} is {wrong}; one of its own that trains is needed. {_INSTEAD}"
+        )
+
+
+def _is_same(one: Tensor, other: Tensor) -> bool:
+    """Tell whether two parameters are one, or begin at one place in memory."""
+    if one is other or is_sharded(one) or is_sharded(other):
+        return one is other
+    return one.data_ptr() == other.data_ptr() != 0
+
+
+def _given(module: nn.Linear, fed: Any, out: Any) -> Tensor | None:
+    """Return a copy of what a linear layer gave one image: one vector, of its own weight.
+
+    None for anything else: layers that normalize or add to their weight are no such heads. A copy,
+    since what follows may write in place.
+    """
+    if not isinstance(out, Tensor) or out.numel() != module.out_features:
+        return None
+    if type(module) is not nn.Linear and not is_sharded(module.weight):
+        expected = F.linear(fed[0], module.weight, module.bias) if fed else None
+        if expected is None or not _close(out, expected):
+            return None
+    return out.detach().clone()
+
+
+def _tensors(output: Any) -> list[Tensor]:
+    """Return what a model returned as dense tensors: one, those in it, or those that it has."""
+    if isinstance(output, Tensor):
+        dense = output.layout is torch.strided and not output.is_quantized
+        return [output] if dense else []
+    if is_dataclass(output):
+        output = [getattr(output, each.name) for each in fields(output)]
+    elif not isinstance(output, Mapping | list | tuple):
+        # Of any other object its own tensors, and not what else it holds.
+        output = [
+            each for each in getattr(output, "__dict__", {}).values() if isinstance(each, Tensor)
+        ]
+    values = output.values() if isinstance(output, Mapping) else output
+    return [tensor for each in values for tensor in _tensors(each)]
+
+
+def _is_made_of(returned: Tensor, out: Tensor) -> bool:
+    if returned.numel() != out.numel():
+        return False
+    ends = _ENDS if out.numel() == 1 else _ENDS_OF_CLASSES
+    return any(_close(returned, end(out.float())) for end in ends)
+
+
+def _close(returned: Tensor, expected: Tensor) -> bool:
+    rounding = 4 * torch.finfo(returned.dtype).eps if returned.is_floating_point() else 0.0
+    found, wanted = (each.detach().flatten().float() for each in (returned, expected))
+    return torch.allclose(wanted, found, rtol=max(1e-5, rounding))

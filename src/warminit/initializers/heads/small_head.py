@@ -1,0 +1,227 @@
+"""model, images -> a head that starts small, alone or with whitening filters in the first layer."""
+
+import time
+from dataclasses import replace
+from typing import NamedTuple, TypedDict, Unpack
+
+from torch import Tensor, nn
+
+from warminit.checks import check_seed
+from warminit.errors import WarminitError
+from warminit.images.check import as_model_input, check_images, standardization
+from warminit.images.source import Images, read_images
+from warminit.initializers.heads.last_layer import (
+    FAINT,
+    HEAD,
+    Head,
+    check_share,
+    find_head,
+    output_size,
+    shrink_,
+)
+from warminit.initializers.stems.conditioning import Statistics, check_ranks_agree
+from warminit.initializers.stems.filters import Scale, Scaling
+from warminit.initializers.stems.whitening import whiten_
+from warminit.models.find import find_layer
+from warminit.models.normalization import runs_next
+from warminit.models.ranks import all_or_none
+from warminit.report import InitReport
+
+N_PATCHES = 8192
+"""Patches in all: enough for a second moment, and no pixel rule that asks for raw pixels."""
+
+_LEFT = "left as it is"
+
+
+class WhiteningOptions(TypedDict, total=False):
+    """Keywords of `whiten_`, which documents each."""
+
+    n_filters: int | None
+    n_patches: int | None
+    scale: Scale | None
+    scaling: Scaling
+    eps: float
+    trainable: bool
+    mean: Statistics
+    std: Statistics
+    raw_images: Tensor | None
+    layer: str | nn.Module | None
+    layers: int | list[str] | None
+    batches: int | None
+
+
+class _Done(NamedTuple):
+    """What was done with a head: its share of torch's deviation, None where it was left."""
+
+    share: float | None
+    provenance: str
+    note: str | None
+
+
+def whitening_small_head(
+    model: nn.Module,
+    images: Images,
+    *,
+    seed: int,
+    head: float | None = None,
+    **options: Unpack[WhiteningOptions],
+) -> InitReport:
+    """Set whitening filters, and a small last linear layer where Adam could throw its outputs.
+
+    `whiten_`, then `small_head`: the first layer starts near where training takes it (Chowers &
+    Weiss, 2023), and the first steps of Adam, which move every weight by the learning rate however
+    small its gradient is, no longer throw the outputs far beyond the classes' scale. Where nothing
+    takes the filters' scale away again, their responses have the size one.
+    docs/evidence.md has the derivation, the ablations and where it was measured.
+
+    Args:
+        model: Any module with a convolution.
+        images: (N, C, *size), one training batch as the model is fed, or batches of them.
+        seed: Of the patches' positions.
+        head: Deviation of the head's weight as a share of torch's default, 0 to 1. By default 0.1,
+            but the head is left where a normalization runs between it and the layer before it (as
+            in a ResNet or a transformer), since a step of Adam cannot throw what it is fed, and
+            where its outputs are below 0.02 already, as in a deep network without a normalization.
+        **options: As for `whiten_`, but for two defaults: `n_patches` gives 8,192 in all, 32 of
+            each of 256 images; and `scale` is "unit", for all of `layers`, where the next layer
+            with weights after the first runs before any normalization does, as in a network without
+            BatchNorm.
+
+    Returns:
+        The report. The head's weight has at most `head` times the deviation 1 / sqrt(3 fan_in),
+        and a second call leaves it as it is but for rounding. Where the head is left, or the model
+        does not end in a linear layer, `parameters["head"]` is None, and a note says why.
+
+    Raises:
+        WarminitError: For any input that cannot be used; the model is then bit-identical to before.
+
+    Example:
+        >>> import torch
+        >>> model = torch.nn.Sequential(
+        ...     torch.nn.Conv2d(1, 8, 3), torch.nn.Flatten(), torch.nn.Linear(8 * 26 * 26, 10)
+        ... )
+        >>> images = torch.rand(16, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+        >>> report = whitening_small_head(model, images, seed=0)
+        >>> report.filters_set, round(model[2].weight.std().item() * (3 * 8 * 26 * 26) ** 0.5, 3)
+        (4, 0.1)
+    """
+    started = time.perf_counter()
+    if head is not None:
+        head = check_share(head)
+    with all_or_none():
+        # Read once: a generator of batches cannot be read again for the head.
+        tensor, read = read_images(images, options.pop("batches", None))
+    check_ranks_agree(tensor)
+    provenance = {}
+    if options.get("scale") is None and (
+        fed := _fed_unnormalized(model, tensor, options.get("layer"))
+    ):
+        options["scale"] = "unit"
+        provenance["scale"] = f"nothing normalizes what {fed} is fed"
+    if options.get("n_patches") is None:
+        n_images = len(tensor) if isinstance(tensor, Tensor) and tensor.ndim else 0
+        options["n_patches"] = -(-N_PATCHES // max(1, n_images))
+        provenance["n_patches"] = f"ceil({N_PATCHES} / {n_images} images)"
+    report = whiten_(model, tensor, seed=seed, **options)
+    statistics = standardization(options.get("mean"), options.get("std"), tensor.shape[1])
+    try:
+        done = _make_small(model, as_model_input(tensor, statistics), head)[1]
+    except WarminitError as error:
+        done = _Done(None, _LEFT, f"the head is left as it is: {error}")
+    notes = [read, *report.notes, done.note]
+    return replace(
+        report,
+        arm="whitening-small-head",
+        parameters={**report.parameters, "head": done.share},
+        provenance={**report.provenance, **provenance, "head": done.provenance},
+        notes=tuple(note for note in notes if note),
+        seconds=time.perf_counter() - started,
+    )
+
+
+def small_head(
+    model: nn.Module,
+    images: Images,
+    *,
+    seed: int,
+    head: float | None = None,
+    batches: int | None = None,
+) -> InitReport:
+    """Make the last linear layer small and leave every filter: the control for the head.
+
+    It does to that layer what `whitening_small_head` does, and leaves it where that one does.
+
+    Args:
+        model: Any module that ends in an `nn.Linear`; its bias stays.
+        images: (N, C, *size), as the model is fed; the first goes through once, to find the last
+            layer, and at most 8 to see how large its outputs are.
+        seed: Not used.
+        head: As for `whitening_small_head`: by default 0.1 where that was seen to help.
+        batches: How many batches to read where `images` is a loader.
+
+    Returns:
+        The report, of the head. Its weight is a multiple of what it was, or has its bits where it
+        is left: then `filters_set` is 0, and a note says why.
+
+    Raises:
+        WarminitError: If the model does not end in a linear layer.
+    """
+    started = time.perf_counter()
+    check_seed(seed)
+    if head is not None:
+        head = check_share(head)
+    with all_or_none():
+        tensor, read = read_images(images, batches)
+        _check_any_images(tensor)
+    check_ranks_agree(tensor)
+    found, done = _make_small(model, tensor, head)
+    outputs = found.module.out_features
+    return InitReport(
+        arm="small-head",
+        layer=found.name,
+        found="the linear layer whose output is the model's",
+        filters_set=0 if done.share is None else outputs,
+        out_channels=outputs,
+        parameters={"head": done.share},
+        provenance={"head": done.provenance},
+        seed=seed,
+        seconds=time.perf_counter() - started,
+        notes=tuple(note for note in (read, done.note) if note),
+    )
+
+
+def _make_small(model: nn.Module, images: Tensor, head: float | None) -> tuple[Head, _Done]:
+    """Make the head small, unless no share is asked for and it is better left.
+
+    Raises:
+        WarminitError: If there is no such head, or its weight cannot be written.
+    """
+    with all_or_none():
+        found = find_head(model, images)
+    if head is None:
+        reason = ""
+        if found.normalized_by:
+            reason = f"{found.normalized_by} normalizes what it is fed"
+        elif (size := output_size(model, found, images)) < FAINT:
+            reason = f"what it gives is small already, {size:.2g}"
+        if reason:
+            asked = f"Pass head={HEAD} to make it small all the same."
+            return found, _Done(None, _LEFT, f"{found.name} is left as it is: {reason}. {asked}")
+    share = HEAD if head is None else head
+    return found, _Done(share, f"{found.name}.weight x {shrink_(found, share):.3g}", None)
+
+
+def _fed_unnormalized(model: nn.Module, images: Tensor, layer: str | nn.Module | None) -> str:
+    """Return the layer that is fed what the filters give at its own size; "" where none is."""
+    try:
+        _check_any_images(images)
+        first = find_layer(model, layer, images)
+    except WarminitError:
+        return ""  # What is wrong, `whiten_` says.
+    following = runs_next(model, first.module, images)
+    return following.name if following and not following.normalizes else ""
+
+
+def _check_any_images(images: Tensor) -> None:
+    dims = images.ndim - 2 if isinstance(images, Tensor) else 2
+    check_images(images, spatial_dims=min(max(dims, 1), 3))

@@ -1,0 +1,205 @@
+"""model, images -> one forward pass on copies, with a chance to fit each layer as it runs."""
+
+import random
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.parameter import is_lazy
+
+from warminit.errors import WarminitError
+from warminit.models.effective import is_sharded
+
+
+@dataclass(frozen=True, slots=True)
+class RunningLayer:
+    """A layer that a forward pass has just reached, with copies of its weight and bias to fit.
+
+    Attributes:
+        name: Dotted name.
+        is_input: Whether this is the input layer.
+        weight: (out_channels, ...), to be written in place.
+        bias: (out_channels,), to be written in place, or None.
+        inputs: What the layer is fed.
+        groups: Of a convolution; 1 for a linear layer.
+        dilation: Of a convolution; empty for a linear layer.
+        run: Gives the output with the present weight and bias: (P, out_channels), float32 or wider,
+            one row for each position of each image.
+        note: Puts a remark on this layer into the report.
+    """
+
+    name: str
+    is_input: bool
+    weight: Tensor
+    bias: Tensor | None
+    inputs: Tensor
+    groups: int
+    dilation: tuple[int, ...]
+    run: Callable[[], Tensor]
+    note: Callable[[str], None]
+
+
+Fit = Callable[[RunningLayer, torch.Generator], int]
+"""Fits the copies in place, drawing from the generator only, and returns how many filters it set.
+
+At 0 the layer is left alone: it gets its former values back.
+"""
+
+
+class _Finished(Exception):  # noqa: N818 - not an error: the pass has reached all that is wanted
+    pass
+
+
+@dataclass(slots=True)
+class ForwardPass:
+    """One forward pass: what to do at each layer, and what was done."""
+
+    fit: Fit
+    generator: torch.Generator
+    wanted: Mapping[str, nn.Module]
+    input_layer: nn.Module
+    waiting: dict[str, None] = field(init=False)
+    fitted: dict[str, int] = field(default_factory=dict)
+    notes: dict[str, list[str]] = field(default_factory=dict)
+    weights: list[Tensor] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.waiting = dict.fromkeys(self.wanted)
+
+    def run(self, model: nn.Module, batch: Tensor, seed: int) -> dict[str, Tensor]:
+        """Run the model on copies of its tensors, and return these, fitted."""
+        tensors = chain(model.named_parameters(), model.named_buffers())
+        copies = {key: tensor.detach().clone() for key, tensor in tensors}
+        handles = []
+        with _undisturbed(model, seed, batch.device), torch.no_grad():
+            try:
+                for name, module in self.wanted.items():
+                    hook = self._hook(name)
+                    # First of the hooks, so that the others see the fitted output.
+                    handles.append(
+                        module.register_forward_hook(hook, prepend=True, with_kwargs=True)
+                    )
+                functional_call(model, copies, (batch,))
+            except _Finished:
+                pass
+            except RuntimeError as error:
+                reason = next(iter(str(error).splitlines()), "no reason given").rstrip(".")
+                raise WarminitError(
+                    f"{type(model).__name__} cannot run on images of shape {tuple(batch.shape)}: "
+                    f"{reason[:160]}. Images that it takes are needed; pass the batch that the "
+                    "model is fed."
+                ) from error
+            finally:
+                for handle in handles:
+                    handle.remove()
+        return copies
+
+    def _hook(self, name: str) -> Callable[[Any, Any, Any, Any], Any]:
+        def hook(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
+            if name not in self.waiting:
+                return None
+            del self.waiting[name]
+            if self._visit(name, module, args, kwargs):
+                output = module.forward(*args, **kwargs)
+            if not self.waiting:
+                raise _Finished
+            return output
+
+        return hook
+
+    def _visit(self, name: str, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        """Fit one layer, and tell whether its output is another now."""
+
+        def note(text: str) -> None:
+            self.notes.setdefault(text, []).append(name)
+
+        def run() -> Tensor:
+            output = module.forward(*args, **kwargs)
+            # The channels stand before the spatial axes, of which a linear layer has none.
+            rows = output.movedim(output.ndim - weight.ndim + 1, -1).reshape(-1, len(weight))
+            if not bool(torch.isfinite(rows).all()):
+                raise WarminitError(
+                    f"layer {name} gives NaN or infinite values on these images, and finite ones "
+                    "are needed to fit it. Use float32 or bfloat16 in place of float16, or images "
+                    "with smaller values."
+                )
+            wide: Tensor = rows if rows.dtype == torch.float64 else rows.float()
+            return wide
+
+        # The pass has put copies in the place of the parameters, so these may be written.
+        own: dict[str, Tensor] = dict(module.named_parameters(recurse=False))
+        weight, bias = own.get("weight", torch.empty(0, dtype=torch.uint8)), own.get("bias")
+        if not weight.is_floating_point():
+            note("left alone, its weight is computed or quantized")
+            return False
+        if any(weight is other for other in self.weights):
+            note("left alone, its weight is that of a layer before it")
+            return False
+        self.weights.append(weight)
+        before = {key: tensor.clone() for key, tensor in own.items()}
+        count = self.fit(
+            RunningLayer(
+                name=name,
+                is_input=module is self.input_layer,
+                weight=weight,
+                bias=bias,
+                inputs=args[0] if args else kwargs["input"],
+                groups=getattr(module, "groups", 1),
+                dilation=tuple(getattr(module, "dilation", ())),
+                run=run,
+                note=note,
+            ),
+            self.generator,
+        )
+        if count:
+            self.fitted[name] = count
+        else:
+            for key, tensor in own.items():
+                tensor.copy_(before[key])
+        return True
+
+
+def check_values(model: nn.Module) -> None:
+    """Raise if a tensor of the model has no values, or not all of them on this rank."""
+    for name, tensor in chain(model.named_parameters(), model.named_buffers()):
+        if is_sharded(tensor):
+            raise WarminitError(
+                f"{name} is sharded, shape {tuple(tensor.shape)}, and a whole tensor is needed to "
+                "run the model on copies. Initialize the model before it is sharded."
+            )
+        if is_lazy(tensor) or tensor.is_meta:
+            kind = "lazy" if is_lazy(tensor) else "on the meta device"
+            raise WarminitError(
+                f"{name} is {kind} and has no values, and values are needed to run the model. Run "
+                "one batch through a lazy model first; initialize one from the meta device."
+            )
+
+
+@contextmanager
+def _undisturbed(model: nn.Module, seed: int, device: torch.device) -> Iterator[None]:
+    """Put the model into eval mode and every generator on `seed`, and put all back at the end."""
+    # The flags themselves: a model's own train() may do more than set them.
+    modes = {module: module.training for module in model.modules()}
+    states = random.getstate(), np.random.get_state()  # noqa: NPY002 - to be put back
+    cuda = [device.index] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=cuda):
+        try:
+            for module in modes:
+                module.training = False
+            random.seed(seed)
+            np.random.seed(seed)  # noqa: NPY002 - a model may draw from it, so it is put back too
+            torch.default_generator.manual_seed(seed)
+            for index in cuda:
+                torch.cuda.default_generators[index].manual_seed(seed)
+            yield
+        finally:
+            for module, mode in modes.items():
+                module.training = mode
+            random.setstate(states[0])
+            np.random.set_state(states[1])  # noqa: NPY002 - as above

@@ -1,0 +1,121 @@
+"""model, images, a way to fit one layer -> layers fitted in execution order, InitReport."""
+
+import time
+from collections.abc import Mapping
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from warminit.checks import check_seed
+from warminit.errors import WarminitError
+from warminit.images.check import as_model_input, check_images, standardization
+from warminit.images.source import Images, read_images
+from warminit.initializers.network.forward import Fit, ForwardPass, check_values
+from warminit.initializers.stems.conditioning import Statistics
+from warminit.models.find import affine_layers, find_layer, unwrap
+from warminit.models.ranks import agreed, agreed_tensor, all_or_none
+from warminit.report import InitReport
+
+Scope = Literal["first", "all"]
+
+_WHOLE_MODEL = "(the model itself)"
+
+
+def fit_layers_(
+    model: nn.Module,
+    images: Images,
+    fit: Fit,
+    *,
+    arm: str,
+    seed: int,
+    scope: Scope,
+    parameters: Mapping[str, Any],
+    layer: str | nn.Module | None = None,
+    mean: Statistics = None,
+    std: Statistics = None,
+) -> InitReport:
+    """Run the model once, fit each layer when the pass reaches it, and write at the end.
+
+    One pass is enough, since each layer hands its fitted output to those after it. The pass works
+    on copies of every parameter and buffer, without gradients, with every module in eval mode
+    (BatchNorm uses and keeps its running statistics, dropout is off) and on random generators that
+    are put back. Hooks that the model has are called, as in any forward pass. Under an initialized
+    process group every rank must call; all of them end with what rank 0's images give.
+
+    Args:
+        model: Any module with a convolution, wrapped or not.
+        images: (N, C, *size), one training batch as the model is fed, or batches of them.
+        fit: Fits one layer.
+        arm: Name for the report.
+        seed: Of the generator of `fit`, and of whatever the model draws in the pass.
+        scope: "first" fits the input layer; "all" every convolution and linear layer that runs.
+        parameters: What the report lists.
+        layer: The input layer: dotted name or module; the first convolution by default.
+        mean: Per-channel mean to standardize uint8 images with.
+        std: Per-channel standard deviation to standardize uint8 images with.
+
+    Returns:
+        The report, with the layers in execution order; its notes name those that were left alone.
+
+    Raises:
+        WarminitError: If the model cannot run on the images, or no layer can be fitted; the model
+            is then bit-identical to before.
+    """
+    started = time.perf_counter()
+    check_seed(seed)
+    if scope not in get_args(Scope):
+        raise WarminitError(
+            f"scope={scope!r}; 'first' or 'all' is needed: the input layer, or every layer that "
+            "runs. Choose one."
+        )
+    with all_or_none():
+        tensor, read = read_images(images)
+        model = unwrap(model)
+        target = find_layer(model, layer, tensor)
+        checked = check_images(tensor, spatial_dims=target.spatial_dims)
+        batch = as_model_input(checked, standardization(mean, std, checked.shape[1]))
+        check_values(model)
+        wanted: dict[str, nn.Module] = {target.name: target.module}
+        if scope == "all":
+            wanted = {name or _WHOLE_MODEL: each for name, each in affine_layers(model).items()}
+        walk = ForwardPass(fit, torch.Generator().manual_seed(seed), wanted, target.module)
+        copies = walk.run(model, batch.to(target.module.weight), seed)
+        for name in walk.waiting:
+            walk.notes.setdefault("left alone, it does not run on these images", []).append(name)
+        notes = [f"{', '.join(names)}: {text}" for text, names in walk.notes.items()]
+        if not walk.fitted:
+            raise WarminitError(
+                f"{arm} can fit no layer of {type(model).__name__}, and at least one is needed "
+                f"({'; '.join(notes)[:160]}). Pass another layer=, or the batch that the model is "
+                "fed."
+            )
+    fitted = agreed(walk.fitted)
+    keys = {id(parameter): key for key, parameter in model.named_parameters()}
+    with torch.no_grad():
+        for name in fitted:
+            for parameter in wanted[name].parameters(recurse=False):
+                parameter.copy_(agreed_tensor(copies[keys[id(parameter)]]))
+    return InitReport(
+        arm=arm,
+        layer=", ".join(fitted),
+        found=target.found if scope == "first" else "every layer that runs, in execution order",
+        filters_set=sum(fitted.values()),
+        out_channels=sum(len(wanted[name].get_parameter("weight")) for name in fitted),
+        parameters={"scope": scope, **parameters},
+        seed=seed,
+        seconds=time.perf_counter() - started,
+        notes=(*([] if read is None else [read]), *notes),
+    )
+
+
+def is_constant(outputs: Tensor, std: Tensor, weight: Tensor) -> Tensor:
+    """Tell where outputs do not vary beyond the rounding of the dtype that made them.
+
+    Args:
+        outputs: (P, n), or all values of a layer (P * n,).
+        std: Their standard deviation over the first axis.
+        weight: Its dtype is the one that the layer computes in.
+    """
+    rounding = max(1e-5, 4 * torch.finfo(weight.dtype).eps)
+    return std <= rounding * outputs.abs().amax(0)

@@ -1,0 +1,185 @@
+"""model -> weights drawn anew by the published variance rules, through `torch.nn.init`."""
+
+import math
+import time
+from functools import partial
+from typing import Literal, Protocol, get_args
+
+import torch
+from torch import Tensor, nn
+
+from warminit.checks import check_seed
+from warminit.errors import WarminitError
+from warminit.models.find import affine_layers, find_layer
+from warminit.models.write import check_weight
+from warminit.report import InitReport
+
+Scope = Literal["first", "all"]
+
+
+class _Draw(Protocol):
+    def __call__(self, tensor: Tensor, *, generator: torch.Generator) -> Tensor: ...
+
+
+def torch_default(
+    model: nn.Module,
+    images: Tensor,
+    *,
+    seed: int,
+    layer: str | nn.Module | None = None,
+    scope: Scope = "first",
+) -> InitReport:
+    """Draw weights as `nn.Conv2d` and `nn.Linear` do: kaiming_uniform, a = sqrt(5).
+
+    This is the baseline that the paper calls Kaiming (He et al., 2015). The standard deviation is
+    1 / sqrt(3 * fan_in). Given the seed that a model was built with, a model whose first draw is
+    this layer's weight keeps its bits.
+
+    Args:
+        model: Any module with an `nn.Conv2d`; biases stay.
+        images: Not used.
+        seed: Of the draw.
+        layer: Dotted name of the layer, or the module; the first convolution by default.
+        scope: "first" draws that layer, "all" every convolution and linear layer.
+
+    Returns:
+        The report; every weight lies within 1 / sqrt(fan_in).
+    """
+    draw = partial(nn.init.kaiming_uniform_, a=math.sqrt(5))
+    return _redraw(model, draw, "torch-default", seed, layer, scope)
+
+
+def he_normal(
+    model: nn.Module,
+    images: Tensor,
+    *,
+    seed: int,
+    layer: str | nn.Module | None = None,
+    scope: Scope = "first",
+) -> InitReport:
+    """Draw weights from a normal distribution of deviation sqrt(2 / fan_in) (He et al., 2015).
+
+    This is the Kaiming rule that Section 4.4 argues with, 2.45 times torch's default.
+
+    Args:
+        model: Any module with an `nn.Conv2d`; biases stay.
+        images: Not used.
+        seed: Of the draw.
+        layer: Dotted name of the layer, or the module; the first convolution by default.
+        scope: "first" draws that layer, "all" every convolution and linear layer.
+
+    Returns:
+        The report; the weight's variance is 2 / fan_in in expectation.
+    """
+    draw = partial(nn.init.kaiming_normal_, nonlinearity="relu")
+    return _redraw(model, draw, "he-normal", seed, layer, scope)
+
+
+def he_uniform(
+    model: nn.Module,
+    images: Tensor,
+    *,
+    seed: int,
+    layer: str | nn.Module | None = None,
+    scope: Scope = "first",
+) -> InitReport:
+    """Draw weights uniformly with deviation sqrt(2 / fan_in) (He et al., 2015).
+
+    Args:
+        model: Any module with an `nn.Conv2d`; biases stay.
+        images: Not used.
+        seed: Of the draw.
+        layer: Dotted name of the layer, or the module; the first convolution by default.
+        scope: "first" draws that layer, "all" every convolution and linear layer.
+
+    Returns:
+        The report; every weight lies within sqrt(6 / fan_in).
+    """
+    draw = partial(nn.init.kaiming_uniform_, nonlinearity="relu")
+    return _redraw(model, draw, "he-uniform", seed, layer, scope)
+
+
+def glorot(
+    model: nn.Module,
+    images: Tensor,
+    *,
+    seed: int,
+    layer: str | nn.Module | None = None,
+    scope: Scope = "first",
+) -> InitReport:
+    """Draw weights uniformly with variance 2 / (fan_in + fan_out) (Glorot & Bengio, 2010).
+
+    Args:
+        model: Any module with an `nn.Conv2d`; biases stay.
+        images: Not used.
+        seed: Of the draw.
+        layer: Dotted name of the layer, or the module; the first convolution by default.
+        scope: "first" draws that layer, "all" every convolution and linear layer.
+
+    Returns:
+        The report; every weight lies within sqrt(6 / (fan_in + fan_out)).
+    """
+    return _redraw(model, nn.init.xavier_uniform_, "glorot", seed, layer, scope)
+
+
+def orthogonal(
+    model: nn.Module,
+    images: Tensor,
+    *,
+    seed: int,
+    layer: str | nn.Module | None = None,
+    scope: Scope = "first",
+    gain: float = 1.0,
+) -> InitReport:
+    """Draw weights whose rows (or columns) are orthonormal (Saxe, McClelland & Ganguli, 2014).
+
+    Args:
+        model: Any module with an `nn.Conv2d`; biases stay.
+        images: Not used.
+        seed: Of the draw.
+        layer: Dotted name of the layer, or the module; the first convolution by default.
+        scope: "first" draws that layer, "all" every convolution and linear layer.
+        gain: Factor on the orthonormal matrix.
+
+    Returns:
+        The report; of each weight as an (out, fan_in) matrix W, W W^T or W^T W is gain^2 I,
+        whichever is smaller.
+    """
+    draw = partial(nn.init.orthogonal_, gain=gain)
+    return _redraw(model, draw, "orthogonal", seed, layer, scope)
+
+
+def _redraw(
+    model: nn.Module,
+    draw: _Draw,
+    arm: str,
+    seed: int,
+    layer: str | nn.Module | None,
+    scope: Scope,
+) -> InitReport:
+    started = time.perf_counter()
+    check_seed(seed)
+    if scope not in get_args(Scope):
+        raise WarminitError(f"scope={scope!r}; one of {', '.join(get_args(Scope))} is needed.")
+    first = find_layer(model, layer)
+    chosen = {first.name: first.module} if scope == "first" else affine_layers(model)
+    # All are drawn before one is written, on the CPU in float32, so that every device and dtype
+    # starts from the same values, and an error leaves the model as it was.
+    generator = torch.Generator().manual_seed(seed)
+    drawn = []
+    for name, module in chosen.items():
+        weight = check_weight(name, module)
+        drawn.append((weight, draw(torch.empty(weight.shape), generator=generator)))
+    with torch.no_grad():
+        for weight, values in drawn:
+            weight.copy_(values)
+    return InitReport(
+        arm=arm,
+        layer=", ".join(chosen),
+        found=first.found if scope == "first" else "every convolution and linear layer",
+        filters_set=sum(len(weight) for weight, _ in drawn),
+        out_channels=sum(len(weight) for weight, _ in drawn),
+        parameters={"scope": scope, "std": float(drawn[0][1].std(correction=0))},
+        seed=seed,
+        seconds=time.perf_counter() - started,
+    )

@@ -1,0 +1,311 @@
+"""model, images, a way to make filters -> model conditioned in place, InitReport."""
+
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypedDict, Unpack
+
+import torch
+from torch import Tensor, nn
+
+from warminit.checks import as_kernel_size
+from warminit.errors import WarminitError, WarminitWarning
+from warminit.images.check import as_model_input, check_images, standardization
+from warminit.images.source import Batch, Images, read_images, within_memory
+from warminit.initializers.stems.filters import Scale
+from warminit.initializers.stems.resolve import resolve_rules
+from warminit.initializers.stems.rules import Hyperparameters
+from warminit.models.deep import activations, chosen_layers
+from warminit.models.effective import is_sharded
+from warminit.models.find import FoundLayer, find_layer, unwrap
+from warminit.models.fresh import looks_trained
+from warminit.models.ranks import agreed, agreed_tensor, all_or_none, world_size
+from warminit.models.write import (
+    check_freezable,
+    check_weight,
+    freeze_rows_,
+    restored_on_error,
+    write_rows_,
+)
+from warminit.report import InitReport
+
+DEEP_PATCHES = 8
+"""Patches an image for layers beyond the first: the pixel rules do not apply to activations."""
+
+Statistics = Sequence[float] | float | Tensor | None
+
+MakeFilters = Callable[[Batch, Hyperparameters, tuple[int, ...], int], Tensor]
+"""(images of one group, hyperparameters, kernel_size, seed) -> filters (n, C / groups, *K)."""
+
+
+class RuleOptions(TypedDict, total=False):
+    """What a caller may give in place of the derived rules; `prewarm_` documents each."""
+
+    n_clusters: int | None
+    n_patches: int | None
+    scale: Scale | None
+    patch_size: int | tuple[int, ...] | None
+    mean: Statistics
+    std: Statistics
+    raw_images: Tensor | None
+
+
+class ArmOptions(RuleOptions, total=False):
+    """What every arm that writes filters takes besides its own parameters: where, and the rules."""
+
+    layer: str | nn.Module | None
+    layers: int | Sequence[str] | None
+    batches: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """Filters of one layer, and what they were made with; nothing is written yet."""
+
+    rows: Tensor
+    filters: Tensor
+    hyper: Hyperparameters
+    notes: tuple[str, ...]
+
+
+def condition_(
+    model: nn.Module,
+    images: Images,
+    make_filters: MakeFilters,
+    *,
+    arm: str,
+    seed: int,
+    layer: str | nn.Module | None = None,
+    layers: int | Sequence[str] | None = None,
+    batches: int | None = None,
+    trainable: bool = True,
+    parameters: Mapping[str, Any] | None = None,
+    **options: Unpack[RuleOptions],
+) -> InitReport:
+    """Find the layer, derive what is not given, make filters and write them.
+
+    Every arm that writes filters goes this way, so they share its guarantees: all checks come
+    before the write, what is written is read back, and nothing but the set filters changes. Under
+    an initialized process group every rank must call; all of them end with the same filters.
+
+    Args:
+        model: Any module with a convolution.
+        images: (N, C, *size), one training batch as the model is fed, or batches of them.
+        make_filters: Draws only from generators of its own, seeded by its last argument.
+        arm: Name for the report.
+        seed: Passed to `make_filters`.
+        layer: Dotted name of the layer, or the module.
+        layers: The first n convolutions in the order in which they run, or names of them: each is
+            conditioned on the activations that the model, conditioned so far, gives it.
+        batches: How many batches to read where `images` is a loader.
+        trainable: False sets the gradient of the set filters to zero.
+        parameters: What the report lists besides the hyperparameters.
+        **options: In place of the derived rules.
+
+    Returns:
+        The report.
+
+    Raises:
+        WarminitError: For any input that cannot be used; the model is then bit-identical to before.
+    """
+    started = time.perf_counter()
+    with all_or_none():
+        tensor, note = read_images(images, batches)
+    check_ranks_agree(tensor)
+    with all_or_none():
+        first, targets = _targets(model, tensor, layer, layers)
+        if not trainable:
+            for target in targets:
+                check_freezable(target.module)
+    notes = [note] if note else []
+    made: list[_Made] = []
+    with restored_on_error([target.module for target in targets]):
+        for target in targets:
+            fed, given, name = tensor, options, "images"
+            if target is not first:
+                with all_or_none():
+                    fed = activations(model, target, _as_fed(tensor, options))
+                given, name = _for_activations(options), f"what {target.name} is fed"
+            made.append(_make(target, fed, make_filters, seed, given, name))
+            if (trained := _trained_note(target, model)) is not None:
+                notes.append(trained)
+                warnings.warn(trained, WarminitWarning, stacklevel=3)
+            with all_or_none():
+                notes += made[-1].notes
+                notes += write_rows_(target.name, target.module, made[-1].rows, made[-1].filters)
+    if not trainable:
+        for target, each in zip(targets, made, strict=True):
+            freeze_rows_(target.module, each.rows)
+    return InitReport(
+        arm=arm,
+        layer=", ".join(target.name for target in targets),
+        found=targets[0].found,
+        filters_set=sum(len(each.rows) for each in made),
+        out_channels=sum(target.module.out_channels for target in targets),
+        parameters={**_reported(targets[0], made[0].hyper), **(parameters or {})},
+        provenance=made[0].hyper.provenance,
+        seed=seed,
+        seconds=time.perf_counter() - started,
+        notes=tuple(notes),
+    )
+
+
+def filters_from_images(
+    images: Images,
+    out_channels: int,
+    kernel_size: int | tuple[int, ...],
+    make_filters: MakeFilters,
+    *,
+    seed: int,
+    **options: Unpack[RuleOptions],
+) -> Tensor:
+    """Check the images, derive what is not given, and make the filters of an ungrouped layer.
+
+    Returns:
+        Filters (n, C, *K).
+    """
+    tensor, _ = read_images(images)
+    kernel = as_kernel_size(kernel_size)
+    checked = check_images(tensor, spatial_dims=len(kernel))
+    hyper = resolve_rules(checked, out_channels, kernel, seed=seed, **options)
+    statistics = standardization(options.get("mean"), options.get("std"), checked.shape[1])
+    batch, hyper, _ = _bounded(Batch(checked, statistics), hyper)
+    return make_filters(batch, hyper, kernel, seed)
+
+
+def _targets(
+    model: nn.Module,
+    images: Tensor,
+    layer: str | nn.Module | None,
+    layers: int | Sequence[str] | None,
+) -> tuple[FoundLayer, list[FoundLayer]]:
+    """Return the layer that takes the images, and those to condition."""
+    # The layer decides what images must be, so only what finding it needs is checked before.
+    usable = isinstance(images, Tensor) and images.ndim >= 3 and 0 not in images.shape
+    first = find_layer(model, layer, images if usable else None)
+    check_images(images, spatial_dims=first.spatial_dims, channels=first.module.in_channels)
+    return first, [first] if layers is None else chosen_layers(model, first, layers, images)
+
+
+def check_ranks_agree(images: Tensor) -> None:
+    """Raise on every rank where one has images that another could not have.
+
+    What follows may run the model, whose parts may then wait for each other: from here on, every
+    rank must take the same way.
+    """
+    if world_size() == 1:
+        return
+    with all_or_none():
+        check_images(images, spatial_dims=min(max(images.ndim - 2, 1), 3))
+    mine = (images.ndim, images.shape[1])
+    agreed_on = agreed(mine)
+    with all_or_none():
+        if mine != agreed_on:
+            raise WarminitError(
+                f"images has {mine[1]} channels in {mine[0]} dimensions here, and {agreed_on[1]} "
+                f"in {agreed_on[0]} on rank 0; they must agree. Give every rank a shard of the "
+                "same data."
+            )
+
+
+def _make(
+    target: FoundLayer,
+    images: Tensor,
+    make_filters: MakeFilters,
+    seed: int,
+    options: RuleOptions,
+    name: str,
+) -> _Made:
+    """Make the filters of one layer, each group its own, from the patches of all ranks."""
+    conv = target.module
+    groups = conv.groups
+    with all_or_none():
+        checked = check_images(
+            images, spatial_dims=target.spatial_dims, channels=conv.in_channels, name=name
+        )
+        hyper = resolve_rules(
+            checked,
+            conv.out_channels,
+            conv.kernel_size,
+            groups=groups,
+            dilation=conv.dilation,
+            seed=seed,
+            **options,
+        )
+        statistics = standardization(options.get("mean"), options.get("std"), conv.in_channels)
+        batch = Batch(checked, statistics, tuple(conv.dilation))
+    batch, hyper, note = _bounded(batch, agreed(hyper))
+    per_group = conv.out_channels // groups
+    rows, filters = [], []
+    for index in range(groups):
+        group = make_filters(batch.group(index, groups), hyper, conv.kernel_size, seed)
+        rows.append(index * per_group + torch.arange(min(len(group), per_group)))
+        filters.append(group[:per_group])
+    made = agreed_tensor(torch.cat(filters).float().to(batch.device))
+    if not bool(torch.isfinite(made).all()):
+        raise WarminitError(
+            f"the filters for {target.name} are not finite, since the images reach "
+            f"{float(images.abs().max()):.3g}. Standardize the images first."
+        )
+    notes = [] if note is None else [note]
+    if len(group) < min(hyper.n_clusters, per_group):
+        notes.append(f"{len(group)} of {hyper.n_clusters} filters were made: no more directions")
+    if len(group) > per_group:
+        notes.append(f"the first {per_group} of {len(group)} filters fit into the layer")
+    return _Made(torch.cat(rows), made, hyper, tuple(notes))
+
+
+def _bounded(batch: Batch, hyper: Hyperparameters) -> tuple[Batch, Hyperparameters, str | None]:
+    bounded, n_patches, note = within_memory(
+        batch,
+        hyper.n_patches,
+        hyper.patch_size,
+        least=hyper.n_clusters,
+        world_size=world_size(),
+    )
+    return bounded, replace(hyper, n_patches=n_patches), note
+
+
+def _as_fed(images: Tensor, options: RuleOptions) -> Tensor:
+    channels = images.shape[1]
+    statistics = standardization(options.get("mean"), options.get("std"), channels)
+    return as_model_input(images, statistics)
+
+
+def _for_activations(options: RuleOptions) -> RuleOptions:
+    """Return the options that hold for a layer whose images are activations."""
+    kept: RuleOptions = {}
+    if "scale" in options:
+        kept["scale"] = options["scale"]
+    kept["n_patches"] = options.get("n_patches") or DEEP_PATCHES
+    return kept
+
+
+def _trained_note(target: FoundLayer, model: nn.Module) -> str | None:
+    weight = check_weight(target.name, target.module)
+    # Where ranks hold parts of a weight, one part alone is not a fair sample of it.
+    if is_sharded(weight) or not looks_trained(weight):
+        return None
+    # timm's metadata are the same with pretrained=True and False: alone, they tell nothing.
+    config: Any = getattr(unwrap(model), "pretrained_cfg", None)
+    tag = config.get("tag") if isinstance(config, Mapping) else None
+    named = f" (timm's metadata name the weights {tag})" if tag else ""
+    return (
+        f"{target.name} looks trained: its weights fit no usual initialization{named}. This is "
+        "meant for models that start from scratch."
+    )
+
+
+def _reported(target: FoundLayer, hyper: Hyperparameters) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "n_clusters": hyper.n_clusters,
+        "n_patches": hyper.n_patches,
+        "patch_size": hyper.patch_size,
+        "scale": hyper.scale,
+    }
+    if target.module.groups > 1:
+        shown["groups"] = target.module.groups
+    if any(step != 1 for step in target.module.dilation):
+        shown["dilation"] = tuple(target.module.dilation)
+    return shown

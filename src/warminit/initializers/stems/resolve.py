@@ -1,0 +1,118 @@
+"""images, layer shape, what the caller gives -> Hyperparameters, all checked."""
+
+import math
+import numbers
+from collections.abc import Sequence
+from dataclasses import replace
+
+from torch import Tensor
+
+from warminit.checks import as_kernel_size, check_count, count_positions
+from warminit.errors import WarminitError
+from warminit.initializers.stems.filters import NAMED_SCALES, Scale
+from warminit.initializers.stems.rules import Hyperparameters, derive_rules, scale_rule
+
+
+def resolve_rules(
+    images: Tensor,
+    out_channels: int,
+    kernel_size: tuple[int, ...],
+    *,
+    groups: int = 1,
+    dilation: tuple[int, ...] = (),
+    seed: int = 0,
+    n_clusters: int | None = None,
+    n_patches: int | None = None,
+    scale: Scale | None = None,
+    patch_size: int | tuple[int, ...] | None = None,
+    mean: Sequence[float] | float | Tensor | None = None,
+    std: Sequence[float] | float | Tensor | None = None,
+    raw_images: Tensor | None = None,
+) -> Hyperparameters:
+    """Derive what is not given, and check what is.
+
+    Args:
+        images: Checked (N, C, *size).
+        out_channels: F of the layer.
+        kernel_size: K of the layer.
+        groups: Of the layer: each conditions floor(F / groups / 2) filters of its own, at least
+            one, at the scale of its own channels and fan-in.
+        dilation: Of the layer.
+        seed: Of the patch-norm sample.
+        n_clusters: Filters to set, in each group.
+        n_patches: Patches an image.
+        scale: A number above 0, or one of `NAMED_SCALES`.
+        patch_size: At least the kernel's size.
+        mean: As for `derive_rules`; so are `std` and `raw_images`.
+        std: Per-channel standard deviation.
+        raw_images: Raw pixels.
+
+    Returns:
+        Hyperparameters with n_patches * N >= n_clusters.
+
+    Raises:
+        WarminitError: For any value that cannot be used.
+    """
+    hyper = derive_rules(
+        images,
+        out_channels,
+        kernel_size,
+        dilation=dilation,
+        mean=mean,
+        std=std,
+        raw_images=raw_images,
+        n_patches=n_patches,
+        seed=seed,
+    )
+    if images.shape[1] // groups * math.prod(kernel_size) == 1:
+        raise WarminitError(
+            f"a patch of kernel {kernel_size} over 1 channel has 1 value, and nothing is left of "
+            "it once its mean is removed; at least 2 are needed. Condition another layer with "
+            "layer=."
+        )
+    provenance = dict(hyper.provenance)
+    if groups > 1:
+        per_group = out_channels // groups
+        group_scale, why_scale = scale_rule(images.shape[1] // groups, kernel_size)
+        hyper = replace(hyper, n_clusters=max(1, per_group // 2), scale=group_scale)
+        provenance["n_clusters"] = f"max(1, floor(F / 2)) with F = {per_group} in each group"
+        provenance["scale"] = f"{why_scale}, of a group"
+    if n_clusters is not None:
+        hyper = replace(hyper, n_clusters=check_count("n_clusters", n_clusters))
+        provenance["n_clusters"] = "given"
+    if scale is not None:
+        hyper = replace(hyper, scale=_checked_scale(scale))
+        provenance["scale"] = "given"
+    if patch_size is not None:
+        sizes = as_kernel_size(patch_size, len(kernel_size), "patch_size")
+        if any(patch < kernel for patch, kernel in zip(sizes, kernel_size, strict=True)):
+            raise WarminitError(
+                f"patch_size={patch_size!r} is smaller than the kernel {kernel_size}; patches must "
+                "cover the kernel. Leave it out to use the kernel's size."
+            )
+        count_positions(images, sizes, dilation)
+        hyper = replace(hyper, patch_size=sizes)
+        provenance["patch_size"] = "given"
+    total = hyper.n_patches * len(images)
+    if total < hyper.n_clusters:
+        raise WarminitError(
+            f"n_patches={hyper.n_patches} x {len(images)} images gives {total} patches, fewer than "
+            f"n_clusters={hyper.n_clusters}. Pass more images, or a larger n_patches."
+        )
+    return replace(hyper, provenance=provenance)
+
+
+def _checked_scale(scale: Scale) -> Scale:
+    if isinstance(scale, str):
+        usable = scale in NAMED_SCALES
+    else:
+        usable = (
+            not isinstance(scale, bool) and isinstance(scale, numbers.Real) and 0 < scale < math.inf
+        )
+    if not usable:
+        raise WarminitError(
+            f"scale={scale!r}; a finite number above 0 is needed, or one of "
+            f"{', '.join(NAMED_SCALES)}. The paper uses 0.20 for one channel and 0.25 for more; "
+            "leave it out to have it derived."
+        )
+    return scale if isinstance(scale, str) else float(scale)

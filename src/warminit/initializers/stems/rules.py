@@ -1,0 +1,194 @@
+"""images, layer shape -> Hyperparameters(n_clusters, n_patches, patch_size, scale)."""
+
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from torch import Tensor
+
+from warminit.checks import as_kernel_size, check_count, check_seed, count_positions
+from warminit.errors import WarminitError, WarminitWarning
+from warminit.images.check import RawPixels, check_images, raw_pixels, standardization
+from warminit.images.pixels import mean_patch_norm, otsu
+from warminit.initializers.stems.filters import Scale
+
+PATCH_NORM_CONSTANT = 6.65
+"""c of Equation 6, fitted by its author to two data sets with 27-value patches."""
+
+BIMODAL_SEPARABILITY = 0.8
+"""Otsu's separability from which a histogram counts as bimodal: a uniform one has 0.75."""
+
+_FITTED_PATCH_VALUES = 27
+
+
+@dataclass(frozen=True, slots=True)
+class Hyperparameters:
+    """Pre-Warm's hyperparameters, and where each comes from.
+
+    Attributes:
+        n_clusters: Filters that are conditioned.
+        n_patches: Patches an image.
+        patch_size: Patch size, one number a spatial dimension.
+        scale: Standard deviation of the conditioned filters, or the name of a rule for it.
+        otsu_threshold: In raw pixels from 0 to 1, or in the images' own units where raw pixels are
+            not known; None where Otsu's rule was not asked.
+        foreground_density: Share of pixels above the threshold.
+        separability: Between-class over total variance at the threshold, 0 to 1.
+        patch_norm: Mean L2 norm of mean-centered raw patches; None where not asked.
+        provenance: For each of the first four, one sentence on where it comes from.
+    """
+
+    n_clusters: int
+    n_patches: int
+    patch_size: tuple[int, ...]
+    scale: Scale
+    otsu_threshold: float | None = None
+    foreground_density: float | None = None
+    separability: float | None = None
+    patch_norm: float | None = None
+    provenance: Mapping[str, str] = field(default_factory=dict)
+
+
+def derive_rules(
+    images: Tensor,
+    out_channels: int = 32,
+    kernel_size: int | tuple[int, ...] = 3,
+    *,
+    dilation: tuple[int, ...] = (),
+    mean: Sequence[float] | float | Tensor | None = None,
+    std: Sequence[float] | float | Tensor | None = None,
+    raw_images: Tensor | None = None,
+    n_patches: int | None = None,
+    seed: int = 0,
+) -> Hyperparameters:
+    """Derive every hyperparameter from the layer's shape and the images (Table 2).
+
+    The pixel rules are stated on raw pixels from 0 to 1, while training feeds standardized images
+    (Section 3.2). Otsu's density is the same in both; the patch norm is not. Raw images are
+    recognized by their range; for standardized ones give `mean` and `std`, or `raw_images`, or
+    `n_patches` itself.
+
+    Args:
+        images: (N, C, H, W): uint8, or floats, raw from 0 to 1 or standardized.
+        out_channels: F, filters of the layer.
+        kernel_size: K of the layer.
+        dilation: Of the layer, 1 everywhere by default.
+        mean: Per-channel mean that the images were standardized with.
+        std: Per-channel standard deviation that the images were standardized with.
+        raw_images: The pixels of the same data before standardization.
+        n_patches: Use this number of patches an image and ask no pixel rule.
+        seed: Of the random sample that estimates the patch norm (about 50,000 patches).
+
+    Returns:
+        Hyperparameters with n_clusters = floor(F / 2) and n_patches from 1 to the number of
+        positions in an image.
+
+    Raises:
+        WarminitError: If the input cannot be used, or if the patch-norm rule is needed and the raw
+            pixels are not known.
+
+    Example:
+        >>> import torch
+        >>> pixels = torch.zeros(10, 1, 28, 28, dtype=torch.uint8)
+        >>> pixels[:, :, 8:20, 8:20] = 200
+        >>> rules = derive_rules(pixels)
+        >>> rules.n_clusters, rules.n_patches, rules.scale
+        (16, 43, 0.2)
+    """
+    check_seed(seed)
+    kernel = as_kernel_size(kernel_size)
+    checked = check_images(images, spatial_dims=len(kernel))
+    channels = checked.shape[1]
+    if not isinstance(out_channels, int | np.integer) or out_channels < 2:
+        raise WarminitError(
+            f"out_channels={out_channels!r}; at least 2 filters are needed, since half of them are "
+            "conditioned. Choose a wider layer."
+        )
+    positions = count_positions(checked, kernel, dilation)
+    scale, why_scale = scale_rule(channels, kernel)
+    if n_patches is not None:
+        measured: dict[str, float] = {}
+        count, why_count = check_count("n_patches", n_patches), "given"
+    else:
+        pixels = raw_pixels(checked, standardization(mean, std, channels), raw_images)
+        rule, why_count, measured = _pixel_rule(
+            checked, pixels, out_channels, kernel, dilation, seed
+        )
+        count = min(max(1, rule), positions)
+        if count != rule:
+            why_count += f"; {rule} held between 1 and the {positions} positions of an image"
+    return Hyperparameters(
+        n_clusters=out_channels // 2,
+        n_patches=count,
+        patch_size=kernel,
+        scale=scale,
+        **measured,
+        provenance={
+            "n_clusters": f"floor(F / 2) with F = {out_channels}",
+            "n_patches": why_count,
+            "patch_size": "the layer's kernel size",
+            "scale": why_scale,
+        },
+    )
+
+
+def scale_rule(channels: int, kernel: tuple[int, ...]) -> tuple[float, str]:
+    """Return the standard deviation of filters over so many channels, and where it comes from."""
+    wanted, why = (0.20, "one channel") if channels == 1 else (0.25, "two or more channels")
+    fan_in = channels * math.prod(kernel)
+    parity = math.sqrt(2 / fan_in)
+    if parity < wanted:
+        return parity, f"Kaiming parity sqrt(2 / {fan_in}), below the {wanted:.2f} of {why}"
+    return wanted, f"the paper's value for {why}"
+
+
+def _pixel_rule(
+    images: Tensor,
+    pixels: RawPixels | None,
+    out_channels: int,
+    kernel: tuple[int, ...],
+    dilation: tuple[int, ...],
+    seed: int,
+) -> tuple[int, str, dict[str, float]]:
+    """Apply Equation 5 to bimodal one-channel images, Equation 6 to all others."""
+    channels = images.shape[1]
+    measured: dict[str, float] = {}
+    why_norm = f"there are {channels} channels"
+    if channels == 1:
+        # An affine map of one channel changes neither the density nor the separability.
+        low, high = (0.0, 1.0) if pixels is not None else (float(v) for v in images.aminmax())
+        split = otsu(pixels or RawPixels(images), low, high)
+        measured = {
+            "otsu_threshold": split.threshold,
+            "foreground_density": split.density,
+            "separability": split.separability,
+        }
+        if split.separability >= BIMODAL_SEPARABILITY:
+            why = f"floor((F / 4) / d) with Otsu's foreground density d = {split.density:.4f}"
+            return math.floor(out_channels / 4 / split.density), why, measured
+        why_norm = (
+            f"Otsu's separability is {split.separability:.2f}, below {BIMODAL_SEPARABILITY}, so "
+            "the histogram is not bimodal"
+        )
+    if pixels is None:
+        low, high = (float(value) for value in images.aminmax())
+        raise WarminitError(
+            f"images span {low:.4g} to {high:.4g}, and the patch-norm rule needs raw pixels from 0 "
+            f"to 1 ({why_norm}). Pass mean= and std= that the images were standardized with, or "
+            "raw_images=, or n_patches= itself; divide pixels from 0 to 255 by 255."
+        )
+    if channels == 1:
+        text = f"{why_norm}; the patch-norm rule is used in place of Otsu's."
+        warnings.warn(text[0].upper() + text[1:], WarminitWarning, stacklevel=3)
+    norm = mean_patch_norm(pixels, kernel, seed, dilation=dilation)
+    why = f"floor((F / 4) * {PATCH_NORM_CONSTANT} * mean patch norm {norm:.3f}), since {why_norm}"
+    values = channels * math.prod(kernel)
+    if values != _FITTED_PATCH_VALUES:
+        why += (
+            f"; extrapolated: {PATCH_NORM_CONSTANT} was fitted on {_FITTED_PATCH_VALUES}-value "
+            f"patches, these have {values}"
+        )
+    rule = math.floor(out_channels / 4 * PATCH_NORM_CONSTANT * norm)
+    return rule, why, {**measured, "patch_norm": norm}

@@ -1,0 +1,175 @@
+"""model -> input layer with structure that no data gave: cosines or Gabor functions."""
+
+import itertools
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Unpack
+
+import torch
+from torch import Tensor, nn
+
+from warminit.errors import WarminitError
+from warminit.images.source import Batch, Images
+from warminit.initializers.stems.conditioning import ArmOptions, condition_
+from warminit.initializers.stems.filters import scale_bank, shape_filters
+from warminit.initializers.stems.rules import Hyperparameters
+from warminit.report import InitReport
+
+
+def dct(
+    model: nn.Module,
+    images: Images,
+    *,
+    seed: int,
+    brightness: bool = False,
+    **options: Unpack[ArmOptions],
+) -> InitReport:
+    """Set the lowest frequencies of the orthonormal DCT-II over channels and space.
+
+    The control for data: smooth, mutually orthogonal directions, as whitening's are on natural
+    images, from no image at all (Ahmed, Natarajan & Rao, 1974). Count and scale are Pre-Warm's.
+
+    Args:
+        model: Any module with an `nn.Conv2d`.
+        images: (N, C, H, W); only for the count of channels, and for scales that need patches.
+        seed: Of those patches.
+        brightness: Whether the constant direction is used; centering takes it from Pre-Warm.
+        **options: As for `prewarm_`, `layer` and `layers` included; `n_clusters` is
+            the number of filters.
+
+    Returns:
+        The report; the D directions (D - 1 without brightness) are followed by their negatives,
+        then no more are set.
+    """
+    return condition_(
+        model,
+        images,
+        partial(_fixed_bank, bank=partial(dct_directions, brightness=brightness)),
+        arm="dct",
+        seed=seed,
+        parameters={"brightness": brightness},
+        **options,
+    )
+
+
+def gabor(
+    model: nn.Module,
+    images: Images,
+    *,
+    seed: int,
+    **options: Unpack[ArmOptions],
+) -> InitReport:
+    """Set Gabor functions: edges and bars at evenly spaced orientations, the same in every channel.
+
+    The control for learned edges: what trained first layers are known to look like (Gabor, 1946;
+    Olshausen & Field, 1996), from no image at all. Count and scale are Pre-Warm's.
+
+    Args:
+        model: Any module with an `nn.Conv2d` whose kernel is at least 3 x 3.
+        images: (N, C, H, W); only for the count of channels, and for scales that need patches.
+        seed: Of those patches.
+        **options: As for `prewarm_`, `layer` and `layers` included; `n_clusters` is
+            the number of filters.
+
+    Returns:
+        The report; each set filter has zero mean.
+    """
+    return condition_(
+        model,
+        images,
+        partial(_fixed_bank, bank=gabor_bank),
+        arm="gabor",
+        seed=seed,
+        **options,
+    )
+
+
+def dct_directions(n: int, shape: tuple[int, ...], *, brightness: bool = False) -> Tensor:
+    """Return the orthonormal DCT-II basis of an array, lowest frequencies first.
+
+    Args:
+        n: Directions asked for.
+        shape: (C, *K) of a filter.
+        brightness: Whether the constant direction is among them.
+
+    Returns:
+        (min(n, 2 m), D) float64, D = prod(shape), m = D or D - 1: orthonormal rows ordered by the
+        sum of their frequencies as shares of each axis, then their negatives.
+    """
+    axes = []
+    for size in shape:
+        frequency, place = torch.meshgrid(
+            torch.arange(size, dtype=torch.float64),
+            torch.arange(size, dtype=torch.float64),
+            indexing="ij",
+        )
+        cosine = torch.cos(math.pi / size * (place + 0.5) * frequency) * math.sqrt(2 / size)
+        cosine[0] /= math.sqrt(2)
+        axes.append(cosine)
+    orders = sorted(
+        itertools.product(*(range(size) for size in shape)),
+        key=lambda order: (sum(k / size for k, size in zip(order, shape, strict=True)), order),
+    )
+    rows = []
+    for order in orders if brightness else orders[1:]:
+        row = torch.ones((), dtype=torch.float64)
+        for axis, k in zip(axes, order, strict=True):
+            row = (row[..., None] * axis[k]).flatten()
+        rows.append(row)
+    directions = torch.stack(rows)[:n] if rows else torch.empty(0, math.prod(shape))
+    return torch.cat([directions, -directions])[:n]
+
+
+def gabor_bank(n: int, shape: tuple[int, ...]) -> Tensor:
+    """Return Gabor functions: half odd (edges), half even (bars), evenly spaced orientations.
+
+    Args:
+        n: Functions asked for.
+        shape: (C, H, W) of a filter; the larger of H and W is the wavelength, and the envelope's
+            deviation half of it.
+
+    Returns:
+        (n, D) float64 of zero mean and unit norm; edges first, orientations from 0 up.
+    """
+    channels, height, width = shape
+    size = max(height, width)
+    if min(height, width) < 3:
+        # Some orientation is flat there: nothing is left of it once its mean is removed.
+        raise WarminitError(
+            "Gabor functions at every orientation need a kernel of at least 3 x 3, and the layer's "
+            f"is {height} x {width}. Use another arm, such as dct."
+        )
+    y, x = torch.meshgrid(
+        torch.arange(height, dtype=torch.float64) - (height - 1) / 2,
+        torch.arange(width, dtype=torch.float64) - (width - 1) / 2,
+        indexing="ij",
+    )
+    envelope = torch.exp(-(x**2 + y**2) / (2 * (size / 2) ** 2))
+    n_edges = (n + 1) // 2
+    rows = []
+    for index in range(n):
+        edge = index < n_edges
+        # Edges at an angle and half a turn on are opposite, bars are the same.
+        turn = 2 * math.pi if edge else math.pi
+        angle = turn * (index if edge else index - n_edges) / (n_edges if edge else n - n_edges)
+        phase = 2 * math.pi / size * (x * math.cos(angle) + y * math.sin(angle))
+        wave = envelope * (phase.sin() if edge else phase.cos())
+        wave = (wave - wave.mean()).flatten().repeat(channels)
+        rows.append(wave / wave.norm())
+    return torch.stack(rows)
+
+
+def _fixed_bank(
+    batch: Batch,
+    hyper: Hyperparameters,
+    kernel_size: tuple[int, ...],
+    seed: int,
+    *,
+    bank: Callable[[int, tuple[int, ...]], Tensor],
+) -> Tensor:
+    directions = bank(hyper.n_clusters, (batch.channels, *hyper.patch_size)).to(batch.device)
+    patches = batch.patches(hyper.n_patches, hyper.patch_size, torch.Generator().manual_seed(seed))
+    return shape_filters(
+        scale_bank(directions, hyper.scale, patches=patches), hyper.patch_size, kernel_size
+    )

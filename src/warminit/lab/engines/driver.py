@@ -1,0 +1,191 @@
+"""a study -> every run done and stored. Resumes: what the store has is not run again."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from warminit.errors import WarminitError
+from warminit.lab.data.load import ImageDataset
+from warminit.lab.engines.choose import engine_for, planning_device
+from warminit.lab.engines.job import Begin, DataSource, Job, Outcome, begin, execute
+from warminit.lab.engines.options import Engine, EngineOptions, Places
+from warminit.lab.runs.environment import environment
+from warminit.lab.runs.plan import PlannedRun, plan_runs
+from warminit.lab.store.store import Store, StoredRun
+from warminit.lab.study.study import Study
+
+STORE_NAME = "study.sqlite"
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """What a driver tells while it works. Each is called in the driver's own process.
+
+    Attributes:
+        loading: (data set, images decoded, images in all), while a data set is first decoded.
+        planned: (all runs, those that are already finished).
+        stepped: (key of a run, optimizer steps done).
+        finished: (run, its outcome), after it is stored.
+    """
+
+    planned: Callable[[tuple[PlannedRun, ...], int], None] = lambda _runs, _done: None
+    stepped: Callable[[str, int], None] = lambda _key, _step: None
+    finished: Callable[[PlannedRun, Outcome], None] = lambda _run, _outcome: None
+    loading: Callable[[str, int, int], None] = lambda _name, _done, _total: None
+
+
+def run_study(
+    study: Study,
+    folder: Path,
+    source: DataSource | None = None,
+    *,
+    workers: int | None = None,
+    engine: EngineOptions | None = None,
+    listener: Listener | None = None,
+) -> tuple[StoredRun, ...]:
+    """Run what is missing of a study and return all of its runs.
+
+    What failed before is tried again. Killed at any moment, the same call goes on where it was, and
+    its result is bit for bit that of a call that was left alone (but for the measured times).
+
+    Args:
+        study: What is to be run.
+        folder: Where the store is, or will be.
+        source: Data root, device and threads.
+        workers: Runs at once; as in `EngineOptions` by default.
+        engine: This machine or a cluster, and how; this machine by default. The results do not
+            depend on it.
+        listener: Told of the progress.
+
+    Returns:
+        The study's runs that are in the store, in the study's order; failed ones carry their error.
+
+    Raises:
+        WarminitError: If the study cannot be planned, no cluster answers, or the store cannot be
+            written. Whatever had finished by then is in the store.
+    """
+    source = source or DataSource()
+    listener = listener or Listener()
+    options = engine or EngineOptions()
+    if workers is not None:
+        options = replace(options, workers=workers)
+    options.check(source.device)
+    with planning_device(options, source):
+        datasets = _load(study, source, listener)
+        runs = plan_runs(study, datasets, device=source.device, threads=source.threads)
+        incomplete = [name for name, each in datasets.items() if each.partial]
+        places: Places = {}
+        return complete(
+            study,
+            runs,
+            folder,
+            engine_for(options, _job, source, make_begin=_begin, datasets=datasets, places=places),
+            about={"partial": json.dumps(incomplete)},
+            device=source.device,
+            listener=listener,
+            places=places,
+        )
+
+
+def _job(source: DataSource) -> Job:
+    return partial(execute, source=source)
+
+
+def _begin(source: DataSource) -> Begin:
+    return partial(begin, source=source)
+
+
+def complete(
+    study: Study,
+    runs: tuple[PlannedRun, ...],
+    folder: Path,
+    engine: Engine,
+    *,
+    about: Mapping[str, str] | None = None,
+    device: str = "cpu",
+    listener: Listener | None = None,
+    places: Places | None = None,
+) -> tuple[StoredRun, ...]:
+    """Have an engine do those of the planned runs that the store lacks, and store each at once.
+
+    `about` is kept beside them, so that their results can be read without the data. `places` has
+    the environments of the runs that were done on other machines, by key, once they are yielded.
+    """
+    listener = listener or Listener()
+    here, places = environment(device), {} if places is None else places
+    with Store.opened(folder / STORE_NAME) as store:
+        store.set_about(
+            {
+                **(about or {}),
+                "study": study.model_dump_json(),
+                "keys": json.dumps([run.key for run in runs]),
+            }
+        )
+        finished = store.finished_keys()
+        missing = [run for run in runs if run.key not in finished]
+        listener.planned(runs, len(runs) - len(missing))
+        if missing:
+            # Closed here, not when it is collected: no worker outlives an error or Ctrl-C.
+            with closing(engine(missing, listener.stepped)) as outcomes:  # type: ignore[type-var]  # a generator
+                for run, outcome in outcomes:
+                    store.add(run, places.pop(run.key, here), outcome)
+                    listener.finished(run, outcome)
+        return _in_order([run.key for run in runs], store)
+
+
+def finished_runs(
+    study: Study, folder: Path, source: DataSource | None = None
+) -> tuple[StoredRun, ...]:
+    """Return what the store has of a study, running nothing: as `run_study` returns it."""
+    with closing(Store.existing(folder / STORE_NAME)) as store:
+        if store.about("study") == study.model_dump_json():
+            return _in_order(json.loads(store.about("keys") or "[]"), store)
+        runs = plan(study, source or DataSource())
+        return _in_order([run.key for run in runs], store)
+
+
+def read_study(folder: Path) -> tuple[Study, tuple[StoredRun, ...]]:
+    """Return the study that a folder was last used for, and its runs; needs no data set.
+
+    Raises:
+        WarminitError: If there is none, or it is damaged.
+    """
+    path = folder / STORE_NAME
+    with closing(Store.existing(path)) as store:
+        try:
+            study = Study.model_validate_json(store.about("study") or "")
+            keys = _KEYS.validate_json(store.about("keys") or "[]")
+        except ValueError as error:
+            raise WarminitError(
+                f"{path} does not say which study it holds ({error}). Start the study again in it, "
+                "and it goes on."
+            ) from error
+        return study, _in_order(keys, store)
+
+
+def plan(
+    study: Study, source: DataSource, listener: Listener | None = None
+) -> tuple[PlannedRun, ...]:
+    """Load the study's data sets and plan its runs."""
+    datasets = _load(study, source, listener or Listener())
+    return plan_runs(study, datasets, device=source.device, threads=source.threads)
+
+
+def _load(study: Study, source: DataSource, listener: Listener) -> dict[str, ImageDataset]:
+    return {
+        name: source.load(name, study.validation, partial(listener.loading, name))
+        for name in study.datasets
+    }
+
+
+_KEYS = TypeAdapter(list[str])
+
+
+def _in_order(keys: Sequence[str], store: Store) -> tuple[StoredRun, ...]:
+    stored = {run.key: run for run in store.runs()}
+    return tuple(stored[key] for key in keys if key in stored)

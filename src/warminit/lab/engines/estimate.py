@@ -1,0 +1,156 @@
+"""planned runs -> Estimate: how many are missing, how long they take, how much they store."""
+
+import dataclasses
+import json
+import time
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import cycle, islice
+
+import torch
+
+from warminit.initializers import get_arm
+from warminit.lab.data.load import ImageDataset
+from warminit.lab.engines.job import DataSource
+from warminit.lab.engines.local import default_workers
+from warminit.lab.networks.build import build_model
+from warminit.lab.runs.batches import place_split
+from warminit.lab.runs.evaluate import evaluate
+from warminit.lab.runs.plan import PlannedRun
+from warminit.lab.runs.results import RunResult
+from warminit.lab.runs.train import train
+from warminit.lab.study.protocol import Protocol
+
+MEASURING_SECONDS = 3.0
+"""About what an estimate may take in all; a step that is slower than its share is taken once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a study will need, from steps that were taken on this machine.
+
+    Attributes:
+        runs: All runs of the plan.
+        to_do: Of these, those without a result.
+        seconds: Time for what is to do, with the workers that there will be. Other programs on the
+            machine, and workers that share its memory, make it longer.
+        megabytes: Disk for the results of all runs (10**6 bytes).
+    """
+
+    runs: int
+    to_do: int
+    seconds: float
+    megabytes: float
+
+
+def estimate(
+    runs: Sequence[PlannedRun],
+    source: DataSource,
+    finished: Collection[str] = (),
+    *,
+    workers: int | None = None,
+) -> Estimate:
+    """Take a few real steps of each data set, model and protocol, and count up.
+
+    Args:
+        runs: As planned.
+        source: Data root, device and threads, as the runs will have them.
+        finished: Keys of the runs that have a result.
+        workers: Processes; as for `run_study`.
+
+    Returns:
+        The estimate. `seconds` is 0 where nothing is to do, and at least that of the longest run.
+
+    Raises:
+        WarminitError: If a data set, a model or an arm cannot be used.
+    """
+    kinds: dict[tuple[str, str, Protocol], PlannedRun] = {}
+    for run in runs:
+        kinds.setdefault((run.spec.dataset, run.spec.model, run.spec.protocol), run)
+    measured = {}
+    with _threads(source.threads):
+        for kind, run in kinds.items():
+            measured[kind] = _measure(run, source, MEASURING_SECONDS / len(kinds))
+    needed = [measured[run.spec.dataset, run.spec.model, run.spec.protocol] for run in runs]
+    seconds = [each[0] for run, each in zip(runs, needed, strict=True) if run.key not in finished]
+    # Runs that share a GPU also share its speed: their number says little of the time.
+    processes = 1 if source.device != "cpu" else workers or default_workers(source.threads)
+    return Estimate(
+        runs=len(runs),
+        to_do=len(seconds),
+        seconds=max(sum(seconds) / processes, max(seconds, default=0.0)),
+        megabytes=sum(size for _, size in needed) / 1e6,
+    )
+
+
+def _measure(run: PlannedRun, source: DataSource, budget: float) -> tuple[float, int]:
+    """Return the seconds and the stored bytes of one run."""
+    dataset = source.load(run.spec.dataset, run.spec.validation)
+    # Evaluations are measured apart, because a run takes few of them but each on a whole split.
+    short = dataclasses.replace(
+        dataset, test_images=dataset.test_images[:2], test_labels=dataset.test_labels[:2]
+    )
+    started = time.perf_counter()
+    result = _train(run, short, source, steps=1)  # what is slow only the first time
+    left = budget - (time.perf_counter() - started)
+    # Three at least, whatever the budget: the first step of a process says nothing about others.
+    steps = min(run.spec.protocol.steps, max(3, min(20, int(left / 2 / result.train_seconds))))
+    result = _train(run, short, source, steps=steps)
+    protocol = run.spec.protocol
+    seconds = result.init_seconds
+    seconds += result.train_seconds / len(result.train_loss) * protocol.steps
+    seconds += _evaluation_seconds(run, dataset, source) * len(protocol.evaluation_steps)
+    return seconds, len(json.dumps(_filled(result, protocol).to_dict()))
+
+
+def _train(run: PlannedRun, dataset: ImageDataset, source: DataSource, *, steps: int) -> RunResult:
+    protocol = run.spec.protocol.model_copy(update={"steps": steps, "eval_interval": steps})
+    return train(
+        dataset,
+        run.spec.model_copy(update={"protocol": protocol}),
+        arm=get_arm(run.spec.arm.name),
+        arm_parameters=run.arm_parameters,
+        device=source.device,
+    )
+
+
+def _evaluation_seconds(run: PlannedRun, dataset: ImageDataset, source: DataSource) -> float:
+    n = len(dataset.test_images)
+    shown = min(n, 500)
+    part = dataclasses.replace(
+        dataset, test_images=dataset.test_images[:shown], test_labels=dataset.test_labels[:shown]
+    )
+    device = torch.device(source.device)
+    with torch.random.fork_rng(devices=[]):
+        model = build_model(
+            run.spec.model, dataset.in_channels, dataset.image_size, dataset.n_classes
+        )
+        model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in torch's stubs
+        split = place_split(part, "test", device)
+        started = time.perf_counter()
+        evaluate(model, split, dataset.n_classes, run.spec.protocol.precision)
+        return (time.perf_counter() - started) * n / shown
+
+
+def _filled(result: RunResult, protocol: Protocol) -> RunResult:
+    """Return a result as long as the protocol's will be, for its size."""
+    times = len(protocol.evaluation_steps)
+    return dataclasses.replace(
+        result,
+        train_loss=tuple(islice(cycle(result.train_loss), protocol.steps)),
+        eval_steps=protocol.evaluation_steps,
+        eval_metrics={
+            name: tuple(curve[-1:]) * times for name, curve in result.eval_metrics.items()
+        },
+    )
+
+
+@contextmanager
+def _threads(threads: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

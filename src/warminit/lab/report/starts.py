@@ -1,0 +1,60 @@
+"""data set, run -> the first layer's filters before and after its initialization, made anew."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from warminit.initializers import get_arm
+from warminit.lab.data.load import ImageDataset
+from warminit.lab.networks.build import build_model
+from warminit.lab.runs.batches import first_batch, place_split
+from warminit.lab.runs.randomness import random_state_kept, seed_everything
+from warminit.lab.store.store import StoredRun
+from warminit.look.plot import filter_weight
+from warminit.models.find import find_layer
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What a run started from.
+
+    Attributes:
+        before: (F, C, *K): the first layer as the model comes.
+        after: The same after the arm.
+        changed: Indices of the filters that the arm changed.
+        images: (N, C, H, W): the batch that the arm saw, standardized.
+        pixels: The same batch, from 0 to 1.
+    """
+
+    before: Tensor
+    after: Tensor
+    changed: tuple[int, ...]
+    images: Tensor
+    pixels: Tensor
+
+
+def start_of(dataset: ImageDataset, run: StoredRun) -> Start:
+    """Build a run's model and apply its arm as `train` does, on the CPU, without training.
+
+    The weights have the bits that the run started from, where it ran on a CPU too. The caller's
+    random state is as before.
+
+    Raises:
+        WarminitError: If the arm or the model is not at hand.
+    """
+    spec, place = run.spec, torch.device("cpu")
+    arm = get_arm(spec.arm.name)
+    with random_state_kept(place):
+        seed_everything(spec.seed, place)
+        model = build_model(spec.model, dataset.in_channels, dataset.image_size, dataset.n_classes)
+        split = place_split(dataset, "train", place)
+        images = first_batch(split, spec.protocol.batch_size, spec.seed)
+        layer = find_layer(model, images=images).module
+        before = filter_weight(layer).clone()
+        seed_everything(spec.seed, place)
+        arm(model, images, seed=spec.seed, **run.arm_parameters)
+        after = filter_weight(layer).clone()
+    changed = (before != after).flatten(1).any(1).nonzero().flatten().tolist()
+    pixels = (images * split.std + split.mean).clamp(0, 1)
+    return Start(before, after, tuple(changed), images, pixels)

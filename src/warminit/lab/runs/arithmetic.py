@@ -1,0 +1,51 @@
+"""precision, device -> how a GPU computes while a run has its turn; afterwards as it was."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from warminit.errors import WarminitError
+from warminit.lab.study.protocol import Precision
+
+
+def check_precision(precision: Precision, device: str | torch.device) -> None:
+    """Raise WarminitError where a device does not have a precision.
+
+    Example:
+        >>> check_precision("bfloat16", "cpu")
+    """
+    if precision == "tf32" and not str(device).startswith("cuda"):
+        raise WarminitError(
+            f"precision='tf32' is not to be had on device={str(device)!r}; cuda is needed, for "
+            "only GPUs have this format. Choose precision='float32', or 'bfloat16', or "
+            "device='cuda'."
+        )
+
+
+@contextmanager
+def arithmetic(precision: Precision, device: torch.device) -> Iterator[None]:
+    """Compute on a GPU with the same kernels in every rerun, in the format that was named.
+
+    In `float32` products have all 24 bits of it, whatever the caller allows elsewhere; in `tf32`
+    and only there the factors of products are rounded to 11. `bfloat16` is autocast's, in
+    `predict`. On the CPU there is nothing to choose.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    tf32 = precision == "tf32"
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high" if tf32 else "highest")
+    try:
+        # The other kernels of attention sum their gradients in the order in which blocks end.
+        with (
+            sdpa_kernel(SDPBackend.MATH),
+            torch.backends.cudnn.flags(
+                enabled=True, benchmark=False, deterministic=True, allow_tf32=tf32
+            ),
+        ):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(before)

@@ -1,0 +1,175 @@
+"""Study, data sets -> planned runs. Every run gets its derived parameters and its key."""
+
+import hashlib
+import importlib
+import inspect
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from warminit.initializers import Arm, get_arm, keywords
+from warminit.initializers.stems.rules import Hyperparameters, derive_rules
+from warminit.lab.data.load import ImageDataset
+from warminit.lab.networks.build import build_model
+from warminit.lab.runs.arithmetic import check_precision
+from warminit.lab.runs.batches import check_batch_size
+from warminit.lab.runs.environment import NUMERIC_VERSION, device_kind
+from warminit.lab.study.checks import check_parameters, published_patches
+from warminit.lab.study.protocol import learning_rates
+from warminit.lab.study.spec import ArmSpec, RunSpec
+from warminit.lab.study.study import Study
+from warminit.models.find import find_layer
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRun:
+    """A run with everything that decides its bits.
+
+    Attributes:
+        spec: Data set, model, arm, seed and protocol.
+        arm_parameters: What the arm is called with: derived from the data, then given.
+        key: SHA-256 of all that decides the result; equal keys are the same run.
+        work: Floating point operations of the run, about; the longest runs are started first. 0
+            where all are alike.
+    """
+
+    spec: RunSpec
+    arm_parameters: Mapping[str, Any] = field(default_factory=dict)
+    key: str = ""
+    work: float = field(default=0.0, compare=False)
+
+
+def plan_runs(
+    study: Study, datasets: Mapping[str, ImageDataset], *, device: str = "cpu", threads: int = 1
+) -> tuple[PlannedRun, ...]:
+    """Plan every run of a study.
+
+    The rules are derived once for a data set and model, from the training split, and handed to
+    every arm that names `n_patches` (or takes any keyword); parameters of the study come after and
+    win. The arms of the study keep the paper's engine unless it says otherwise.
+
+    Args:
+        study: What is to be run.
+        datasets: By the names of the study, with the validation split carved if it asks for one.
+        device: Where the runs take place.
+        threads: CPU threads of a run; they decide the order of floating point sums.
+
+    Returns:
+        The runs in the study's order, each key once.
+
+    Raises:
+        WarminitError: If an arm does not take a parameter that the study gives it, a data set does
+            not fill one batch, the device is not there, or it does not have the precision.
+    """
+    check_precision(study.protocol.precision, device)
+    for dataset in datasets.values():
+        check_batch_size(len(dataset.train_images), study.protocol.batch_size, dataset.name)
+    pairs = [(dataset, model) for dataset in study.datasets for model in study.models]
+    rules = {pair: model_rules(datasets[pair[0]], pair[1]) for pair in pairs}
+    work: dict[tuple[str, str], float] = {}
+    if len(pairs) > 1:  # one alone has nothing to be ordered by
+        work = {pair: _work(study, datasets[pair[0]], pair[1]) for pair in pairs}
+    planned = []
+    for spec in study.runs():
+        hyper = rules[spec.dataset, spec.model]
+        n_patches = hyper.n_patches
+        if study.patch_counts == "as-published":
+            n_patches = published_patches(spec.dataset)
+        derived = {"n_patches": n_patches, "engine": "paper"}
+        parameters = arm_parameters(get_arm(spec.arm.name), derived, spec.arm)
+        key = _key(spec, parameters, datasets[spec.dataset], device, threads)
+        planned.append(
+            PlannedRun(spec, parameters, key, work=work.get((spec.dataset, spec.model), 0.0))
+        )
+    return tuple(planned)
+
+
+def model_rules(dataset: ImageDataset, model_name: str) -> Hyperparameters:
+    """Derive Pre-Warm's rules for a model's first convolution from a training split."""
+    conv = find_layer(_throwaway(dataset, model_name)).module
+    return derive_rules(dataset.train_images, conv.out_channels, conv.kernel_size)
+
+
+def _throwaway(dataset: ImageDataset, model_name: str) -> torch.nn.Module:
+    """Build a model to look at; the caller's generator is as before."""
+    with torch.random.fork_rng(devices=[]):
+        return build_model(model_name, dataset.in_channels, dataset.image_size, dataset.n_classes)
+
+
+def _work(study: Study, dataset: ImageDataset, model_name: str) -> float:
+    model = _throwaway(dataset, model_name).eval()
+    image = torch.zeros(1, dataset.in_channels, *dataset.image_size)
+    with torch.random.fork_rng(devices=[]), torch.no_grad(), FlopCounterMode(display=False) as ops:
+        model(image)
+    protocol = study.protocol
+    # A training step is a forward pass and a backward pass of twice its size.
+    images = 3 * protocol.steps * protocol.batch_size
+    images += len(protocol.evaluation_steps) * len(dataset.test_images)
+    return float(ops.get_total_flops()) * images
+
+
+def arm_parameters(arm: Arm, derived: Mapping[str, Any], spec: ArmSpec) -> dict[str, Any]:
+    """Return what an arm is called with: the derived values that it takes, then the study's."""
+    check_parameters(arm, spec)
+    names, any_keyword = keywords(arm)
+    taken = {key: value for key, value in derived.items() if key in names or any_keyword}
+    return {**taken, **spec.parameters}
+
+
+def takes(arm: Callable[..., Any], parameter: str) -> bool:
+    """Tell whether an arm can be called with a keyword."""
+    names, any_keyword = keywords(arm)
+    return any_keyword or parameter in names
+
+
+def _key(
+    spec: RunSpec,
+    parameters: Mapping[str, Any],
+    dataset: ImageDataset,
+    device: str,
+    threads: int,
+) -> str:
+    decides = {
+        "data": dataset.fingerprint,
+        "validation": spec.validation,
+        "model": spec.model,
+        "arm": spec.arm.name,
+        "parameters": dict(parameters),
+        "seed": spec.seed,
+        # Without a warm-up the key is that of the results from before there was one.
+        "protocol": spec.protocol.model_dump(exclude=None if spec.protocol.warmup else {"warmup"}),
+        "learning_rates": learning_rates(spec.protocol, spec.dataset),
+        "device": device_kind(device),
+        "threads": threads,
+        "numeric_version": NUMERIC_VERSION,
+    }
+    for name in (spec.model, spec.arm.name):
+        if ":" in name:
+            decides[f"source of {name}"] = own_source(name)
+    return digest(decides)
+
+
+def own_source(name: str) -> str:
+    """Return the text of the user's module that `module:function` names, "" where there is none.
+
+    It is part of the key, so that results of code that was edited since are not taken for those of
+    the code at hand. The user's main script stands for itself only by the function.
+    """
+    module_name, _, function_name = name.partition(":")
+    module = importlib.import_module(module_name)
+    try:
+        return inspect.getsource(
+            getattr(module, function_name) if module_name == "__main__" else module
+        )
+    except (OSError, TypeError):
+        return ""
+
+
+def digest(decides: Mapping[str, Any]) -> str:
+    """Return SHA-256 (hexadecimal) of plain values; the order of keys does not matter."""
+    text = json.dumps(decides, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,294 @@
+"""dataset, run specification, arm -> RunResult. One run, a pure function of its arguments."""
+
+import dataclasses
+import hashlib
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from warminit.errors import WarminitError
+from warminit.lab.networks.build import build_model
+from warminit.lab.runs.arithmetic import arithmetic, check_precision
+from warminit.lab.runs.batches import Split, check_batch_size, first_batch, place_split
+from warminit.lab.runs.evaluate import evaluator, named_metrics
+from warminit.lab.runs.kept_filters import keep_filters
+from warminit.lab.runs.randomness import (
+    random_state,
+    random_state_kept,
+    seed_everything,
+    set_random_state,
+)
+from warminit.lab.runs.recording import recorded
+from warminit.lab.runs.results import RunResult
+from warminit.lab.runs.stepping import PLANNED_STEPS, Stepper
+from warminit.lab.study.protocol import learning_rates
+from warminit.lab.study.spec import RunSpec
+
+if TYPE_CHECKING:
+    from warminit.initializers import Arm
+    from warminit.lab.data.load import ImageDataset
+
+OnStep = Callable[[int, float], None]
+"""Called with (optimizer steps done, loss of the last one)."""
+
+REPORT_EVERY = 10
+"""Steps of a turn, and between two calls of `on_step`, each of which waits for the loss."""
+
+_IDLE_STREAMS: dict[torch.device, list[torch.cuda.Stream]] = {}
+
+
+def train(
+    dataset: "ImageDataset",
+    spec: RunSpec,
+    *,
+    arm: "Arm",
+    arm_parameters: Mapping[str, Any],
+    device: str | torch.device = "cpu",
+    on_step: OnStep | None = None,
+) -> RunResult:
+    """Train and evaluate one model (Section 3.3).
+
+    At one seed all arms share every initial weight outside what the arm sets, see the same batches
+    in the same order with the same augmentation, and draw the same dropout masks. The global random
+    state of torch, NumPy and Python is the same before and after.
+
+    Args:
+        dataset: Images and labels; the test split is what is evaluated.
+        spec: Model, seed (0 to 2**32 - 1) and protocol. The names of the data set and of the arm in
+            it are not looked up: `dataset` and `arm` are what they stand for.
+        arm: Called once, `arm(model, images, seed=seed, **arm_parameters)`, with the new model and
+            the first training batch of the seed: standardized, float32 (B, C, H, W), contiguous,
+            never augmented.
+        arm_parameters: Keywords for the arm, those derived from the data set included.
+        device: Where the run takes place. On a GPU steps and evaluations are replayed as CUDA
+            graphs where the model allows it (`lab/recording.py`).
+        on_step: Called every 10 steps and after the last with (steps done, loss of the last one).
+
+    Returns:
+        The metrics and curves of the run. Everything but the measured times is bit-identical in a
+        rerun on the same machine, device and number of threads. A run that diverges returns its NaN
+        (`RunResult.finite` is false).
+
+    Raises:
+        WarminitError: If the data set does not fill one batch, the seed is out of range, the model
+            is not known or its output is not (B, n_classes), the device is not there, or it does
+            not have the precision.
+
+    Example:
+        >>> from warminit.initializers import get_arm
+        >>> from warminit.lab.data.load import load_dataset
+        >>> from warminit.lab.study.spec import ArmSpec
+        >>> from warminit.lab.study.protocol import Protocol
+        >>> spec = RunSpec(
+        ...     dataset="fashion-mini",
+        ...     model="simplecnn",
+        ...     arm=ArmSpec(name="torch-default"),
+        ...     seed=42,
+        ...     protocol=Protocol(steps=2, batch_size=8),
+        ... )
+        >>> dataset = load_dataset("fashion-mini")
+        >>> result = train(dataset, spec, arm=get_arm("torch-default"), arm_parameters={})
+        >>> result.eval_steps, len(result.train_loss)
+        ((1, 2), 2)
+    """
+    turns = train_in_turns(
+        dataset, spec, arm=arm, arm_parameters=arm_parameters, device=device, on_step=on_step
+    )
+    while True:
+        try:
+            next(turns)
+        except StopIteration as end:
+            result: RunResult = end.value
+            return result
+
+
+def train_in_turns(
+    dataset: "ImageDataset",
+    spec: RunSpec,
+    *,
+    arm: "Arm",
+    arm_parameters: Mapping[str, Any],
+    device: str | torch.device = "cpu",
+    on_step: OnStep | None = None,
+) -> Generator[int, None, RunResult]:
+    """Train as `train` does, but pause every 10 steps, so that runs can take turns in one process.
+
+    Nothing global is left changed in a pause: not the random state, not how a GPU computes. So the
+    result is bit for bit that of `train`, whatever happens in the pauses. On a GPU the turns of a
+    run queue up in a stream of its own, and the GPU works on those of all runs at once.
+
+    Yields:
+        Optimizer steps that were done, or on a GPU asked for, by then.
+
+    Returns:
+        As `train`. Its times are those of the clock, the turns of other runs included.
+    """
+    place, precision = _checked_device(device), spec.protocol.precision
+    check_precision(precision, place)
+    turns, own = _run(dataset, spec, arm, arm_parameters, place, on_step), None
+    with _borrowed_stream(place) as stream:
+        while True:
+            with random_state_kept(place), torch.cuda.stream(stream), arithmetic(precision, place):
+                if own is not None:
+                    set_random_state(own, place)
+                try:
+                    done = next(turns)
+                except StopIteration as end:
+                    result: RunResult = end.value
+                    return result
+                own = random_state(place)
+            yield done
+
+
+def _run(
+    dataset: "ImageDataset",
+    spec: RunSpec,
+    arm: "Arm",
+    arm_parameters: Mapping[str, Any],
+    place: torch.device,
+    on_step: OnStep | None,
+) -> Generator[int, None, RunResult]:
+    protocol, seed = spec.protocol, spec.seed
+    if not 0 <= seed < 2**32:
+        raise WarminitError(
+            f"seed={seed} is out of range; 0 to 2**32 - 1 is needed, for NumPy and scikit-learn "
+            "take no other. Choose another seed."
+        )
+    check_batch_size(len(dataset.train_images), protocol.batch_size, dataset.name)
+    training = place_split(dataset, "train", place)
+    testing = place_split(dataset, "test", place)
+    seed_everything(seed, place)
+    model = build_model(spec.model, dataset.in_channels, dataset.image_size, dataset.n_classes)
+    model.to(place)
+    images = first_batch(training, protocol.batch_size, seed)
+    # A user's arm may draw from the global generators: seeded again, neither what it draws depends
+    # on the model nor what the loop draws depends on the arm.
+    seed_everything(seed, place)
+    start = _now(place)
+    report = _plain(arm(model, images, seed=seed, **arm_parameters))
+    init_seconds = _now(place) - start
+    seed_everything(seed, place)
+    start = _now(place)
+    rates = learning_rates(protocol, dataset.name)
+    losses, evaluations = yield from _fit(
+        model, training, testing, dataset.n_classes, spec, rates, on_step
+    )
+    train_seconds = _now(place) - start
+    trained_filters = keep_filters(model, images)
+    return RunResult(
+        metrics=evaluations[-1],
+        train_loss=tuple(losses.tolist()),
+        eval_steps=protocol.evaluation_steps,
+        eval_metrics={
+            name: tuple(metrics[name] for metrics in evaluations) for name in evaluations[-1]
+        },
+        weights_digest=weights_digest(model),
+        init_report=report,
+        init_seconds=init_seconds,
+        train_seconds=train_seconds,
+        trained_filters=trained_filters,
+    )
+
+
+def _fit(
+    model: nn.Module,
+    training: Split,
+    testing: Split,
+    n_classes: int,
+    spec: RunSpec,
+    rates: tuple[float, float],
+    on_step: OnStep | None,
+) -> Generator[int, None, tuple[Tensor, list[dict[str, float]]]]:
+    """Train the model in place; return the loss of every step and the metrics of every evaluation.
+
+    Nothing in the loop waits for the device but a report to `on_step`.
+    """
+    protocol, device = spec.protocol, training.images.device
+    evaluation_steps = set(protocol.evaluation_steps)
+    # torch's stubs lack this overload of Module.to.
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.train()
+    stepper = Stepper(model, training, n_classes, protocol, spec.seed, rates)
+    step = recorded(stepper, model, device)
+    measure = recorded(evaluator(model, testing, n_classes, protocol.precision), model, device)
+    evaluations = []
+    for done in range(1, protocol.steps + 1):
+        if done % PLANNED_STEPS == 1:
+            stepper.plan()
+        step()
+        if done in evaluation_steps:
+            with random_state_kept(device):
+                evaluations.append(measure().clone())  # a recording writes to the same place again
+        if done % REPORT_EVERY == 0 or done == protocol.steps:
+            if on_step is not None:
+                with random_state_kept(device):
+                    on_step(done, float(stepper.losses[done - 1]))
+            yield done
+    metrics = [named_metrics(values, n_classes) for values in torch.stack(evaluations).cpu()]
+    return stepper.losses.cpu(), metrics
+
+
+def weights_digest(model: nn.Module) -> str:
+    """Return SHA-256 (hexadecimal) over the names, types, shapes and bytes of the model's state.
+
+    Parameters and buffers count, in the order of their names; the memory format and the device do
+    not.
+    """
+    digest = hashlib.sha256()
+    for name, value in sorted(model.state_dict().items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _checked_device(device: str | torch.device) -> torch.device:
+    try:
+        place = torch.device(device)
+    except RuntimeError:
+        place = torch.device("meta")  # no such kind: refused below as every other is
+    if place.type == "cpu" or (
+        place.type == "cuda" and (place.index or 0) < torch.cuda.device_count()
+    ):
+        return place
+    raise WarminitError(
+        f"device={str(device)!r} is not at hand; cpu is needed, or cuda where there is a GPU ("
+        f"torch sees {torch.cuda.device_count()}). Choose device='cpu'."
+    )
+
+
+@contextmanager
+def _borrowed_stream(device: torch.device) -> Iterator[torch.cuda.Stream | None]:
+    """Give a run on a GPU a stream that no other run has meanwhile; None on the CPU.
+
+    torch hands out 32 streams in turn. Where two living runs had the same one, the end of one would
+    take away memory of cuBLAS that the graphs of the other use.
+    """
+    if device.type != "cuda":
+        yield None
+        return
+    idle = _IDLE_STREAMS.setdefault(device, [])
+    stream = idle.pop() if idle else torch.cuda.Stream(device)
+    stream.wait_stream(torch.cuda.current_stream(device))
+    try:
+        yield stream
+    finally:
+        stream.synchronize()  # nothing of a run that was given up goes on in it
+        idle.append(stream)
+
+
+def _now(device: torch.device) -> float:
+    """Return seconds, once everything that the run has asked of the device is done."""
+    if device.type == "cuda":
+        torch.cuda.current_stream(device).synchronize()
+    return time.perf_counter()
+
+
+def _plain(report: object) -> dict[str, Any]:
+    """Return an arm's report as a mapping for RunResult; empty where it reports nothing."""
+    if not dataclasses.is_dataclass(report) or isinstance(report, type):
+        return {}
+    return dataclasses.asdict(report)

@@ -1,0 +1,201 @@
+"""RunResult <-> SQLite file, one a study. One transaction a finished run; resume."""
+
+import json
+import sqlite3
+from array import array
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, fields, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from pydantic import TypeAdapter
+
+from warminit.errors import WarminitError
+from warminit.lab.runs.plan import PlannedRun
+from warminit.lab.runs.results import RunResult
+from warminit.lab.store.file import explained, open_for_reading, open_for_writing
+from warminit.lab.study.spec import RunSpec
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRun:
+    """One run as the store has it: a result, or the error that it ended with."""
+
+    key: str
+    spec: RunSpec
+    arm_parameters: Mapping[str, Any]
+    environment: Mapping[str, str]
+    result: RunResult | None = None
+    error: str | None = None
+    finished_at: str = field(default="", compare=False)
+
+
+_STORED_RUN = TypeAdapter(StoredRun)
+"""What a row must be: a file may have been damaged, or edited."""
+
+
+class Store:
+    """The results of one study.
+
+    A finished run is one row, written in one transaction: a driver that is killed at any moment
+    leaves every finished run whole. Only the driver writes, and one driver at a time: `opened`
+    holds a lock for as long as it is open. Reading needs no lock.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        """Take an open file; `opened` and `existing` open it."""
+        self._connection = connection
+        self.path = path
+
+    @classmethod
+    @contextmanager
+    def opened(cls, path: Path) -> "Iterator[Store]":
+        """Open for writing, alone; the file and its folder are made where they are absent.
+
+        Raises:
+            WarminitError: If another driver has it, the folder cannot be written, or the file is
+                damaged, of a newer schema or of another program: it is then as it was.
+        """
+        with explained(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # The operating system drops the lock of a process that dies, however it dies.
+            lock = FileLock(path.with_suffix(".lock"))
+            try:
+                lock.acquire(timeout=0)
+            except Timeout as error:
+                raise WarminitError(
+                    f"{path} is in use by another warminit process. Wait for it to finish, or give "
+                    "another folder with --out."
+                ) from error
+        try:
+            with closing(open_for_writing(path)) as connection:
+                yield cls(connection, path)
+        finally:
+            lock.release()
+
+    @classmethod
+    def existing(cls, path: Path) -> "Store":
+        """Open a store that is there, to read it; needs no right to write, and no lock.
+
+        Raises:
+            WarminitError: If there is none, or it cannot be read.
+        """
+        if not path.is_file():
+            raise WarminitError(
+                f"there is no study at {path}. Give the folder that `warminit run` or `warminit "
+                "compare` wrote."
+            )
+        return cls(open_for_reading(path), path)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def set_about(self, texts: Mapping[str, str]) -> None:
+        """Keep texts about the study, such as its settings, each under a name; all or none."""
+        with explained(self.path), self._connection:
+            self._connection.executemany(
+                "INSERT OR REPLACE INTO about VALUES (?, ?)", texts.items()
+            )
+
+    def about(self, name: str) -> str | None:
+        """Return a text that `set_about` kept, or None."""
+        query = "SELECT value FROM about WHERE name = ?"
+        with explained(self.path):
+            row = self._connection.execute(query, (name,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def add(
+        self,
+        run: PlannedRun,
+        environment: Mapping[str, str],
+        outcome: RunResult | str,
+    ) -> None:
+        """Write a finished run: its result, or the text of the error that it ended with.
+
+        A result is never written over; an error is, by whatever comes after it.
+        """
+        failed = isinstance(outcome, str)
+        row = (
+            run.key,
+            run.spec.model_dump_json(),
+            json.dumps(dict(run.arm_parameters), default=str),
+            json.dumps(dict(environment)),
+            None if isinstance(outcome, str) else json.dumps(_fields(outcome), default=_plain),
+            outcome if failed else None,
+            datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        with explained(self.path), self._connection:
+            self._connection.execute(
+                "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET "
+                "environment = excluded.environment, result = excluded.result, "
+                "error = excluded.error, finished_at = excluded.finished_at "
+                "WHERE runs.result IS NULL",
+                row,
+            )
+
+    def finished_keys(self) -> frozenset[str]:
+        """Return the keys of the runs that have a result."""
+        with explained(self.path):
+            rows = self._connection.execute("SELECT key FROM runs WHERE result IS NOT NULL")
+            return frozenset(str(key) for (key,) in rows)
+
+    def runs(self) -> tuple[StoredRun, ...]:
+        """Return every run in the order of the keys, failed ones included."""
+        columns = "key, spec, arm_parameters, environment, result, error, finished_at"
+        with explained(self.path):
+            rows = self._connection.execute(f"SELECT {columns} FROM runs ORDER BY key")  # noqa: S608 - columns is the constant above
+            # One at a time: ten thousand runs as text besides would double the memory.
+            known: dict[str, Any] = {}
+            return tuple(_sharing(self._read(row), known) for row in rows)
+
+    def _read(self, row: tuple[Any, ...]) -> StoredRun:
+        names = ("key", "spec", "arm_parameters", "environment", "result", "error", "finished_at")
+        values = dict(zip(names, row, strict=True))
+        try:
+            for name in names[1:5]:
+                values[name] = None if values[name] is None else json.loads(values[name])
+            return _STORED_RUN.validate_python(values)
+        except (RecursionError, TypeError, ValueError) as problem:  # ValueError: also of pydantic
+            told = " ".join(str(problem).split())[:300]
+            raise WarminitError(
+                f"{self.path} is damaged: run {str(row[0])[:12]} cannot be read ({told}). Put a "
+                "good copy in its place, or give another folder with --out."
+            ) from problem
+
+
+def _fields(result: RunResult) -> dict[str, Any]:
+    """Return what `RunResult.to_dict` returns, without a copy of every loss of every step."""
+    return {each.name: getattr(result, each.name) for each in fields(result)}
+
+
+def _plain(value: Any) -> list[Any] | dict[Any, Any]:
+    """Return what JSON takes for a curve or a mapping."""
+    return value.tolist() if isinstance(value, array) else dict(value)
+
+
+def _sharing(run: StoredRun, known: dict[str, Any]) -> StoredRun:
+    """Return a run with those of its parts that other runs have too as the same objects.
+
+    They would be half of the memory of a study's runs. `known` has the parts so far.
+    """
+
+    def shared(part: Any) -> Any:
+        return known.setdefault(repr(part), part)
+
+    spec = run.spec
+    parts = {name: shared(getattr(spec, name)) for name in ("dataset", "model", "arm", "protocol")}
+    result = run.result
+    if result is not None:
+        report = {name: shared(each) for name, each in result.init_report.items()}
+        result = replace(result, eval_steps=shared(result.eval_steps), init_report=report)
+    return replace(
+        run,
+        spec=spec.model_copy(update=parts),
+        arm_parameters=shared(run.arm_parameters),
+        environment=shared(run.environment),
+        result=result,
+    )

@@ -1,0 +1,69 @@
+"""name or file -> Study. The paper's experiments and our controls, shipped as study files."""
+
+from pathlib import Path
+from typing import Any
+
+from warminit.errors import WarminitError
+from warminit.lab.study.checks import nearest
+from warminit.lab.study.protocol import Protocol
+from warminit.lab.study.study import Study
+
+FOLDER = Path(__file__).parent
+
+
+def shipped_studies() -> tuple[str, ...]:
+    """Return the names of the shipped studies in alphabetical order."""
+    return tuple(sorted(path.stem for path in FOLDER.glob("*.toml")))
+
+
+def load_study(name: str) -> Study:
+    """Read a study.
+
+    Args:
+        name: A shipped study's name, or a path that ends in `.toml` or is a file.
+
+    Raises:
+        WarminitError: If there is no such study, or it is not valid.
+
+    Example:
+        >>> load_study("demo").protocol.steps
+        200
+    """
+    if name in shipped_studies():
+        return Study.from_toml(FOLDER / f"{name}.toml")
+    path = Path(name).expanduser()
+    if path.suffix == ".toml" or path.is_file():
+        return Study.from_toml(path)
+    raise WarminitError(
+        f"study={name!r} is neither a study file nor a shipped study; "
+        f"{nearest(name, shipped_studies())} A file of your own ends in .toml."
+    )
+
+
+def changed_study(
+    study: Study, *, source: str = "the changed study", protocol: Any = None, **changes: Any
+) -> Study:
+    """Return a study with some attributes changed, validated anew.
+
+    Args:
+        study: The study to start from.
+        source: Where the changes come from, for error texts.
+        protocol: A mapping of attributes of the protocol to change. Where only `steps` is changed,
+            the evaluation interval that the study gives keeps its share of the run.
+        **changes: Attributes of the study; None leaves one as it is.
+
+    Raises:
+        WarminitError: If the result is not a valid study.
+
+    Example:
+        >>> changed_study(load_study("demo"), seeds=2, protocol={"steps": 20}).seeds
+        (42, 7)
+    """
+    asked = {name: value for name, value in (protocol or {}).items() if value is not None}
+    kept = {name: getattr(study.protocol, name) for name in Protocol.model_fields}
+    if "steps" in asked and "eval_interval" not in asked and study.protocol.eval_interval:
+        share = study.protocol.eval_interval / study.protocol.steps
+        kept["eval_interval"] = max(1, round(share * asked["steps"]))
+    values = {name: getattr(study, name) for name in Study.model_fields}
+    given = {name: value for name, value in changes.items() if value is not None}
+    return Study.create(source, **{**values, **given, "protocol": {**kept, **asked}})

@@ -1,0 +1,92 @@
+"""keyword arguments -> Protocol (validated). How one run is trained."""
+
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from warminit.lab.study.table1 import OTHER_LEARNING_RATES, TABLE_1
+
+Precision = Literal["float32", "tf32", "bfloat16"]
+
+
+class Strict(BaseModel):
+    """A validated table: values cannot be changed, and a key that it does not know is refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Protocol(Strict):
+    """How one run is trained (Section 3.3).
+
+    Attributes:
+        steps: Optimizer steps.
+        batch_size: Images a step; an incomplete last batch of an epoch is dropped.
+        optimizer: `adam`, `adamw` or `sgd` (momentum 0.9, Nesterov).
+        weight_decay: As the optimizer defines it.
+        lr_start: Learning rate of the first step; None takes the data set's (Table 1).
+        lr_end: Learning rate that the schedule ends at; None takes the data set's (Table 1).
+        schedule: `cosine` per step from `lr_start` to `lr_end`, or `constant` at `lr_start`.
+        warmup: Steps in which the learning rate first climbs, by equal parts, to `lr_start`; the
+            schedule has the others.
+        augmentation: `none`, or `flip-crop` (mirror and shift by up to 4 zero-padded pixels).
+        eval_interval: Steps between evaluations; None means steps / 20.
+        precision: `float32`; `tf32`, products of float32 values rounded to 11 significant bits (on
+            a GPU only); or `bfloat16` autocast.
+    """
+
+    steps: int = Field(default=5000, ge=1)
+    batch_size: int = Field(default=256, ge=2)
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    weight_decay: float = Field(default=0.0, ge=0)
+    lr_start: float | None = Field(default=None, gt=0)
+    lr_end: float | None = Field(default=None, ge=0)
+    schedule: Literal["cosine", "constant"] = "cosine"
+    warmup: int = Field(default=0, ge=0)
+    augmentation: Literal["none", "flip-crop"] = "none"
+    eval_interval: int | None = Field(default=None, ge=1)
+    precision: Precision = "float32"
+
+    @model_validator(mode="after")
+    def _check_warmup(self) -> Self:
+        if self.warmup and self.warmup >= self.steps:
+            raise ValueError(
+                f"warmup={self.warmup} leaves none of the {self.steps} steps; give fewer than steps"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_rates(self) -> Self:
+        if self.lr_start is None or self.lr_end is None or self.lr_end == self.lr_start:
+            return self
+        if self.schedule == "constant":
+            raise ValueError(
+                f"lr_end={self.lr_end:g} has no use with schedule='constant', which stays at "
+                f"lr_start={self.lr_start:g}; leave lr_end out"
+            )
+        if self.lr_end > self.lr_start:
+            raise ValueError(
+                f"lr_end={self.lr_end:g} is larger than lr_start={self.lr_start:g}, but a cosine "
+                "schedule falls; exchange them"
+            )
+        return self
+
+    @property
+    def evaluation_steps(self) -> tuple[int, ...]:
+        """Steps after which the evaluation split is measured; the last step is always one."""
+        every = self.eval_interval or max(1, self.steps // 20)
+        return tuple(sorted({*range(every, self.steps + 1, every), self.steps}))
+
+
+def learning_rates(protocol: Protocol, dataset_name: str) -> tuple[float, float]:
+    """Return the first and the last learning rate: the protocol's, else the data set's (Table 1).
+
+    Example:
+        >>> learning_rates(Protocol(), "svhn+validation")
+        (0.0005, 3e-06)
+    """
+    row = TABLE_1.get(dataset_name.partition("+")[0])
+    start, end = OTHER_LEARNING_RATES if row is None else (row.lr_start, row.lr_end)
+    return (
+        start if protocol.lr_start is None else protocol.lr_start,
+        end if protocol.lr_end is None else protocol.lr_end,
+    )

@@ -1,0 +1,58 @@
+"""one entry of a study -> ArmSpec; one run of it -> RunSpec."""
+
+import itertools
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import Field
+
+from warminit.lab.study.protocol import Protocol, Strict
+
+
+class ArmSpec(Strict):
+    """An arm by name (or `module:function`) with the parameters that it is called with."""
+
+    name: str
+    parameters: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """The arm as tables show it: its name, and its parameters where there are any."""
+        if not self.parameters:
+            return self.name
+        inside = ", ".join(f"{key}={value}" for key, value in sorted(self.parameters.items()))
+        return f"{self.name}({inside})"
+
+    @classmethod
+    def parse(cls, value: Any) -> list["ArmSpec"]:
+        """Read one entry of `arms`: a name, or a table whose lists of values are swept.
+
+        `{name = "prewarm", scale = [0.1, 0.2], n_clusters = 16}` gives two arms.
+        """
+        if isinstance(value, ArmSpec):
+            return [value]
+        if isinstance(value, str):
+            return [cls(name=value)]
+        if not isinstance(value, Mapping) or not isinstance(value.get("name"), str):
+            raise ValueError(  # noqa: TRY004 - pydantic reports value errors only
+                f"{value!r} is not an arm: give its name, or a table with a name"
+            )
+        if value.keys() == {"name", "parameters"} and isinstance(value["parameters"], Mapping):
+            return [cls.model_validate(value)]  # as `model_dump` gives it; nothing is swept
+        given = {key: each for key, each in value.items() if key != "name"}
+        swept = [each if isinstance(each, list | tuple) else [each] for each in given.values()]
+        return [
+            cls(name=value["name"], parameters=dict(zip(given, chosen, strict=True)))
+            for chosen in itertools.product(*swept)
+        ]
+
+
+class RunSpec(Strict):
+    """One run: a data set, a model, an arm, a seed and a protocol."""
+
+    dataset: str
+    model: str
+    arm: ArmSpec
+    seed: int
+    protocol: Protocol
+    validation: int = 0

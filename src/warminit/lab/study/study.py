@@ -1,0 +1,193 @@
+"""TOML or keyword arguments -> Study (validated). What is to be run, and nothing about how."""
+
+import itertools
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from warminit.errors import WarminitError
+from warminit.lab.study.checks import YOURS, check_paths, check_study, explain, nearest
+from warminit.lab.study.lines import lines_at_fault
+from warminit.lab.study.protocol import Protocol, Strict
+from warminit.lab.study.spec import ArmSpec, RunSpec
+
+__all__ = [
+    "METRICS",
+    "PAPER_SEEDS",
+    "ArmSpec",
+    "Protocol",
+    "RunSpec",
+    "Study",
+    "default_seeds",
+    "nearest",
+]
+
+METRICS = ("accuracy", "balanced_accuracy", "accuracy_area", "loss", "train_loss")
+"""What a study of the laboratory's own runs may compare the arms by; losses fall."""
+
+PAPER_SEEDS = (42, 7, 13, 99, 2025, 1, 8, 21)
+"""The eight seeds of Section 3.3, in the paper's order."""
+
+
+MOST_SEEDS = 10_000
+"""A number beyond it is a slip of the pen, and would only fill the memory."""
+
+
+class Study(Strict):
+    """Data sets x models x arms x seeds, all with one protocol.
+
+    Attributes:
+        name: Names the results folder: letters, digits, dots, dashes and underscores.
+        description: One sentence for the reader of the report.
+        datasets: Names that `load_dataset` knows.
+        models: Names that `build_model` knows.
+        arms: Names, `module:function`, or tables of a name and parameters; a list of values of a
+            parameter is swept.
+        baseline: Label of the arm that the others are compared with.
+        seeds: The seeds, or how many of `default_seeds`.
+        protocol: How each run is trained.
+        validation: Training images that are set aside and evaluated on in place of the test set;
+            0 evaluates on the test set.
+        patch_counts: `rule` derives n_patches from the training split, `as-published` takes
+            Table 1's.
+        metric: The primary metric, one of `METRICS`: `accuracy`, ..., or `train_loss`, the mean of
+            the last 50 training losses. Any name in a user's own training loop.
+        higher_is_better: Of the primary metric; None: True but for the losses.
+        unit: Of the primary metric, as `compare_paired` takes it; None: `points` for a share,
+            nothing for a loss.
+        margin: Equivalence margin of the primary metric, in its own units.
+    """
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    description: str = ""
+    datasets: tuple[str, ...] = Field(min_length=1)
+    models: tuple[str, ...] = Field(default=("simplecnn",), min_length=1)
+    arms: tuple[ArmSpec, ...] = Field(min_length=1)
+    baseline: str = "torch-default"
+    seeds: tuple[int, ...] = PAPER_SEEDS
+    protocol: Protocol = Protocol()
+    validation: int = Field(default=0, ge=0)
+    patch_counts: Literal["rule", "as-published"] = "rule"
+    metric: str = "accuracy"
+    higher_is_better: bool | None = None
+    unit: str | None = None
+    margin: float = Field(default=0.001, gt=0)
+
+    @field_validator("arms", mode="before")
+    @classmethod
+    def _expand_arms(cls, value: Any) -> Any:
+        if not isinstance(value, list | tuple):
+            raise ValueError("arms is a list of names or tables")  # noqa: TRY004 - as above
+        return tuple(arm for entry in value for arm in ArmSpec.parse(entry))
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _count_seeds(cls, value: Any) -> Any:
+        if not isinstance(value, int):
+            return value
+        if value > MOST_SEEDS:
+            raise ValueError(f"{value} seeds are asked for, and {MOST_SEEDS:,} are the most")
+        return default_seeds(value)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for label, values in {
+            "datasets": self.datasets,
+            "models": self.models,
+            "arms": tuple(arm.label for arm in self.arms),
+            "seeds": self.seeds,
+        }.items():
+            twice = sorted({str(value) for value in values if values.count(value) > 1})
+            if twice:
+                raise ValueError(f"{label} names {', '.join(twice)} more than once")
+        if not self.seeds:
+            raise ValueError("seeds is empty; at least one is needed")
+        if any(not 0 <= seed < 2**32 for seed in self.seeds):
+            raise ValueError("seeds must be from 0 to 2**32 - 1")
+        if self.baseline not in {arm.label for arm in self.arms}:
+            raise ValueError(
+                f"baseline: {self.baseline!r} is not among the arms; "
+                f"{nearest(self.baseline, [arm.label for arm in self.arms])}"
+            )
+        if self.datasets != (YOURS,) and self.metric not in METRICS:
+            raise ValueError(f"metric: {self.metric!r} is unknown; {nearest(self.metric, METRICS)}")
+        return self
+
+    @property
+    def lower_is_better(self) -> bool:
+        """Whether a smaller value of the primary metric is the better one."""
+        if self.higher_is_better is None:
+            return self.metric in ("loss", "train_loss")
+        return not self.higher_is_better
+
+    @classmethod
+    def create(cls, source: str = "the study", **values: Any) -> "Study":
+        """Validate keyword arguments as a study.
+
+        Args:
+            source: Where the values come from, for error texts.
+            **values: The attributes above.
+
+        Raises:
+            WarminitError: For anything unknown or impossible, with the nearest valid name.
+
+        Example:
+            >>> Study.create(name="try", datasets=["digits"], arms=["torch-default"], seeds=2).seeds
+            (42, 7)
+        """
+        try:
+            study = cls.model_validate(values)
+        except ValidationError as error:
+            keys = {(): cls.model_fields, ("protocol",): Protocol.model_fields}
+            raise WarminitError(explain(error, source, keys)) from error
+        try:
+            check_study(
+                study.datasets, study.models, study.arms, study.protocol, study.patch_counts
+            )
+        except WarminitError as error:
+            raise WarminitError(f"{source} is not valid. {error}") from error
+        return study
+
+    @classmethod
+    def from_toml(cls, path: Path) -> "Study":
+        """Read and validate a study file.
+
+        Raises:
+            WarminitError: If the file cannot be read, is not TOML, or is not a study (the text says
+                in which line), or names data by a relative path that leads out of the folder.
+        """
+        try:
+            text = path.read_text(encoding="utf-8")
+            values = tomllib.loads(text)
+        except (OSError, UnicodeDecodeError) as error:
+            raise WarminitError(f"study file {path} cannot be read: {error}.") from error
+        except (tomllib.TOMLDecodeError, RecursionError) as error:  # brackets a thousand deep
+            raise WarminitError(f"study file {path} is not valid TOML: {error}.") from error
+        try:
+            study = cls.create(f"study file {path}", **values)
+            check_paths(study.datasets)
+        except WarminitError as error:
+            raise WarminitError(f"{error}{lines_at_fault(text, error)}") from error
+        return study
+
+    def runs(self) -> Iterator[RunSpec]:
+        """Yield every run, arms innermost, so that paired runs finish close together."""
+        for dataset, model, seed, arm in itertools.product(
+            self.datasets, self.models, self.seeds, self.arms
+        ):
+            yield RunSpec(
+                dataset=dataset,
+                model=model,
+                arm=arm,
+                seed=seed,
+                protocol=self.protocol,
+                validation=self.validation,
+            )
+
+
+def default_seeds(count: int) -> tuple[int, ...]:
+    """Return the paper's eight seeds in its order, then 1001, 1002 and so on."""
+    return (PAPER_SEEDS + tuple(range(1001, 1001 + max(0, count))))[: max(0, count)]

@@ -1,0 +1,278 @@
+"""paired results -> Comparison. Two arms at the same seeds: the tests, the sizes, Holm's family.
+
+The formulas, their sources and the verdict's rule in plain words are in `docs/statistics.md`.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from warminit.errors import WarminitError
+from warminit.lab.verdict.comparison import EFFECTS, Comparison, Outcome
+from warminit.lab.verdict.tests import paired_t, power, seeds_for_power, sign_flip, signed_rank
+
+__all__ = [
+    "Comparison",
+    "Outcome",
+    "compare_paired",
+    "holm",
+    "holm_adjust",
+    "relative_error_change",
+]
+
+#: Squares of scores must stay finite; no metric of a run that trained comes near.
+LARGEST = 1e100
+Values = NDArray[np.float64]
+
+
+def compare_paired(
+    arm_scores: ArrayLike,
+    baseline_scores: ArrayLike,
+    *,
+    arm: str,
+    baseline: str,
+    margin: float = 0.001,
+    alpha: float = 0.05,
+    seed: int = 0,
+    higher_is_better: bool = True,
+    unit: str | None = None,
+) -> Comparison:
+    """Compare an arm with its baseline, seed by seed.
+
+    Args:
+        arm_scores: Shape (n,), one finite score a seed.
+        baseline_scores: Shape (n,), the baseline's scores at the same seeds in the same order.
+        arm: Name of the arm.
+        baseline: Name of the baseline.
+        margin: Half-width of the equivalence region in the metric's unit; 0.001 is 0.1 points.
+        alpha: Level of every test; the interval covers 1 - alpha.
+        seed: Seed of the random sign flips, drawn only beyond 16 seeds.
+        higher_is_better: False for a loss: every one-sided p, the wins, the error reduction and
+            the power then ask whether the arm is lower. Differences stay arm minus baseline.
+        unit: "points" for shares from 0 to 1, printed as percentage points; any other name is
+            printed beside the bare numbers. Default: "points", or "" where lower is better.
+
+    Returns:
+        The comparison, with `p_holm` still None. Invariant: wins + ties + losses = n. With one
+        seed, or differences that are all equal, no p is given and `note` says why.
+
+    Raises:
+        WarminitError: For scores that are empty, not finite, not one-dimensional, of unequal
+            number, or outside 0 to 1 in points; for a margin or an alpha out of range.
+
+    Source:
+        Section 5.1 and Table 3 (paired t, error reduction, wins); docs/statistics.md for the rest.
+
+    Example:
+        >>> c = compare_paired([0.92, 0.93, 0.94], [0.91, 0.90, 0.93], arm="a", baseline="b")
+        >>> c.wins, round(c.mean_difference, 4), round(c.p_one_sided, 4)
+        (3, 0.0167, 0.0648)
+    """
+    unit = unit if unit is not None else ("points" if higher_is_better else "")
+    a, b = (
+        _scores("arm_scores", arm_scores, unit),
+        _scores("baseline_scores", baseline_scores, unit),
+    )
+    if len(a) != len(b):
+        raise WarminitError(
+            f"arm_scores has {len(a)} seeds and baseline_scores has {len(b)}, but a paired"
+            " comparison needs the same seeds in both; keep only the seeds that both arms finished"
+        )
+    if not 0 < margin < math.inf:
+        raise WarminitError(
+            f"margin={margin} must be positive and finite; pass the largest difference that does"
+            " not matter, such as 0.001 for 0.1 points"
+        )
+    if not 0 < alpha < 0.5:
+        raise WarminitError(f"alpha={alpha} must be between 0 and 0.5; pass 0.05, as the paper")
+
+    n, toward = len(a), 1.0 if higher_is_better else -1.0
+    difference = a - b
+    gain = toward * difference
+    # Accuracies are counts over a test set: two differences of the same count must tie, although
+    # their floats may differ in the last bits. Ties matter to the ranks, the flips and the wins.
+    tied = _rounded(gain, float(max(np.abs(a).max(), np.abs(b).max())))
+    comparison = Comparison(
+        arm=arm,
+        baseline=baseline,
+        n=n,
+        mean_arm=float(a.mean()),
+        mean_baseline=float(b.mean()),
+        mean_difference=float(difference.mean()),
+        wins=int((tied > 0).sum()),
+        ties=int((tied == 0).sum()),
+        losses=int((tied < 0).sum()),
+        margin=margin,
+        alpha=alpha,
+        higher_is_better=higher_is_better,
+        unit=unit,
+        relative_error_reduction=_error_reduction(a, b, higher_is_better, unit),
+    )
+    if n == 1:
+        return replace(comparison, note="One seed has no spread, so nothing can be tested.")
+    correlation = _correlation(a, b)
+    comparison = replace(
+        comparison,
+        sd_arm=float(a.std(ddof=1)),
+        sd_baseline=float(b.std(ddof=1)),
+        correlation=correlation,
+    )
+    if np.ptp(tied) == 0:
+        note = "The paired differences are all equal, so without variance nothing can be tested."
+        return replace(comparison, sd_difference=0.0, note=note)
+
+    mean, sd = float(gain.mean()), float(gain.std(ddof=1))
+    t = paired_t(gain, margin=margin, alpha=alpha)
+    ends = sorted((toward * float(t.low), toward * float(t.high)))
+    p_sign_flip, method = sign_flip(tied, seed=seed)
+    return replace(
+        comparison,
+        sd_difference=sd,
+        confidence_interval=(ends[0], ends[1]),
+        p_one_sided=float(t.p_greater),
+        p_two_sided=float(t.p_two_sided),
+        p_sign_flip=p_sign_flip,
+        sign_flip_method=method,
+        p_wilcoxon=signed_rank(tied),
+        cohens_d=toward * mean / sd,
+        power=power(mean, sd, n, alpha=alpha),
+        power_at={effect: power(effect, sd, n, alpha=alpha) for effect in EFFECTS},
+        seeds_needed={effect: seeds_for_power(effect, sd, alpha=alpha) for effect in EFFECTS},
+        p_equivalence=float(t.p_equivalence),
+        p_noninferiority=float(t.p_noninferiority),
+        note="" if correlation is not None else "One arm never varies: no correlation.",
+    )
+
+
+def holm(comparisons: Iterable[Comparison]) -> tuple[Comparison, ...]:
+    """Fill `p_holm` over a family of comparisons, from their two-sided p.
+
+    Args:
+        comparisons: The family: every arm against its baseline in a study's primary metric.
+
+    Returns:
+        The same comparisons in the same order. One without a p keeps None and does not count in
+        the family. Invariant: p_two_sided <= p_holm <= 1.
+
+    Source:
+        Holm 1979, by statsmodels.
+
+    Example:
+        >>> c = compare_paired([0.92, 0.93, 0.94], [0.91, 0.90, 0.93], arm="a", baseline="b")
+        >>> [round(x.p_holm, 4) for x in holm([c, c])]
+        [0.2592, 0.2592]
+    """
+    family = tuple(comparisons)
+    adjusted = holm_adjust([comparison.p_two_sided for comparison in family])
+    return tuple(replace(c, p_holm=p) for c, p in zip(family, adjusted, strict=True))
+
+
+def holm_adjust(p_values: Sequence[float | None]) -> tuple[float | None, ...]:
+    """Correct p-values for their number by Holm's step-down rule.
+
+    Args:
+        p_values: Any number of p in [0, 1]; None marks a comparison that could not be tested.
+
+    Returns:
+        The corrected p in the same order, None where None came in; None does not count.
+
+    Raises:
+        WarminitError: For a p outside [0, 1].
+
+    Example:
+        >>> [round(p, 4) for p in holm_adjust([0.0109, 0.0308, 0.0322, 0.0007, 0.0033])]
+        [0.0327, 0.0616, 0.0616, 0.0035, 0.0132]
+    """
+    known = [p for p in p_values if p is not None]
+    for p in known:
+        if not 0 <= p <= 1:
+            raise WarminitError(
+                f"p_values holds {p}, but a p is between 0 and 1; pass None for a comparison that"
+                " could not be tested"
+            )
+    if not known:
+        return (None,) * len(p_values)
+    from statsmodels.stats.multitest import multipletests
+
+    corrected = iter(multipletests(known, method="holm")[1])
+    return tuple(None if p is None else float(next(corrected)) for p in p_values)
+
+
+def relative_error_change(acc_baseline: float, difference: float) -> float:
+    """Give the relative change of the classification error, as the column of Table 3.
+
+    Args:
+        acc_baseline: Accuracy of the baseline, 0 <= acc_baseline < 1.
+        difference: Accuracy of the arm minus that of the baseline.
+
+    Returns:
+        -difference / (1 - acc_baseline): negative where the arm makes fewer errors, at least -1.
+
+    Raises:
+        WarminitError: Where the baseline makes no error, or its accuracy is not a share.
+
+    Source:
+        Caption of Table 3. Its CIFAR-100 cell is misprinted: the formula gives -1.19 %.
+
+    Example:
+        >>> f"{relative_error_change(0.4282, 0.0068):.2%}"
+        '-1.19%'
+    """
+    if not 0 <= acc_baseline < 1:
+        raise WarminitError(
+            f"acc_baseline={acc_baseline} must be at least 0 and below 1 (at 1 there is no error to"
+            " reduce); pass the accuracy as a share, 0.9267 for 92.67 %"
+        )
+    return -difference / (1.0 - acc_baseline)
+
+
+def _scores(name: str, scores: ArrayLike, unit: str) -> Values:
+    values = np.asarray(scores, dtype=np.float64)
+    if values.ndim != 1 or values.size == 0:
+        raise WarminitError(
+            f"{name} has shape {values.shape}, but one score a seed is needed, shape (n,) with"
+            " n >= 1; pass a list with one number a seed"
+        )
+    usable = np.abs(values) < LARGEST  # False for NaN
+    if not usable.all():
+        place = int(np.flatnonzero(~usable)[0])
+        raise WarminitError(
+            f"{name}[{place}]={values[place]} must be finite and below {LARGEST}; report this run"
+            " as diverged and leave its seed out of both arms"
+        )
+    if unit == "points" and (values.min() < 0 or values.max() > 1):
+        worst = values.min() if values.min() < 0 else values.max()
+        raise WarminitError(
+            f"{name} holds {worst:g}, but unit='points' needs shares from 0 to 1; divide percent"
+            " by 100, or pass the metric's own unit"
+        )
+    return values
+
+
+def _rounded(values: Values, scale: float) -> Values:
+    """Round to 11 digits of the scale: what is left is no rounding of a subtraction."""
+    if scale < 1 / LARGEST:
+        return np.zeros_like(values)
+    return np.round(values, 11 - math.ceil(math.log10(scale)))
+
+
+def _error_reduction(a: Values, b: Values, higher_is_better: bool, unit: str) -> float | None:
+    """Give the share of the baseline's errors that the arm avoids; only points have errors."""
+    if unit != "points":
+        return None
+    error_arm, error = float(a.mean()), float(b.mean())
+    if higher_is_better:
+        error_arm, error = 1.0 - error_arm, 1.0 - error
+    return None if error <= 0 else (error - error_arm) / error
+
+
+def _correlation(a: Values, b: Values) -> float | None:
+    """Give Pearson's correlation over the seeds, None where an arm does not vary."""
+    if any(np.ptp(_rounded(values, float(np.abs(values).max()))) == 0 for values in (a, b)):
+        return None
+    from scipy import stats
+
+    return float(stats.pearsonr(a, b).statistic)

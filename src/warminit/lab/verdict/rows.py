@@ -1,0 +1,145 @@
+"""Analysis -> rows: one a run, one an arm. Plain values, for terminals, files and charts."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from warminit.lab.runs.results import DERIVED, RunResult
+from warminit.lab.store.store import StoredRun
+from warminit.lab.verdict.analysis import Analysis, Cell
+
+FRACTIONS = (0.25, 0.5, 0.75, 1.0)
+"""Shares of the training at which the accuracy of a run is exported."""
+
+THRESHOLDS = (0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
+"""Accuracies whose first evaluated step is exported."""
+
+
+def run_rows(analysis: Analysis) -> list[dict[str, Any]]:
+    """Return one row a run: what it was, what it measured, its times, or its error.
+
+    Accuracies are shares from 0 to 1. `accuracy_at_25_percent` and so on are of the last evaluation
+    at or before that share of the steps; `steps_to_accuracy_0.9` and so on are the first evaluated
+    step with at least that accuracy, `steps_to_baseline` with at least the mean final accuracy of
+    the study's baseline; `accuracy_area` is the mean of the accuracy curve over the evaluations.
+    What was not measured is missing, what was not reached None.
+    """
+    baselines = _baseline_accuracies(analysis)
+    return [_run_row(analysis, run, baselines) for run in analysis.runs]
+
+
+def _run_row(
+    analysis: Analysis, run: StoredRun, baselines: Mapping[tuple[str, str], float]
+) -> dict[str, Any]:
+    spec = run.spec
+    row: dict[str, Any] = {
+        "dataset": spec.dataset,
+        "partial": spec.dataset in analysis.partial,
+        "model": spec.model,
+        "arm": spec.arm.label,
+        "seed": spec.seed,
+        "steps": spec.protocol.steps,
+        "batch_size": spec.protocol.batch_size,
+        "precision": spec.protocol.precision,
+        "validation": spec.validation,
+    }
+    if run.result is not None:
+        metrics = run.result.metrics
+        row |= {name: value for name, value in metrics.items() if name not in DERIVED}
+        if run.result.train_loss or "train_loss" in metrics:
+            row["train_loss"] = run.result.metric("train_loss")
+        if "accuracy" in run.result.eval_metrics:
+            row |= _curve_columns(
+                run.result, spec.protocol.steps, baselines.get((spec.dataset, spec.model))
+            )
+        row["init_seconds"] = run.result.init_seconds
+        row["train_seconds"] = run.result.train_seconds
+        row["weights_digest"] = run.result.weights_digest
+    return {**row, "error": run.error, "key": run.key}
+
+
+def _curve_columns(result: RunResult, steps: int, baseline: float | None) -> dict[str, Any]:
+    curve = dict(zip(result.eval_steps, result.eval_metrics["accuracy"], strict=True))
+    columns: dict[str, Any] = {}
+    for fraction in FRACTIONS:
+        reached = [step for step in curve if step <= fraction * steps]
+        columns[f"accuracy_at_{fraction:.0%}".replace("%", "_percent")] = (
+            curve[max(reached)] if reached else None
+        )
+    for threshold in THRESHOLDS:
+        columns[f"steps_to_accuracy_{threshold:g}"] = result.steps_to(threshold)
+    columns["steps_to_baseline"] = None if baseline is None else result.steps_to(baseline)
+    columns["accuracy_area"] = result.metric("accuracy_area")
+    return columns
+
+
+def _baseline_accuracies(analysis: Analysis) -> dict[tuple[str, str], float]:
+    """Return the baseline's mean final accuracy by data set and model."""
+    scores: dict[tuple[str, str], list[float]] = {}
+    for run in analysis.runs:
+        if run.spec.arm.label == analysis.study.baseline and run.result is not None:
+            accuracy = run.result.metrics.get("accuracy")
+            if accuracy is not None:
+                scores.setdefault((run.spec.dataset, run.spec.model), []).append(accuracy)
+    return {place: math.fsum(values) / len(values) for place, values in scores.items()}
+
+
+def summary(analysis: Analysis) -> dict[str, Any]:
+    """Return what the tables of a study show, as plain values.
+
+    Returns:
+        The study, its cells with every figure of their comparison (empty ones are None), the
+        verdicts, the failed runs and what is missing.
+    """
+    study = analysis.study
+    return {
+        "study": study.model_dump(mode="json"),
+        "partial": sorted(analysis.partial),
+        "mixed": list(analysis.mixed),
+        "missing_runs": analysis.missing,
+        "cells": [_cell_row(analysis, cell) for cell in analysis.cells],
+        "verdicts": [comparison.verdict for comparison in analysis.comparisons],
+        "failed": [
+            {
+                "dataset": run.spec.dataset,
+                "model": run.spec.model,
+                "arm": run.spec.arm.label,
+                "seed": run.spec.seed,
+                "error": last_line(run.error),
+            }
+            for run in analysis.failed
+        ],
+    }
+
+
+def _cell_row(analysis: Analysis, cell: Cell) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "dataset": cell.dataset,
+        "partial": cell.dataset in analysis.partial,
+        "model": cell.model,
+        "arm": cell.arm,
+        "seeds": len(cell.scores),
+        "failed": len(cell.failed),
+        "metric": analysis.study.metric,
+        "mean": cell.mean,
+        "sd": cell.sd,
+    }
+    c = cell.comparison
+    low, high = (c.confidence_interval if c else None) or (None, None)
+    return row | {
+        "difference": None if c is None else c.mean_difference,
+        "interval_low": low,
+        "interval_high": high,
+        "p_one_sided": None if c is None else c.p_one_sided,
+        "p_two_sided": None if c is None else c.p_two_sided,
+        "p_holm": None if c is None else c.p_holm,
+        "wins": None if c is None else c.wins,
+        "ties": None if c is None else c.ties,
+        "losses": None if c is None else c.losses,
+        "verdict": None if c is None else c.verdict,
+    }
+
+
+def last_line(error: str | None) -> str:
+    """Return the last line of an error's text, which names the exception."""
+    return (error or "").strip().rpartition("\n")[2]

@@ -1,0 +1,293 @@
+"""model, images -> Diagnosis of the input layer's filters. Nothing is trained or changed."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
+
+from warminit.checks import check_seed
+from warminit.errors import WarminitError
+from warminit.images.check import as_model_input, check_images, standardization
+from warminit.images.patches import center_patches, sample_patches
+from warminit.images.source import Images, read_images
+from warminit.look.diagnosis import Diagnosis
+from warminit.models.effective import effective_weight
+from warminit.models.find import CONVOLUTIONS, FoundLayer, find_layer
+
+DUPLICATE_COSINE = 0.99
+"""Two filters whose cosine is above this in size are near-duplicates."""
+
+_MOST_PATCHES = 50_000
+_MOST_VALUES = 20_000_000
+"""Values of the patch matrix and of the responses (160 MB each): wide layers get fewer patches."""
+
+_LARGEST = 1e60
+"""Sums of squares of products of two such values still fit into float64."""
+
+
+def diagnose(
+    model: nn.Module,
+    images: Images,
+    *,
+    layer: str | nn.Module | None = None,
+    mean: Sequence[float] | float | Tensor | None = None,
+    std: Sequence[float] | float | Tensor | None = None,
+    seed: int = 0,
+) -> Diagnosis:
+    """Look at the filters of a model's input layer, before any training.
+
+    Only reads: model and global random states stay as they are. The filters are those that the
+    layer computes with, after parametrizations. All is computed in float64 on the CPU, so every
+    device gives the same figures.
+
+    Args:
+        model: Any module with a convolution of 1, 2 or 3 dimensions.
+        images: (N, C, *size), one training batch as the model is fed, or batches of them; uint8 is
+            divided by 255 and, with `mean` and `std`, standardized.
+        layer: Dotted name of the layer, or the module; found as by `find_layer` by default.
+        mean: Per-channel mean for uint8 images; of no effect on others.
+        std: Per-channel standard deviation for uint8 images.
+        seed: Of the sample of about 50,000 patches, spread evenly over the images. Images that hold
+            no more are not sampled: every patch counts once.
+
+    Returns:
+        The figures, each finite or None; the notes say why where it is None.
+
+    Raises:
+        WarminitError: For any input that cannot be used.
+
+    Example:
+        >>> import torch
+        >>> conv = torch.nn.Conv2d(1, 9, 3, bias=False)
+        >>> _ = conv.weight.data.copy_(torch.eye(9).view(9, 1, 3, 3))
+        >>> images = torch.rand(4, 1, 12, 12, generator=torch.Generator().manual_seed(0))
+        >>> found = diagnose(conv, images)
+        >>> round(found.effective_rank, 3), round(found.condition_number, 3), found.dead_filters
+        (9.0, 1.0, ())
+    """
+    check_seed(seed)
+    tensor, note = read_images(images)
+    # The layer decides what images must be, so only what finding it needs is checked before.
+    usable = tensor.ndim >= 3 and 0 not in tensor.shape
+    target = find_layer(model, layer, tensor if usable else None)
+    conv = target.module
+    batch = check_images(tensor, spatial_dims=target.spatial_dims, channels=conv.in_channels)
+    statistics = standardization(mean, std, conv.in_channels)
+    weight, bank, bias = _bank(target)
+    patches, every_position = _patches(batch, statistics, conv, seed)
+    notes = [note] if note else []
+
+    _, singular, directions = torch.linalg.svd(bank, full_matrices=False)
+    precision = min(torch.finfo(kind).eps for kind in (weight.dtype, torch.float32))
+    rank = int((singular > max(bank.shape) * precision * singular[0]).sum())
+    if rank < len(singular):
+        notes.append(f"no condition number: the bank has rank {rank} of {len(singular)}")
+    energy = _energy_captured(patches, directions[:rank])
+    if energy is None:
+        notes.append("no energy captured: every patch is flat")
+    elif rank == bank.shape[1]:
+        notes.append("the filters span all patches, so that energy captured cannot be below 1")
+    duplicates, opposite = _near_duplicates(bank)
+    if opposite:
+        notes.append(f"{opposite} of the near-duplicates are opposite, which a ReLU tells apart")
+
+    responses = patches @ bank.T
+    # Rounding leaves a response where in truth there is none, of the order of 1e-16.
+    nothing = 1e-12 * bank.norm(dim=1) * patches.norm(dim=1).max()
+    deviations = responses.std(0, correction=0)
+    variances = torch.where(deviations > nothing, deviations.square(), 0.0)
+    varying = variances > 0
+    dead = responses.abs().amax(0) <= nothing
+    if int(varying.sum()) < 2:
+        notes.append("no response spread and no distance from white: they need two live filters")
+    never = ~((responses + bias) > 0).any(0)
+    if not every_position:
+        _drop_positive_(never, batch, statistics, conv, bank, bias)
+    return Diagnosis(
+        layer=target.name,
+        found=target.found,
+        out_channels=conv.out_channels,
+        patch_values=bank.shape[1],
+        n_patches=len(patches),
+        every_position=every_position,
+        seed=seed,
+        rank=rank,
+        effective_rank=effective_rank(singular),
+        condition_number=float(singular[0] / singular[-1]) if rank == len(singular) else None,
+        duplicate_pairs=duplicates,
+        dead_filters=_where(dead),
+        constant_filters=_where(~dead & ~varying),
+        response_variances=tuple(variances.tolist()),
+        response_spread=_spread(variances[varying]),
+        energy_captured=energy,
+        relu_dead_channels=_where(never),
+        relu_dead_share=float(never.double().mean()),
+        nonpositive_share=float((responses + bias <= 0).double().mean()),
+        white_distance=_white_distance(responses[:, varying] / deviations[varying]),
+        notes=tuple(notes),
+    )
+
+
+def effective_rank(singular_values: Tensor) -> float | None:
+    """Return exp of the entropy of singular values divided by their sum (Roy & Vetterli 2007).
+
+    Args:
+        singular_values: (n,), at least 0.
+
+    Returns:
+        1 to n: n where all are equal, 1 where only one is above 0, None where none is.
+
+    Example:
+        >>> effective_rank(torch.tensor([2.0, 0.0, 0.0]))
+        1.0
+    """
+    if not bool((singular_values > 0).any()):
+        return None
+    shares = singular_values.double() / singular_values.double().sum()
+    return float(torch.special.entr(shares).sum().exp())
+
+
+def _bank(layer: FoundLayer) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the weight, filters (F, C * prod(K)) over all input channels, and biases (F,)."""
+    conv = layer.module
+    plain = type(conv) in CONVOLUTIONS and not is_parametrized(conv)
+    weight = conv.weight.detach() if plain else effective_weight(conv)
+    if weight is None:
+        raise WarminitError(
+            f"{layer.name} is a {type(conv).__name__} in whose forward no convolution was seen; "
+            "one is needed to know its filters. Name another layer with layer=."
+        )
+    filters = weight.cpu().double()
+    bias = filters.new_zeros(len(filters))
+    if conv.bias is not None:
+        bias = conv.bias.detach().cpu().double()
+    _check_values(f"{layer.name}.weight", filters)
+    _check_values(f"{layer.name}.bias", bias)
+    # A grouped filter sees the channels of its group; on all others it is zero.
+    width = filters.shape[1]
+    bank = filters.new_zeros(len(filters), conv.in_channels, *conv.kernel_size)
+    for group, (rows, own) in enumerate(
+        zip(bank.chunk(conv.groups), filters.chunk(conv.groups), strict=True)
+    ):
+        rows[:, group * width : (group + 1) * width] = own
+    return weight, bank.flatten(1), bias
+
+
+def _patches(
+    images: Tensor, statistics: tuple[Tensor, Tensor] | None, conv: Any, seed: int
+) -> tuple[Tensor, bool]:
+    """Return patches (P, C * prod(K)), float64 on the CPU, and whether they are all there are."""
+    channels, size = images.shape[1], images.shape[2:]
+    extents = [
+        dilation * (kernel - 1) + 1
+        for dilation, kernel in zip(conv.dilation, conv.kernel_size, strict=True)
+    ]
+    places = [side - extent + 1 for side, extent in zip(size, extents, strict=True)]
+    if min(places) < 1:
+        raise WarminitError(
+            f"images of {_times(size)} are smaller than the {_times(extents)} that one filter "
+            "covers; a filter must fit into an image without padding. Pass the images in the size "
+            "that the model is fed."
+        )
+    most = _MOST_VALUES // max(channels * math.prod(conv.kernel_size), conv.out_channels)
+    most = max(1, min(_MOST_PATCHES, most))
+    every_position = len(images) * math.prod(places) <= most
+    if every_position:
+        windows = images.cpu()
+        for axis, (extent, dilation) in enumerate(zip(extents, conv.dilation, strict=True)):
+            windows = windows.unfold(axis + 2, extent, 1)[..., ::dilation]
+        taken = windows.movedim(1, 1 + len(size)).reshape(len(images) * math.prod(places), -1)
+    else:
+        generator = torch.Generator().manual_seed(seed)
+        if len(images) > most:
+            kept = torch.randperm(len(images), generator=generator)[:most]
+            images = images[kept.to(images.device)]
+        taken = sample_patches(
+            images, most // len(images), conv.kernel_size, generator, dilation=conv.dilation
+        )
+    patches = _as_fed(taken.view(len(taken), channels, -1), statistics).flatten(1)
+    _check_values("images, as sampled,", patches)
+    return patches, every_position
+
+
+def _as_fed(images: Tensor, statistics: tuple[Tensor, Tensor] | None) -> Tensor:
+    return as_model_input(images, statistics).cpu().double()
+
+
+def _near_duplicates(bank: Tensor) -> tuple[tuple[tuple[int, int], ...], int]:
+    """Return the pairs with |cosine| > 0.99, and how many of them point opposite ways."""
+    norms = bank.norm(dim=1, keepdim=True)
+    # A zero filter has no direction: it stays zero, and its cosines with it.
+    unit = bank / torch.where(norms > 0, norms, 1.0)
+    cosines = (unit @ unit.T).triu(diagonal=1)
+    pairs = (cosines.abs() > DUPLICATE_COSINE).nonzero().tolist()
+    return tuple((i, j) for i, j in pairs), int((cosines < -DUPLICATE_COSINE).sum())
+
+
+def _energy_captured(patches: Tensor, basis: Tensor) -> float | None:
+    """Return the share of the centered patches' sum of squares inside an orthonormal basis."""
+    centered = center_patches(patches)
+    total = float(centered.square().sum())
+    if total <= 1e-24 * float(patches.square().sum()):
+        return None
+    return min(1.0, float((centered @ basis.T).square().sum()) / total)
+
+
+def _drop_positive_(
+    never: Tensor,
+    images: Tensor,
+    statistics: tuple[Tensor, Tensor] | None,
+    conv: Any,
+    bank: Tensor,
+    bias: Tensor,
+) -> None:
+    """Clear each channel that is above 0 at some position: a sample may have missed it."""
+    filters = bank.view(len(bank), -1, *conv.kernel_size)
+    convolve = (F.conv1d, F.conv2d, F.conv3d)[len(conv.kernel_size) - 1]
+    values = len(bank) * math.prod(images.shape[2:])
+    for chunk in images.split(max(1, _MOST_VALUES // values)):
+        left = never.nonzero().flatten()
+        if not len(left):
+            return
+        fed = _as_fed(chunk, statistics)
+        outputs = convolve(fed, filters[left], bias[left], dilation=conv.dilation)
+        never[left] = ~(outputs > 0).transpose(0, 1).flatten(1).any(1)
+
+
+def _spread(variances: Tensor) -> float | None:
+    if len(variances) < 2:
+        return None
+    shares = variances / variances.max()  # their squares may not fit where the variances do
+    return float(shares.std(correction=0) / shares.mean())
+
+
+def _white_distance(outputs: Tensor) -> float | None:
+    """Return the root mean square correlation of outputs (P, n) of unit variance."""
+    count = outputs.shape[1]
+    if count < 2:
+        return None
+    centered = outputs - outputs.mean(0)
+    off_diagonal = (centered.T @ centered / len(outputs)).fill_diagonal_(0.0)
+    return min(1.0, float(off_diagonal.norm()) / math.sqrt(count * (count - 1)))
+
+
+def _check_values(name: str, values: Tensor) -> None:
+    bad = int((~(values.isfinite() & (values.abs() <= _LARGEST))).sum())
+    if bad:
+        raise WarminitError(
+            f"{name} has {bad} values out of {values.numel()} that are NaN, infinite or above "
+            f"{_LARGEST:g}; smaller finite ones are needed. Check the normalization, or initialize "
+            "the model first."
+        )
+
+
+def _times(sizes: Sequence[int]) -> str:
+    return " x ".join(str(size) for size in sizes)
+
+
+def _where(mask: Tensor) -> tuple[int, ...]:
+    return tuple(mask.nonzero().flatten().tolist())

@@ -1,0 +1,235 @@
+"""filters <-> one safetensors file with their report. A filter bank that can be published."""
+
+import json
+import os
+import time
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from warminit.errors import WarminitError, WarminitWarning
+from warminit.initializers.stems.conditioning import _trained_note
+from warminit.models.find import FoundLayer, find_layer
+from warminit.models.write import restored_on_error, write_rows_
+from warminit.report import InitReport
+
+TENSOR = "filters"
+"""Name of the one tensor in a file."""
+
+_OWN = ("format", "report", "warminit")
+"""Metadata that this module writes itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Bank:
+    """What a file holds."""
+
+    filters: Tensor
+    report: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+def save_filters(
+    filters: Tensor,
+    path: str | os.PathLike[str],
+    report: InitReport | None = None,
+    *,
+    metadata: Mapping[str, str] | None = None,
+) -> Path:
+    """Write filters to a safetensors file, with what is known of them as metadata.
+
+    The same filters, report and metadata give the same bytes: the report's time is left out.
+
+    Args:
+        filters: (n, C, *K), floating point and finite, 1 to 3 spatial dimensions.
+        path: The file; it is replaced whole or not at all.
+        report: Of the initialization that made them, as `prewarm_` and every arm return it.
+        metadata: More texts by name, such as the data set; `load_filters_` reports them.
+
+    Returns:
+        The file. It holds one tensor, `filters`, in the dtype that was given.
+
+    Raises:
+        WarminitError: If safetensors is not installed, the filters or the metadata cannot be
+            kept, or the file cannot be written.
+
+    Example:
+        >>> import tempfile, torch
+        >>> model = torch.nn.Sequential(torch.nn.Conv2d(1, 8, 3), torch.nn.ReLU())
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = save_filters(torch.rand(4, 1, 3, 3), f"{folder}/bank.safetensors")
+        ...     load_filters_(model, path).filters_set
+        4
+    """
+    safetensors = _safetensors()
+    usable = isinstance(filters, Tensor) and 3 <= filters.ndim <= 5 and filters.numel()
+    if not usable or not filters.is_floating_point():
+        got = f"{tuple(filters.shape)} {filters.dtype}" if isinstance(filters, Tensor) else filters
+        raise WarminitError(
+            f"filters={got!s:.60}; a floating point tensor (n, C, *K) of 1 to 3 spatial dimensions "
+            "is needed. Pass what `prewarm_filters` returns, or rows of a convolution's weight."
+        )
+    if not bool(torch.isfinite(filters).all()):
+        raise WarminitError("filters holds values that are not finite. Make them anew.")
+    given = dict(metadata or {})
+    for name, value in given.items():
+        if name in _OWN or not isinstance(name, str) or not isinstance(value, str):
+            raise WarminitError(
+                f"metadata: {name!r}={value!r} cannot be kept; texts are needed, under other names "
+                f"than {', '.join(_OWN)}. Rename it, or write str(value)."
+            )
+    from warminit import __version__
+
+    texts = {**given, "format": "pt", "warminit": __version__}
+    if report is not None:
+        told = {name: value for name, value in asdict(report).items() if name != "seconds"}
+        texts["report"] = json.dumps(told, default=str, sort_keys=True)
+    content = _in_order(safetensors.save({TENSOR: filters.detach().cpu().contiguous()}, texts))
+    target = Path(path).expanduser()
+    scratch = target.with_name(f".{target.name}.part")
+    try:
+        scratch.write_bytes(content)
+        scratch.replace(target)
+    except OSError as error:
+        scratch.unlink(missing_ok=True)
+        raise WarminitError(
+            f"path={str(path)!r} cannot be written: {error}. Give a file in a folder that is there."
+        ) from error
+    return target
+
+
+def load_filters_(
+    model: nn.Module, path: str | os.PathLike[str], layer: str | nn.Module | None = None
+) -> InitReport:
+    """Write the filters of a file into a model's convolution, in place, from its first filter on.
+
+    The same way as `prewarm_`: all checks come before the write, what is written is read back, and
+    the other filters, the Parameter object, its dtype, device and `requires_grad` stay.
+
+    Args:
+        model: Any module with a convolution; call before or after the optimizer is made.
+        path: A file of `save_filters` or `warminit filters`.
+        layer: Dotted name of the layer, or the module; the model's first convolution by default.
+
+    Returns:
+        The report of the arm that made the filters, for this layer, with the file's metadata among
+        its parameters.
+
+    Raises:
+        WarminitError: If safetensors is not installed, the file holds no filters, or these do not
+            fit the layer; the model is then bit-identical to before.
+    """
+    started = time.perf_counter()
+    bank = _read(Path(path).expanduser())
+    target = find_layer(model, layer)
+    conv = target.module
+    _check_fit(bank.filters, target, str(path))
+    filters = bank.filters[: conv.out_channels].float()
+    if (trained := _trained_note(target, model)) is not None:
+        warnings.warn(trained, WarminitWarning, stacklevel=2)
+    with restored_on_error([conv]):
+        notes = write_rows_(target.name, conv, torch.arange(len(filters)), filters)
+    if len(bank.filters) > len(filters):
+        cut = f"the first {len(filters)} of {len(bank.filters)} filters fit into the layer"
+        notes = (*notes, cut)
+    told = bank.report
+    return InitReport(
+        arm=told.get("arm", "filters of a file"),
+        layer=target.name,
+        found=target.found,
+        filters_set=len(filters),
+        out_channels=conv.out_channels,
+        parameters={**told.get("parameters", {}), "file": Path(path).name, **bank.metadata},
+        provenance=told.get("provenance", {}),
+        seed=told.get("seed", 0),
+        seconds=time.perf_counter() - started,
+        notes=(*told.get("notes", ()), *([trained] if trained else []), *notes),
+    )
+
+
+def _in_order(content: bytes) -> bytes:
+    """Sort the header of a safetensors file, whose texts come in an order of chance.
+
+    The format: 8 bytes with the length of the header, JSON padded with blanks, then the values.
+    """
+    start, length = 8, int.from_bytes(content[:8], "little")
+    header = json.loads(content[start : start + length])
+    ordered = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
+    padded = ordered.ljust(-(-len(ordered) // 8) * 8)
+    return len(padded).to_bytes(8, "little") + padded + content[start + length :]
+
+
+def _read(path: Path) -> _Bank:
+    """Read a file without running anything of it: safetensors holds numbers and texts only."""
+    _safetensors()
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            names, texts = list(file.keys()), file.metadata() or {}
+            filters = file.get_tensor(TENSOR) if TENSOR in names else None
+    except (OSError, SafetensorError) as error:
+        raise WarminitError(
+            f"path={str(path)!r} cannot be read as safetensors: {error}. Give a file that "
+            "`save_filters` or `warminit filters` wrote."
+        ) from error
+    if filters is None or filters.ndim < 3:
+        held = ", ".join(names[:5]) or "nothing"
+        raise WarminitError(
+            f"path={str(path)!r} holds {held}, and no tensor {TENSOR!r} of (n, C, *K) values. Give "
+            "a file that `save_filters` or `warminit filters` wrote."
+        )
+    metadata = {name: text for name, text in texts.items() if name not in _OWN}
+    try:
+        report = json.loads(texts.get("report", "{}"))
+        parameters = {name: _value(each) for name, each in report.get("parameters", {}).items()}
+    except (ValueError, AttributeError) as error:
+        raise WarminitError(
+            f"path={str(path)!r} has a damaged report ({error}). Write the file anew."
+        ) from error
+    return _Bank(filters, {**report, "parameters": parameters}, metadata)
+
+
+def _value(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value  # JSON knows no tuples
+
+
+def _check_fit(filters: Tensor, target: FoundLayer, path: str) -> None:
+    conv, channels = target.module, filters.shape[1]
+    wanted = conv.in_channels // conv.groups
+    if channels != wanted:
+        per = " per group" if conv.groups > 1 else ""
+        raise WarminitError(
+            f"path={path!r} holds filters of {channels} channels, and {target.name} takes "
+            f"{wanted}{per}. Make them from images of {wanted} channels, or name another layer "
+            "with layer=."
+        )
+    kernel = tuple(filters.shape[2:])
+    if kernel != tuple(conv.kernel_size):
+        raise WarminitError(
+            f"path={path!r} holds filters of kernel size {kernel}, and {target.name} has "
+            f"{tuple(conv.kernel_size)}. Make them with the kernel size of the layer, or name "
+            "another with layer=."
+        )
+    if conv.groups > 1 and len(filters) != conv.out_channels:
+        raise WarminitError(
+            f"path={path!r} holds {len(filters)} filters, and {target.name} has "
+            f"{conv.out_channels} in {conv.groups} groups: which group a filter is for is known of "
+            "the whole weight only. Save the whole weight."
+        )
+
+
+def _safetensors() -> Any:
+    try:
+        import safetensors.torch
+    except ImportError as error:
+        raise WarminitError(
+            "files of filters need safetensors, which is not installed. Install it with "
+            '`pip install "warminit[filters]"`.'
+        ) from error
+    return safetensors.torch

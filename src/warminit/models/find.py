@@ -1,0 +1,258 @@
+"""model -> the layer to condition: named, or told from metadata, channels or the order of calls."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from warminit.errors import WarminitError
+from warminit.models.one_pass import run_once
+from warminit.models.write import check_weight
+
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+PARAMETRIC = (*CONVOLUTIONS, *_TRANSPOSED, nn.Linear)
+
+
+@dataclass(frozen=True, slots=True)
+class FoundLayer:
+    """A convolution that can be conditioned.
+
+    Attributes:
+        name: Dotted name, without the wrappers of compilation and data parallelism.
+        module: The convolution.
+        found: How it was chosen.
+    """
+
+    name: str
+    module: Any
+    found: str
+
+    @property
+    def spatial_dims(self) -> int:
+        """1, 2 or 3."""
+        return len(self.module.kernel_size)
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """Return the model inside `torch.compile`, DataParallel and DistributedDataParallel."""
+    if not isinstance(model, nn.Module):
+        raise WarminitError(
+            f"model is a {type(model).__name__}; a torch.nn.Module is needed. Pass the model "
+            "itself."
+        )
+    while True:
+        inner = getattr(model, "_orig_mod", None)
+        if inner is None and isinstance(
+            model, nn.DataParallel | nn.parallel.DistributedDataParallel
+        ):
+            inner = model.module
+        if not isinstance(inner, nn.Module):
+            return model
+        model = inner
+
+
+def find_layer(
+    model: nn.Module, layer: str | nn.Module | None = None, images: Tensor | None = None
+) -> FoundLayer:
+    """Find the convolution to condition.
+
+    Without `layer`: what timm's metadata name (`pretrained_cfg["first_conv"]`); else the only
+    convolution that takes as many channels as the images have; else, of several, the one that runs
+    first when one image goes through in eval mode, after which every mode, buffer and random state
+    is as it was.
+
+    Args:
+        model: Any module, wrapped or not.
+        layer: Dotted name, or the module.
+        images: (N, C, *size), as the model is fed; None takes the first convolution.
+
+    Returns:
+        A convolution whose weight has values that can be written.
+
+    Raises:
+        WarminitError: If there is none; the text names the candidates.
+    """
+    model = unwrap(model)
+    named = dict(model.named_modules())
+    found = _named(named, layer, model) if layer is not None else _chosen(model, named, images)
+    name, module, how = found
+    _refuse_quantized({name: module})
+    if not isinstance(module, CONVOLUTIONS) or isinstance(module, _TRANSPOSED):
+        raise WarminitError(
+            f"layer {name!r} is a {type(module).__name__}; a Conv1d, Conv2d or Conv3d is needed. "
+            f"{_candidates(named)}"
+        )
+    result = FoundLayer(name or "(the model itself)", module, how)
+    check_weight(result.name, result.module)
+    return result
+
+
+def affine_layers(model: nn.Module) -> dict[str, nn.Module]:
+    """Return every convolution and linear layer of a model by its dotted name, in its own order."""
+    kinds = (*CONVOLUTIONS, nn.Linear)
+    return {
+        name: module for name, module in unwrap(model).named_modules() if isinstance(module, kinds)
+    }
+
+
+def execution_order(model: nn.Module, images: Tensor) -> list[str]:
+    """Return the names of layers with weights in the order in which one image reaches them.
+
+    Args:
+        model: Any module.
+        images: (N, C, *size); the first image is used.
+
+    Returns:
+        Dotted names of convolutions (transposed ones too) and linear layers, each once.
+
+    Raises:
+        WarminitError: If the model cannot be run on the image.
+    """
+    names: dict[nn.Module, str] = {
+        module: name for name, module in model.named_modules() if isinstance(module, PARAMETRIC)
+    }
+    order: list[str] = []
+    if lazy := [name for name, value in model.named_parameters() if is_lazy(value)]:
+        raise WarminitError(
+            f"{lazy[0]} is lazy: an image through the model would give it its shape, and without "
+            "one the order of the layers is not known. Run one batch through the model first, or "
+            "name the layer with layer=."
+        )
+
+    def note(module: nn.Module, _inputs: Any) -> None:
+        if names[module] not in order:
+            order.append(names[module])
+
+    _, error = run_once(
+        model, images, lambda: [module.register_forward_pre_hook(note) for module in names]
+    )
+    # Detectors stop after their stem where targets or sizes do not fit: what ran, ran.
+    if error is not None and not order:
+        raise WarminitError(
+            f"one image of shape {(1, *images.shape[1:])} does not go through the model, so "
+            f"the order of its layers is not known: {type(error).__name__}: {error}. Name "
+            "the layer with layer=."
+        ) from error
+    return order
+
+
+def _refuse_quantized(named: dict[str, nn.Module]) -> None:
+    for name, module in named.items():
+        if "quantized" in type(module).__module__.split("."):
+            check_weight(name, module)
+
+
+def _named(
+    named: dict[str, nn.Module], layer: str | nn.Module, model: nn.Module
+) -> tuple[str, nn.Module, str]:
+    if isinstance(layer, str):
+        if layer not in named:
+            raise WarminitError(
+                f"layer={layer!r} is missing from this {type(model).__name__}; a dotted name of a "
+                f"convolution is needed. {_candidates(named)}"
+            )
+        return layer, named[layer], "given by name"
+    if not isinstance(layer, nn.Module):
+        raise WarminitError(
+            f"layer={layer!r} is a {type(layer).__name__}; a dotted name or a module is needed. "
+            f"{_candidates(named)}"
+        )
+    names = [name for name, module in named.items() if module is layer]
+    if not names:
+        raise WarminitError(
+            f"layer={type(layer).__name__}(...) is not a module of this {type(model).__name__}. "
+            f"{_candidates(named)}"
+        )
+    return names[0], layer, "given as a module"
+
+
+def _chosen(
+    model: nn.Module, named: dict[str, nn.Module], images: Tensor | None
+) -> tuple[str, nn.Module, str]:
+    convolutions = {name: m for name, m in named.items() if isinstance(m, CONVOLUTIONS)}
+    if not convolutions:
+        _refuse_quantized(named)
+        raise WarminitError(
+            f"{type(model).__name__} has no convolution among its {len(named)} modules; one is "
+            f"needed as its first layer. {_candidates(named)} Pass another model."
+        )
+    dims = {len(module.kernel_size) for module in convolutions.values()}
+    if images is None or images.ndim - 2 not in dims:
+        # Without usable images to go by; the caller checks them against this layer.
+        name = next(iter(convolutions))
+        return name, convolutions[name], "the model's first convolution"
+    # A lazy convolution does not know its channels yet: it is found, and refused as lazy.
+    fitting = {
+        name: module
+        for name, module in convolutions.items()
+        if any(map(is_lazy, module.parameters()))
+        or (module.in_channels == images.shape[1] and len(module.kernel_size) == images.ndim - 2)
+    }
+    told = _first_conv_of_metadata(model)
+    if told in fitting:
+        return told, fitting[told], "timm's metadata"
+    if len(fitting) == 1 and _may_be_first(model, next(iter(fitting)), convolutions, images):
+        name, module = next(iter(fitting.items()))
+        return name, module, f"the only convolution that takes {images.shape[1]} channels"
+    if not fitting:
+        raise WarminitError(
+            f"images has {images.shape[1]} channels, shape {tuple(images.shape)}, and no "
+            f"convolution takes them. {_candidates(named)} Pass the batch that the model is fed."
+        )
+    first = next(iter(execution_order(model, images)), None)
+    if first is None:
+        raise WarminitError(
+            f"no layer of this {type(model).__name__} is called when one image goes through, so "
+            f"which is first is not known. {_candidates(named)} Name it with layer=."
+        )
+    if first in convolutions and first not in fitting:
+        raise WarminitError(
+            f"images has {images.shape[1]} channels, shape {tuple(images.shape)}, and the first "
+            f"layer that runs, {first!r}, takes {convolutions[first].in_channels}. Pass the batch "
+            "that the model is fed; images of (N, H, W, C) become (N, C, H, W) by "
+            ".permute(0, 3, 1, 2)."
+        )
+    if first not in fitting:
+        raise WarminitError(
+            f"the first layer that runs is {first!r}, a {type(named[first]).__name__}; a "
+            f"convolution is needed. {_candidates(named)}"
+        )
+    return first, fitting[first], "the first convolution that runs"
+
+
+def _may_be_first(
+    model: nn.Module, name: str, convolutions: Mapping[str, nn.Module], images: Tensor
+) -> bool:
+    """Tell whether no other layer is seen to run before the only one that takes the channels.
+
+    Images of (N, H, W, C) fit a later layer with as many channels as they are high.
+    """
+    if name == next(iter(convolutions)):
+        return True
+    try:
+        ran = execution_order(model, images)
+    except WarminitError:  # It takes more than images, say: nothing is known of the order.
+        return True
+    return not ran or ran[0] == name
+
+
+def _first_conv_of_metadata(model: nn.Module) -> str | None:
+    config: Any = getattr(model, "pretrained_cfg", None)
+    value = config.get("first_conv") if isinstance(config, dict) else None
+    names = value if isinstance(value, list | tuple) else [value]
+    return next((name for name in names if isinstance(name, str)), None)
+
+
+def _candidates(named: dict[str, nn.Module]) -> str:
+    rows = []
+    for name, module in named.items():
+        if isinstance(module, PARAMETRIC):
+            kind = type(module).__name__
+            width: Any = getattr(module, "in_channels", None)
+            rows.append(f"{name} ({kind}, {width} channels)" if width else f"{name} ({kind})")
+    shown = ", ".join(rows[:6]) or "none"
+    more = f" and {len(rows) - 6} more" if len(rows) > 6 else ""
+    return f"Layers with weights: {shown}{more}."

@@ -1,0 +1,231 @@
+"""filters -> a layer's effective weight, in place. What is written is read back."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+from torch.nn.utils import parametrize
+
+from warminit.errors import WarminitError
+from warminit.models.effective import effective_weight, in_eval_mode, is_sharded
+
+_SAME_DIRECTION = 0.999
+"""Cosine between a filter and what the layer makes of it, from which only the scale is lost."""
+
+
+def check_weight(name: str, module: nn.Module) -> Tensor:
+    """Return a layer's weight if it has values that can be written in place, or raise.
+
+    Raises:
+        WarminitError: For lazy, meta and quantized weights, and for those that a hook computes.
+    """
+    # In eval mode: reading a spectral-normed weight in training would advance its buffers.
+    with in_eval_mode(module):
+        weight: Any = getattr(module, "weight", None)
+    if not isinstance(weight, Tensor):
+        raise WarminitError(
+            f"{name} is a {type(module).__name__} whose weight is a {type(weight).__name__}; a "
+            "floating point tensor is needed. Condition the model before it is quantized."
+        )
+    if is_lazy(weight):
+        raise WarminitError(
+            f"{name} is lazy: its weight has no shape yet, and one with values is needed. "
+            "Run one batch through the model first."
+        )
+    if weight.is_meta:
+        raise WarminitError(
+            f"{name} is on the meta device: its weight, shape {tuple(weight.shape)}, has no "
+            "values. Move the model first with model.to_empty(device=...) and initialize it."
+        )
+    if not weight.is_floating_point():
+        raise WarminitError(
+            f"{name} has a weight of {weight.dtype}; floating point is needed. Condition the "
+            "model before it is quantized."
+        )
+    if torch.is_inference_mode_enabled() or weight.is_inference():
+        raise WarminitError(
+            f"{name} cannot be written under torch.inference_mode(), nor can a weight that was "
+            "made under it; an ordinary one is needed. Build and initialize the model outside."
+        )
+    if any(n > 1 and step == 0 for n, step in zip(weight.shape, weight.stride(), strict=True)):
+        raise WarminitError(
+            f"{name} has an expanded weight, shape {tuple(weight.shape)} with strides "
+            f"{weight.stride()}: its values share their memory. Pass it through .clone() first."
+        )
+    if not isinstance(weight, nn.Parameter) and not parametrize.is_parametrized(module, "weight"):
+        raise WarminitError(
+            f"{name}.weight is a {type(weight).__name__} that a hook computes, and cannot be "
+            "written; an nn.Parameter, or a weight of torch.nn.utils.parametrizations, is needed. "
+            "Condition the model before the hook is added."
+        )
+    return weight
+
+
+def write_rows_(name: str, module: nn.Module, rows: Tensor, filters: Tensor) -> tuple[str, ...]:
+    """Write filters into rows of a layer's weight, and read back what the layer makes of them.
+
+    The Parameter objects, dtype, device, memory format and `requires_grad` stay; all other rows
+    keep their bits.
+
+    Args:
+        name: Dotted name of the layer, for texts.
+        module: A convolution.
+        rows: (n,) indices of filters.
+        filters: (n, C / groups, *K), float32.
+
+    Returns:
+        Notes for the report: none, or that the layer discards the filters' scale.
+
+    Raises:
+        WarminitError: If the layer's effective weight is not the filters that were written; the
+            layer is then bit-identical to before.
+    """
+    weight = check_weight(name, module)
+    rows = rows.to(weight.device)
+    filters = filters.to(weight.device)
+    if not bool(torch.isfinite(filters.to(weight.dtype)).all()):
+        raise WarminitError(
+            f"the filters reach {float(filters.abs().max()):.3g}, beyond what {name}'s "
+            f"{weight.dtype} holds, {torch.finfo(weight.dtype).max:.3g}. Choose a smaller scale."
+        )
+    with torch.no_grad(), restored_on_error([module]):
+        parametrized = parametrize.is_parametrized(module, "weight")
+        if parametrized and is_sharded(weight):
+            raise WarminitError(
+                f"{name} is both parametrized and sharded; the weight of one of the two alone "
+                "can be written. Condition the model before it is sharded."
+            )
+        before = effective_weight(module)
+        if parametrized:
+            _assign_parametrized_(module, rows, filters)
+        elif is_sharded(weight):
+            _write_sharded_(weight, rows, filters)
+        else:
+            weight[rows] = filters.to(weight.dtype)
+        return _read_back(name, module, rows, filters.to(weight.dtype), before)
+
+
+def check_freezable(module: nn.Module) -> None:
+    """Raise unless rows of a layer's weight can be kept as they are by a hook on it."""
+    if parametrize.is_parametrized(module, "weight"):
+        raise WarminitError(
+            "trainable=False needs a plain weight, and this one is parametrized. Freeze the "
+            "parametrization's own parameters instead."
+        )
+
+
+def freeze_rows_(module: nn.Module, rows: Tensor) -> None:
+    """Keep rows of a layer's weight as they are, by a hook that sets their gradient to zero."""
+    weight: Any = module.weight
+    if not weight.requires_grad:
+        return
+
+    def without_rows(gradient: Tensor) -> Tensor:
+        gradient = gradient.clone()
+        gradient[rows.to(gradient.device)] = 0
+        return gradient
+
+    weight.register_hook(without_rows)
+
+
+@contextmanager
+def restored_on_error(modules: Sequence[nn.Module]) -> Iterator[None]:
+    """Put every parameter and buffer of the layers back where what follows raises."""
+    held: list[Any] = [
+        each for module in modules for each in (*module.parameters(), *module.buffers())
+    ]
+    # A parametrization may put new buffers in the old ones' place.
+    buffers = [(part._buffers, dict(part._buffers)) for each in modules for part in each.modules()]  # noqa: SLF001 - torch has no public name for it
+    # Of a DTensor the rank's own part: what is written into that does not show in its version.
+    tensors = [each.to_local().detach() if is_sharded(each) else each for each in held]
+    before = [
+        (each, each.detach().clone(), each._version)  # noqa: SLF001 - torch has no public name for it
+        for each in tensors
+        if not each.is_meta and not is_lazy(each)
+    ]
+    try:
+        yield
+    except BaseException:
+        for place, objects in buffers:
+            place.update(objects)
+        with torch.no_grad():
+            for tensor, value, version in before:
+                # What was not written keeps its version too: autograd may have saved it.
+                written = tensor._version != version  # noqa: SLF001 - as above
+                # Norms write their buffers behind autograd's back.
+                if written or not torch.equal(tensor, value):
+                    tensor.copy_(value)
+        raise
+
+
+def _assign_parametrized_(module: nn.Module, rows: Tensor, filters: Tensor) -> None:
+    """Set rows of a computed weight through its right inverse; keep the other rows' originals."""
+    originals = [(each, each.detach(), each.detach().clone()) for each in module.parameters()]
+    conv: Any = module
+    with in_eval_mode(module):
+        weight = conv.weight.detach().clone()
+    weight[rows] = filters.to(weight.dtype)
+    try:
+        conv.weight = weight
+    except (NotImplementedError, RuntimeError, ValueError, TypeError) as error:
+        raise WarminitError(
+            f"the parametrization of this {type(module).__name__} takes no weight: {error}. "
+            "Condition the model before the parametrization is registered."
+        ) from error
+    finally:
+        for tensor, place, _ in originals:
+            # torch gives an original new memory; whoever holds the old one would lose it.
+            if tensor.data_ptr() != place.data_ptr():
+                value = tensor.detach().clone()
+                tensor.set_(place)  # type: ignore[call-overload] # as torch itself does it
+                tensor.copy_(value)
+    others = torch.ones(len(weight), dtype=torch.bool, device=weight.device)
+    others[rows] = False
+    for tensor, _, before in originals:
+        if len(tensor.shape) and len(tensor) == len(weight):
+            tensor[others] = before[others]
+
+
+def _read_back(
+    name: str, module: nn.Module, rows: Tensor, filters: Tensor, before: Tensor | None
+) -> tuple[str, ...]:
+    """Compare what the layer computes with now to the filters, and its other rows to before."""
+    effective = effective_weight(module)
+    kind = type(module).__name__
+    if effective is None or before is None:
+        raise WarminitError(
+            f"{name} is a {kind} in whose forward no convolution was seen, so the filters' effect "
+            "cannot be verified. Name another layer with layer=."
+        )
+    made, meant = effective[rows].double().flatten(1), filters.double().flatten(1)
+    tolerance = 8 * torch.finfo(filters.dtype).eps * float(meant.abs().max())
+    others = torch.ones(len(effective), dtype=torch.bool, device=effective.device)
+    others[rows] = False
+    moved = (effective[others] - before[others]).abs()
+    worst = float((made - meant).abs().max())
+    if worst <= tolerance and not bool((moved > tolerance).any()):
+        return ()
+    centered_made, centered_meant = (each - each.mean(1, keepdim=True) for each in (made, meant))
+    cosines = torch.cosine_similarity(centered_made, centered_meant, dim=1)
+    if bool((cosines >= _SAME_DIRECTION).all()) and not bool((moved > tolerance).any()):
+        note = "standardizes its weight: the filters keep their shape and lose their scale and mean"
+        return (f"{name} ({kind}) {note}",)
+    raise WarminitError(
+        f"{name} ({kind}) changes its weight: what it computes with differs from the filters by up "
+        f"to {worst:.3g}, cosine down to "
+        f"{float(cosines.min()):.3f}, or other filters moved with them. "
+        "Nothing was written. Condition the model before that parametrization is registered."
+    )
+
+
+def _write_sharded_(weight: Any, rows: Tensor, filters: Tensor) -> None:
+    """Write into a DTensor: every rank writes the part of the rows that it holds."""
+    from torch.distributed.tensor import distribute_tensor
+
+    full = weight.full_tensor()
+    full[rows] = filters.to(full.dtype)
+    local = distribute_tensor(full, weight.device_mesh, weight.placements).to_local()
+    weight.to_local().copy_(local)

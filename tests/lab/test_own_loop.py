@@ -1,0 +1,303 @@
+"""`warminit.lab.compare`: a user's own training loop in the laboratory's store and statistics."""
+
+import random
+import subprocess
+import sys
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from torch import nn
+
+import warminit.lab
+from warminit.errors import WarminitError, WarminitWarning
+from warminit.lab import compare
+from warminit.lab.engines.driver import STORE_NAME, read_study
+from warminit.lab.own_loop import Init
+from warminit.lab.store.store import Store
+from warminit.lab.verdict.analysis import Analysis
+from warminit.lab.verdict.export import export
+
+IMAGES = torch.rand(32, 1, 8, 8, generator=torch.Generator().manual_seed(3))
+CALLS: list[int] = []
+LATER = 0.0
+
+
+def network() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(4 * 36, 2))
+
+
+def train(init: Init, seed: int) -> dict[str, Any]:
+    """Nothing is trained: the metrics are functions of the arm's filters and the seed alone."""
+    CALLS.append(seed)
+    model = network()
+    before = model[2].weight.detach().clone()  # type: ignore[index]
+    init(model, IMAGES)
+    with torch.no_grad():
+        filters = float(model[0].weight.abs().mean())  # type: ignore[index]
+        elsewhere = float((model[2].weight - before).abs().max())  # type: ignore[index]
+    drawn = [random.random(), float(np.random.rand()), float(torch.rand(()))]
+    return {
+        "accuracy": 1 / (1 + filters),
+        "size": torch.tensor(filters),
+        "elsewhere": elsewhere,
+        "head": float(before.sum()),
+        **{f"drawn {place}": value for place, value in enumerate(drawn)},
+    }
+
+
+@pytest.fixture(autouse=True)
+def fresh_calls() -> None:
+    CALLS.clear()
+
+
+def metrics(analysis: Analysis, arm: str) -> list[dict[str, float]]:
+    return [
+        dict(run.result.metrics)
+        for run in analysis.runs
+        if run.spec.arm.label == arm and run.result is not None
+    ]
+
+
+ARMS = ["torch-default", "he-normal"]
+
+
+def test_it_runs_stores_resumes_and_compares(tmp_path: Path) -> None:
+    analysis = compare(train, ARMS, seeds=5, out=tmp_path)
+    assert CALLS == [42, 42, 7, 7, 13, 13, 99, 99, 2025, 2025]  # paired runs one after the other
+    (comparison,) = analysis.comparisons
+    ours, base = ([each["accuracy"] for each in metrics(analysis, arm)] for arm in reversed(ARMS))
+    assert comparison.n == 5
+    assert comparison.mean_difference == pytest.approx(np.mean(ours) - np.mean(base), rel=1e-12)
+    # SciPy's paired test is the oracle of the one that the analysis went through.
+    assert comparison.p_two_sided == pytest.approx(stats.ttest_rel(ours, base).pvalue, rel=1e-9)
+    assert "he-normal" in comparison.verdict
+
+    CALLS.clear()
+    again = compare(train, ARMS, seeds=6, out=tmp_path)
+    assert CALLS == [1, 1]  # only the sixth seed was missing
+    assert again.runs[:10] == analysis.runs
+    study, runs = read_study(tmp_path)
+    assert study == again.study
+    assert runs == again.runs
+
+
+def test_the_arms_share_what_they_do_not_set(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    state = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()  # type: ignore[index]
+    arms = [*ARMS, "study_cases:draws"]
+    analysis = compare(train, arms, seeds=2, out=tmp_path)
+    now = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()  # type: ignore[index]
+    assert torch.equal(state[0], now[0])
+    assert state[1:] == now[1:]
+    first, second = metrics(analysis, "torch-default"), metrics(analysis, "he-normal")
+    third = metrics(analysis, "study_cases:draws")
+    for ours, theirs, drawing in zip(first, second, third, strict=True):
+        assert ours["elsewhere"] == 0
+        for name in ("head", "drawn 0", "drawn 1", "drawn 2"):
+            assert ours[name] == theirs[name] == drawing[name]
+        assert ours["size"] != theirs["size"]
+    assert first[0]["drawn 2"] != first[1]["drawn 2"]  # another seed, other draws
+    results = [run.result for run in analysis.runs if run.result is not None]
+    # An arm that sets nothing leaves torch's own weights.
+    assert len({result.weights_digest for result in results}) == 4
+    assert results[0].init_report["arm"] == "torch-default"
+    assert 0 <= results[0].init_seconds <= results[0].init_seconds + results[0].train_seconds < 60
+
+
+def test_a_loss_and_another_unit(tmp_path: Path) -> None:
+    # He's normal filters are about 1.6 times as wide as torch's, so "size" is surely larger.
+    as_loss = compare(
+        train, ARMS, seeds=4, out=tmp_path, metric="size", higher_is_better=False, margin=0.01
+    )
+    assert as_loss.comparisons[0].verdict.startswith("he-normal harms")
+    assert as_loss.comparisons[0].wins == 0
+    CALLS.clear()
+    as_gain = compare(train, ARMS, seeds=4, out=tmp_path, metric="size", unit="widths", margin=0.01)
+    assert as_gain.comparisons[0].verdict.startswith("he-normal helps")
+    assert "widths" in as_gain.comparisons[0].verdict
+    assert not CALLS  # every metric was stored; another one asks for no new runs
+
+
+def test_it_is_exported_like_any_study(tmp_path: Path) -> None:
+    analysis = compare(train, ARMS, seeds=2, out=tmp_path)
+    for file_format in ("csv", "json", "latex"):
+        written = export(analysis, tmp_path / f"results.{file_format}", file_format)
+        assert "he-normal" in written.read_text(encoding="utf-8")
+    header, *rows = (tmp_path / "results.csv").read_text(encoding="utf-8").splitlines()
+    assert len(rows) == 4
+    assert {"arm", "seed", "accuracy", "size"} <= set(header.split(","))
+
+
+# ---------------------------------------------------------------- what makes another run
+def test_a_changed_version_function_or_value_is_another_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def later(init: Init, seed: int) -> dict[str, Any]:
+        return {**train(init, seed), "later": LATER}
+
+    def run(loop: Any = later, **options: Any) -> int:
+        CALLS.clear()
+        arms: list[Any] = options.pop("arms", ["torch-default"])
+        compare(loop, arms, seeds=1, out=tmp_path, **options)
+        return len(CALLS)
+
+    assert run() == 1
+    assert run() == 0
+    assert run(version="2") == 1
+    assert run(train) == 1  # another text
+    monkeypatch.setattr(sys.modules[__name__], "LATER", 0.5)  # a value that `later` reads
+    assert run() == 1
+    monkeypatch.undo()
+    assert run() == 0
+    prewarm = {"name": "prewarm", "n_clusters": 2, "n_patches": 20, "scale": 0.1}
+    assert run(arms=[prewarm]) == 1
+    assert run(arms=[dict(reversed(prewarm.items()))]) == 0  # the order of keys is nothing
+    assert run(arms=[{**prewarm, "scale": 0.2}]) == 1
+    before = torch.get_num_threads()
+    torch.set_num_threads(before + 1)
+    try:
+        assert run() == 1
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_function_without_text_needs_a_version(tmp_path: Path) -> None:
+    bound = partial(train)
+    with pytest.raises(WarminitError, match=r"version=None: the source .* Give version='1'"):
+        compare(bound, ["torch-default"], seeds=1, out=tmp_path)
+    assert len(compare(bound, ["torch-default"], seeds=1, out=tmp_path, version="1").runs) == 1
+
+
+# ---------------------------------------------------------------- what goes wrong
+def test_failed_runs_are_told_kept_and_tried_again(tmp_path: Path) -> None:
+    broken = [True]
+
+    def sometimes(init: Init, seed: int) -> dict[str, Any]:
+        if broken[0] and seed == 7:
+            raise KeyError("my own mistake")
+        return train(init, seed)
+
+    with pytest.warns(WarminitWarning, match=r"2 of 6 runs failed; .* seed 7: KeyError: 'my own"):
+        analysis = compare(sometimes, ARMS, seeds=3, out=tmp_path)
+    assert analysis.comparisons[0].n == 2
+    assert [cell.failed for cell in analysis.cells] == [(7,), (7,)]
+    broken[0] = False
+    assert compare(sometimes, ARMS, seeds=3, out=tmp_path).comparisons[0].n == 3
+
+
+@pytest.mark.parametrize(
+    ("returned", "text"),
+    [
+        (None, "train returned None; a dict of metrics is needed"),
+        ({}, "a dict of metrics is needed"),
+        ({"accuracy": "high"}, "each metric must be one number"),
+        ({"accuracy": torch.zeros(2)}, "each metric must be one number"),
+        ({"accuracy": float("nan")}, "the run diverged"),
+    ],
+)
+def test_what_train_returns_is_checked(tmp_path: Path, returned: Any, text: str) -> None:
+    def loop(init: Init, seed: int) -> Any:
+        init(network(), IMAGES)
+        return returned
+
+    with pytest.raises(WarminitError, match=text):
+        compare(loop, ["torch-default"], seeds=1, out=tmp_path)
+
+
+def test_a_loop_that_never_calls_init_is_told_so(tmp_path: Path) -> None:
+    with pytest.raises(WarminitError, match=r"did not call init\(model, images\).*Call it once"):
+        compare(lambda init, seed: {"accuracy": 0.5}, ["torch-default"], seeds=1, out=tmp_path)
+
+
+def test_an_unknown_metric_is_told_after_the_first_run(tmp_path: Path) -> None:
+    with pytest.raises(WarminitError, match=r"metric='acuracy' is not among .*: accuracy, size"):
+        compare(train, ARMS, seeds=8, out=tmp_path, metric="acuracy")
+    assert len(CALLS) == 1
+    with closing(Store.existing(tmp_path / STORE_NAME)) as store:
+        assert len(store.runs()) == 1  # and it is not lost
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"arms": ["he-nromal"]}, "did you mean 'he-normal'"),
+        ({"arms": []}, "arms"),
+        ({"arms": "prewarm"}, "arms is a list of names"),
+        ({"arms": [3]}, "3 is not an arm"),
+        ({"arms": [{"name": "prewarm", "n_cluster": 3}]}, "did you mean 'n_clusters'"),
+        ({"baseline": "prewarm"}, "'prewarm' is not among the arms; there are: torch-default"),
+        ({"seeds": 0}, "seeds is empty"),
+        ({"margin": 0}, "margin"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_runs(
+    tmp_path: Path, options: dict[str, Any], text: str
+) -> None:
+    given: dict[str, Any] = {"train": train, "arms": ARMS, "out": tmp_path / "new"}
+    with pytest.raises(WarminitError, match=f"(?i)the comparison is not valid.*{text}"):
+        compare(**given | options)
+    assert not CALLS
+    assert not (tmp_path / "new").exists()
+
+
+# ---------------------------------------------------------------- workers
+def test_workers_give_what_this_process_gives(tmp_path: Path, one_thread: None) -> None:
+    here = compare(train, ARMS, seeds=2, out=tmp_path / "here")
+    there = compare(train, ARMS, seeds=2, out=tmp_path / "there", workers=1)
+    assert len(CALLS) == 4  # those of this process
+    for ours, theirs in zip(here.runs, there.runs, strict=True):
+        assert ours.key == theirs.key
+        assert ours.result is not None
+        assert theirs.result is not None
+        assert ours.result.metrics == theirs.result.metrics
+        assert ours.result.weights_digest == theirs.result.weights_digest
+    assert replace(here, runs=()) == replace(there, runs=())
+
+
+def test_a_function_that_workers_cannot_import_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(WarminitError, match=r"cannot be sent to worker processes.*importable"):
+        compare(lambda _, seed: {}, ARMS, out=tmp_path, workers=1)
+
+
+def test_a_script_without_a_main_guard_is_told_so(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from warminit.lab import compare\n"
+        "from test_own_loop import train\n"
+        f"compare(train, ['torch-default'], seeds=1, out={str(tmp_path / 'out')!r}, workers=1)\n",
+        encoding="utf-8",
+    )
+    from study_cases import PATIENCE, environment
+
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        capture_output=True, text=True, check=False, timeout=PATIENCE, env=environment(),
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert "if __name__ == '__main__':" in done.stderr
+
+
+# ---------------------------------------------------------------- names and the example
+def test_importing_the_laboratory_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, warminit.lab; "
+        "print(*sorted({'torch', 'numpy', 'scipy', 'pandas', 'pydantic'} & set(sys.modules))); "
+        "print('compare' in dir(warminit.lab))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True"]
+
+
+def test_the_name_stays_the_function_and_others_are_unknown() -> None:
+    import warminit.lab.own_loop as module
+
+    assert warminit.lab.compare is module.compare
+    with pytest.raises(AttributeError, match="has no attribute 'compair'"):
+        warminit.lab.compair  # noqa: B018

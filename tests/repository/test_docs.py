@@ -1,0 +1,261 @@
+"""README.md, docs/*.md -> every block in them runs, and the site builds without a broken link."""
+
+import ast
+import html
+import importlib
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+import types
+from collections.abc import Callable, Iterator
+from functools import cache
+from html.parser import HTMLParser
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import pytest
+import torch
+import typer
+
+import warminit
+from report_cases import demo_runs, demo_study
+from warminit.cli import app
+from warminit.lab import __all__ as LAB
+from warminit.lab.data.load import load_dataset
+from warminit.lab.engines.driver import STORE_NAME
+from warminit.lab.runs.plan import PlannedRun
+from warminit.lab.store.store import Store
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+# Its blocks load a framework each, and run in test_examples.py.
+ELSEWHERE = "integrations.md"
+PUBLIC = re.findall(r"^::: (\S+)$", (ROOT / "docs" / "api.md").read_text("utf-8"), re.MULTILINE)
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    text = page.read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def pages_with(language: str) -> list[Path]:
+    return [page for page in PAGES if blocks(page, language)]
+
+
+# ---------------------------------------------------------------- blocks
+def a_study_that_was_run() -> None:
+    """What `warminit compare` leaves, which the page on reports reads."""
+    study = demo_study(seeds=[42, 7])
+    path = Path("warminit-results/compare", STORE_NAME)
+    path.parent.mkdir(parents=True)
+    with Store.opened(path) as store:
+        runs = demo_runs(study)
+        store.set_about(
+            {
+                "study": study.model_dump_json(),
+                "keys": str([run.key for run in runs]).replace("'", '"'),
+            }
+        )
+        for run in runs:
+            assert run.result is not None
+            store.add(
+                PlannedRun(run.spec, run.arm_parameters, run.key), run.environment, run.result
+            )
+
+
+def a_file_of_filters() -> None:
+    """What `warminit filters` leaves, which the page on the command line loads."""
+    pixels = load_dataset("digits").train_images[:64]
+    warminit.save_filters(warminit.prewarm_filters(pixels, 32, 3), "digits.safetensors")
+
+
+BEFORE: dict[str, Callable[[], None]] = {
+    "report.md": a_study_that_was_run,
+    "command-line.md": a_file_of_filters,
+}
+
+
+def absent(code: list[str]) -> list[str]:
+    """Packages that the blocks import and that are not installed."""
+    names = re.findall(r"^(?:from|import) (\w+)", "\n".join(code), flags=re.MULTILINE)
+    return sorted(name for name in set(names) if find_spec(name) is None)
+
+
+@pytest.mark.usefixtures("one_thread")
+# torch's own, as `torch.compile` is first used.
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+@pytest.mark.parametrize(
+    "page", [p for p in pages_with("python") if p.name != ELSEWHERE], ids=lambda path: path.name
+)
+def test_the_python_blocks_of_a_page_run_one_after_another(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = blocks(page, "python")
+    if missing := absent(code):
+        pytest.skip(f"{', '.join(missing)} is not installed")
+    monkeypatch.chdir(tmp_path)  # a block that writes a file must not write it here
+    BEFORE.get(page.name, lambda: None)()
+    torch.manual_seed(0)  # one draw in 10,000 looks trained, and would be warned of
+    names: dict[str, Any] = {"__name__": "page"}
+    # dataclasses and pickle look a class's module up by its name.
+    monkeypatch.setitem(sys.modules, "page", types.ModuleType("page"))
+    for number, block in enumerate(code, 1):
+        # A file, since `compare` reads the text of the reader's own function.
+        path = tmp_path / f"{page.stem}, block {number}.py"
+        path.write_text(block, encoding="utf-8")
+        exec(compile(block, str(path), "exec"), names)
+        if "print(" in block:
+            assert capsys.readouterr().out.strip()
+
+
+@pytest.mark.parametrize("page", pages_with("toml"), ids=lambda path: path.name)
+def test_toml_blocks_are_toml(page: Path) -> None:
+    for block in blocks(page, "toml"):
+        assert tomllib.loads(block)
+
+
+def shell_lines(page: Path, program: str) -> Iterator[list[str]]:
+    for block in blocks(page, "sh"):
+        for line in block.replace("\\\n", " ").splitlines():
+            words = shlex.split(line, comments=True)
+            if words and words[0] == program:
+                yield words[1:]
+
+
+@pytest.mark.parametrize("page", pages_with("sh"), ids=lambda path: path.name)
+def test_commands_and_their_options_exist(page: Path) -> None:
+    """Only that they are accepted; the guide to the command line runs each of its own."""
+    group: Any = typer.main.get_command(app)
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    for words in shell_lines(page, "make"):
+        assert set(words) <= targets, f"make {words}: no such target"
+    for words in shell_lines(page, "warminit"):
+        if words[0].startswith("--"):
+            continue
+        assert words[0] in group.commands, f"warminit {words[0]}: no such command"
+        command = group.commands[words[0]]
+        known = {name for each in command.params for name in [*each.opts, *each.secondary_opts]}
+        given = {word.partition("=")[0] for word in words if word.startswith("-")}
+        assert given <= known | {"--help", "-h"}, f"warminit {words}: no such option"
+
+
+# ---------------------------------------------------------------- public names
+def test_every_public_name_has_its_place_in_the_reference() -> None:
+    wanted = {f"warminit.{name}" for name in warminit.__all__}
+    wanted |= {f"warminit.lab.{name}" for name in LAB}
+    assert wanted <= set(PUBLIC)
+    assert len(PUBLIC) == len(set(PUBLIC))
+    for name in PUBLIC:
+        home, _, last = name.rpartition(".")
+        if "integrations" in home:  # needs its library: the site's build finds it without
+            continue
+        assert getattr(importlib.import_module(home), last).__doc__, name
+
+
+def imported_from_warminit(page: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse("\n".join(blocks(page, "python")))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("warminit"):
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize("page", pages_with("python"), ids=lambda path: path.name)
+def test_what_a_page_imports_is_public(page: Path) -> None:
+    assert imported_from_warminit(page) <= set(PUBLIC)
+
+
+# ---------------------------------------------------------------- the site
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    for name in ("mkdocs", "material", "mkdocstrings"):
+        if find_spec(name) is None:
+            pytest.skip(f'{name} is not installed: pip install -e ".[docs]"')
+    folder = tmp_path_factory.mktemp("site")
+    nowhere = "http://127.0.0.1:9"  # nothing listens there: a build that fetches would fail
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)],
+        cwd=ROOT,
+        env=os.environ
+        | {"NO_MKDOCS_2_WARNING": "1", "http_proxy": nowhere, "https_proxy": nowhere},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert "WARNING" not in done.stderr
+    return folder
+
+
+class Links(HTMLParser):
+    """Collects where a page leads, what a browser loads for it, and its anchors."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.loaded: list[str] = []
+        self.anchors: set[str] = set()
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = {name: value or "" for name, value in attrs}
+        self.anchors |= {given[name] for name in ("id", "name") if name in given}
+        if tag == "a" and "href" in given:
+            self.links.append(given["href"])
+        self.loaded += [given["src"]] if "src" in given else []
+        self.loaded += [given["href"]] if tag == "link" and "href" in given else []
+
+
+@cache
+def parsed(path: Path) -> Links:
+    return Links(path.read_text(encoding="utf-8"))
+
+
+def test_every_link_and_anchor_of_the_site_leads_somewhere(site: Path) -> None:
+    checked = 0
+    for page in site.rglob("*.html"):
+        for link in parsed(page).links:
+            parts = urlsplit(link)
+            if parts.scheme or page.name == "404.html":  # whose links are from the root
+                continue
+            target = (page.parent / unquote(parts.path)).resolve() if parts.path else page
+            target = target / "index.html" if target.is_dir() else target
+            assert target.is_file(), f"{page.name} leads to {link}, which is not there"
+            if parts.fragment and target.suffix == ".html":
+                assert unquote(parts.fragment) in parsed(target).anchors, f"{page.name}: {link}"
+            checked += 1
+    assert checked > 500
+
+
+def test_a_reader_needs_no_network(site: Path) -> None:
+    for page in site.rglob("*.html"):
+        for address in parsed(page).loaded:
+            assert not urlsplit(address).netloc, f"{page.name} loads {address}"
+        # The theme fetches a library for diagrams, where a page has one.
+        assert "mermaid" not in page.read_text(encoding="utf-8")
+    for sheet in site.rglob("*.css"):
+        assert not re.findall(r"url\([\"']?https?:|@import", sheet.read_text(encoding="utf-8"))
+
+
+def test_the_reference_shows_every_public_name(site: Path) -> None:
+    # An alias is shown under the name of its home too; ours is the one that is linked to.
+    assert set(PUBLIC) <= parsed(site / "api.html").anchors
+
+
+def test_examples_are_shown_in_full(site: Path) -> None:
+    page = site / "examples.html"
+    shown = html.unescape(re.sub(r"<[^>]+>", "", page.read_text(encoding="utf-8")))
+    for path in (ROOT / "examples").glob("*.*"):
+        assert path.stem in parsed(page).anchors
+        assert (page.with_suffix("") / path.name).read_bytes() == path.read_bytes()
+        if path.suffix == ".ipynb":
+            for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+                code = cell["source"] if cell["cell_type"] == "code" else []
+                assert all(line.rstrip("\n") in shown for line in code), path.name
