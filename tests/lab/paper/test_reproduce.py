@@ -15,9 +15,10 @@ from warminit.lab.paper import published, rules_tables
 from warminit.lab.paper.published import TABLE_3
 from warminit.lab.paper.reproduce import Candidate, Figure, find_candidates, paper_datasets
 from warminit.lab.paper.rules_tables import table_1, table_2
-from warminit.lab.runs.plan import PUBLISHED_PATCHES, model_rules
-from warminit.lab.runs.rates import LEARNING_RATES
+from warminit.lab.runs.plan import model_rules
 from warminit.lab.study.builtin import changed_study, load_study, shipped_studies
+from warminit.lab.study.checks import published_patches
+from warminit.lab.study.protocol import Protocol, learning_rates
 from warminit.lab.study.table1 import TABLE_1
 from warminit.lab.terminal.rules_display import print_table_1, print_table_2
 from warminit.lab.verdict.paired import holm_adjust
@@ -46,8 +47,9 @@ def test_the_corrected_mean_and_holm_of_the_paper() -> None:
 
 
 def test_runs_use_table_1() -> None:
-    assert {name: row.n_patches for name, row in TABLE_1.items()} == PUBLISHED_PATCHES
-    assert {name: (row.lr_start, row.lr_end) for name, row in TABLE_1.items()} == LEARNING_RATES
+    for name, row in TABLE_1.items():
+        assert published_patches(name) == row.n_patches
+        assert learning_rates(Protocol(), name) == (row.lr_start, row.lr_end)
     assert set(TABLE_1) == set(TABLE_3)
 
 
