@@ -25,6 +25,7 @@ from warminit.initializers.heads.last_layer import HEAD, find_head, output_size
 from warminit.initializers.stems.whitening import RELATIVE_EPS
 from warminit.lab.data.load import load_dataset
 from warminit.lab.networks.build import build_model
+from warminit.models.survey import Survey
 
 DATASETS = ("cifar10", "fashion-mnist")
 ZCA = "zca"
@@ -172,7 +173,7 @@ def outputs(model: Any, images: Tensor, labels: Tensor) -> dict[str, Any]:
 
     "loss": before any step and after 20 as in `robustness/plain.toml`, Adam at 1e-3, batch 128.
     """
-    size = output_size(model, find_head(model, images), images)
+    size = output_size(model, find_head(Survey(model, images)), images)
     optimizer = torch.optim.Adam(model.parameters(), lr=RATE / 3)
     losses = []
     batches = zip(images.split(BATCH // 2), labels.split(BATCH // 2), strict=True)

@@ -12,15 +12,23 @@ from torch.nn.utils import parametrizations
 from arm_cases import Calls, all_bits, bits, first, make_images, make_net
 from warminit import init_
 from warminit.errors import WarminitError
-from warminit.models.normalization import Passed, runs_next
+from warminit.models.survey import Survey
 
 pytestmark = pytest.mark.usefixtures("one_thread")
+
+Next = tuple[str, bool] | None
 
 IMAGES = make_images(16, 2, 12, 12)
 
 
 def with_norm(norm: nn.Module) -> nn.Sequential:
     return make_net().insert(1, norm)
+
+
+def runs_next(model: nn.Module, layer: nn.Module, images: Tensor) -> Next:
+    """What is called next, and whether it normalizes."""
+    following = Survey(model, images).next_after(layer)
+    return following and (following.name, following.normalizes)
 
 
 class ScaleNormed(nn.Module):
@@ -143,7 +151,7 @@ UNKNOWN: dict[str, Callable[[], nn.Module]] = {
 def test_what_runs_next(case: str) -> None:
     name, make = (NORMALIZED | NOT_NORMALIZED)[case]
     model = make()
-    assert runs_next(model, first(model), IMAGES) == Passed(name, case in NORMALIZED)
+    assert runs_next(model, first(model), IMAGES) == (name, case in NORMALIZED)
 
 
 @pytest.mark.parametrize("case", UNKNOWN)
@@ -155,15 +163,13 @@ def test_where_nothing_is_known_to_run_next(case: str) -> None:
 def test_a_layer_that_is_not_called() -> None:
     model = Spare()
     assert runs_next(model, model.spare, IMAGES) is None
-    assert runs_next(model, model.net.get_submodule("0"), IMAGES) == Passed(
-        "net.2", normalizes=False
-    )
+    assert runs_next(model, model.net.get_submodule("0"), IMAGES) == ("net.2", False)
 
 
 def test_a_first_layer_that_normalizes_its_own_weight() -> None:
     model = make_net()
     model[0] = Standardized(2, 8, 3)
-    assert runs_next(model, model[0], IMAGES) == Passed("2", normalizes=False)
+    assert runs_next(model, model[0], IMAGES) == ("2", False)
 
 
 def test_looking_changes_nothing() -> None:

@@ -2,7 +2,6 @@
 
 import itertools
 import math
-import random
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from torch.utils.data import DataLoader
 from warminit.errors import WarminitError
 from warminit.images.check import as_model_input
 from warminit.images.patches import listing_generator, listing_patches, sample_patches
+from warminit.models.randomness import random_state_kept
 from warminit.models.ranks import pooled
 
 MEMORY_BOUND = 256 * 2**20
@@ -184,7 +184,7 @@ def read_images(images: Images, batches: int | None = None) -> tuple[Tensor, str
         )
     kept: list[Tensor] = []
     seen = 0
-    with _random_states_kept(images):
+    with _loader_kept(images):
         for number, item in enumerate(itertools.islice(images, wanted)):
             batch = _images_of(item, number)
             if kept and batch.dtype != kept[0].dtype:
@@ -237,7 +237,7 @@ def _images_of(item: Any, number: int) -> Tensor:
 
 
 @contextmanager
-def _random_states_kept(loader: Any) -> Iterator[None]:
+def _loader_kept(loader: Any) -> Iterator[None]:
     """Put back every random state that reading a loader advances, and its persistent workers."""
     samplers = (
         loader,
@@ -250,9 +250,6 @@ def _random_states_kept(loader: Any) -> Iterator[None]:
         for generator in (getattr(each, "generator", None) for each in samplers)
         if isinstance(generator, torch.Generator)
     }
-    states = [(generator, generator.get_state()) for generator in found.values()]
-    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - it is what is kept
-    torch_state = torch.get_rng_state()
     # Persistent workers of the training would be left in the middle of an epoch, with their own
     # random states advanced; and those that start here would take a draw from it.
     persistent = isinstance(loader, DataLoader) and loader.persistent_workers
@@ -260,12 +257,8 @@ def _random_states_kept(loader: Any) -> Iterator[None]:
     if persistent:
         loader._iterator = None  # noqa: SLF001 - as above
     try:
-        yield
+        with random_state_kept(generators=found.values()):
+            yield
     finally:
         if persistent:
             loader._iterator = kept  # noqa: SLF001 - as above
-        torch.set_rng_state(torch_state)
-        random.setstate(python)
-        np.random.set_state(numpy)  # noqa: NPY002 - as above
-        for generator, state in states:
-            generator.set_state(state)

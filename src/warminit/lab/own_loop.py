@@ -23,7 +23,6 @@ from warminit.lab.report.study_page import last_page, with_page
 from warminit.lab.runs.environment import NUMERIC_VERSION, device_kind
 from warminit.lab.runs.kept_filters import keep_filters
 from warminit.lab.runs.plan import PlannedRun, digest, own_source
-from warminit.lab.runs.randomness import random_state_kept, seed_everything
 from warminit.lab.runs.results import RunResult
 from warminit.lab.runs.train import _plain, weights_digest
 from warminit.lab.store.store import StoredRun
@@ -31,6 +30,7 @@ from warminit.lab.study.checks import YOURS
 from warminit.lab.study.spec import ArmSpec
 from warminit.lab.study.study import Study
 from warminit.lab.verdict.analysis import Analysis, analyse
+from warminit.models.randomness import random_state_kept, seed_everything
 from warminit.report import InitReport
 
 Init = Callable[[nn.Module, Tensor], InitReport]

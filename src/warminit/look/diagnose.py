@@ -11,12 +11,15 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from warminit.checks import check_seed
 from warminit.errors import WarminitError
-from warminit.images.check import as_model_input, check_images, standardization
+from warminit.images.check import as_model_input, standardization
 from warminit.images.patches import center_patches, sample_patches
-from warminit.images.source import Images, read_images
+from warminit.images.source import Images
+from warminit.initializers.stems.subject import Subject
 from warminit.look.diagnosis import Diagnosis
 from warminit.models.effective import effective_weight
-from warminit.models.find import CONVOLUTIONS, FoundLayer, find_layer
+from warminit.models.find import FoundLayer
+from warminit.models.restore import errors_explained
+from warminit.models.survey import CONVOLUTIONS
 
 DUPLICATE_COSINE = 0.99
 """Two filters whose cosine is above this in size are near-duplicates."""
@@ -70,16 +73,14 @@ def diagnose(
         (9.0, 1.0, ())
     """
     check_seed(seed)
-    tensor, note = read_images(images)
-    # The layer decides what images must be, so only what finding it needs is checked before.
-    usable = tensor.ndim >= 3 and 0 not in tensor.shape
-    target = find_layer(model, layer, tensor if usable else None)
-    conv = target.module
-    batch = check_images(tensor, spatial_dims=target.spatial_dims, channels=conv.in_channels)
-    statistics = standardization(mean, std, conv.in_channels)
-    weight, bank, bias = _bank(target)
+    subject = Subject(model, images, mean=mean, std=std)
+    with errors_explained(model):
+        target = subject.first(layer)
+        conv = target.module
+        batch, statistics = subject.images.detach(), standardization(mean, std, conv.in_channels)
+        weight, bank, bias = _bank(target)
     patches, every_position = _patches(batch, statistics, conv, seed)
-    notes = [note] if note else []
+    notes = [subject.note] if subject.note else []
 
     _, singular, directions = torch.linalg.svd(bank, full_matrices=False)
     precision = min(torch.finfo(kind).eps for kind in (weight.dtype, torch.float32))

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from warminit.errors import WarminitError, WarminitWarning
-from warminit.initializers.stems.conditioning import _trained_note
+from warminit.initializers.stems.conditioning import trained_note
 from warminit.models.find import FoundLayer, find_layer
-from warminit.models.write import restored_on_error, write_rows_
+from warminit.models.restore import errors_explained, restored_on_error
+from warminit.models.write import write_rows_
 from warminit.report import InitReport
 
 TENSOR = "filters"
@@ -126,30 +127,31 @@ def load_filters_(
     """
     started = time.perf_counter()
     bank = _read(Path(path).expanduser())
-    target = find_layer(model, layer)
-    conv = target.module
-    _check_fit(bank.filters, target, str(path))
-    filters = bank.filters[: conv.out_channels].float()
-    if (trained := _trained_note(target, model)) is not None:
-        warnings.warn(trained, WarminitWarning, stacklevel=2)
-    with restored_on_error([conv]):
-        notes = write_rows_(target.name, conv, torch.arange(len(filters)), filters)
-    if len(bank.filters) > len(filters):
-        cut = f"the first {len(filters)} of {len(bank.filters)} filters fit into the layer"
-        notes = (*notes, cut)
-    told = bank.report
-    return InitReport(
-        arm=told.get("arm", "filters of a file"),
-        layer=target.name,
-        found=target.found,
-        filters_set=len(filters),
-        out_channels=conv.out_channels,
-        parameters={**told.get("parameters", {}), "file": Path(path).name, **bank.metadata},
-        provenance=told.get("provenance", {}),
-        seed=told.get("seed", 0),
-        seconds=time.perf_counter() - started,
-        notes=(*told.get("notes", ()), *([trained] if trained else []), *notes),
-    )
+    with errors_explained(model):
+        target = find_layer(model, layer)
+        conv = target.module
+        _check_fit(bank.filters, target, str(path))
+        filters = bank.filters[: conv.out_channels].float()
+        if (trained := trained_note(target, model)) is not None:
+            warnings.warn(trained, WarminitWarning, stacklevel=2)
+        with restored_on_error([conv]):
+            notes = write_rows_(target.name, conv, torch.arange(len(filters)), filters)
+            if len(bank.filters) > len(filters):
+                cut = f"the first {len(filters)} of {len(bank.filters)} filters fit into the layer"
+                notes = (*notes, cut)
+            told = bank.report
+            return InitReport(
+                arm=told.get("arm", "filters of a file"),
+                layer=target.name,
+                found=target.found,
+                filters_set=len(filters),
+                out_channels=conv.out_channels,
+                parameters={**told["parameters"], "file": Path(path).name, **bank.metadata},
+                provenance=told.get("provenance", {}),
+                seed=told.get("seed", 0),
+                seconds=time.perf_counter() - started,
+                notes=(*told.get("notes", ()), *([trained] if trained else []), *notes),
+            )
 
 
 def _in_order(content: bytes) -> bytes:
@@ -178,7 +180,7 @@ def _read(path: Path) -> _Bank:
             f"path={str(path)!r} cannot be read as safetensors: {error}. Give a file that "
             "`save_filters` or `warminit filters` wrote."
         ) from error
-    if filters is None or filters.ndim < 3:
+    if filters is None or filters.ndim < 3 or not filters.numel():
         held = ", ".join(names[:5]) or "nothing"
         raise WarminitError(
             f"path={str(path)!r} holds {held}, and no tensor {TENSOR!r} of (n, C, *K) values. Give "
@@ -188,11 +190,23 @@ def _read(path: Path) -> _Bank:
     try:
         report = json.loads(texts.get("report", "{}"))
         parameters = {name: _value(each) for name, each in report.get("parameters", {}).items()}
+        _check_report(report)
     except (ValueError, AttributeError) as error:
         raise WarminitError(
             f"path={str(path)!r} has a damaged report ({error}). Write the file anew."
         ) from error
     return _Bank(filters, {**report, "parameters": parameters}, metadata)
+
+
+def _check_report(report: dict[str, Any]) -> None:
+    """Raise ValueError unless what `InitReport` takes from a file's report has its kind."""
+    kinds = {"arm": str, "provenance": dict, "seed": int, "notes": list}
+    for name, kind in kinds.items():
+        if name in report and type(report[name]) is not kind:
+            raise ValueError(f"{name} is a {type(report[name]).__name__}, not a {kind.__name__}")
+    for each in (*report.get("notes", ()), *report.get("provenance", {}).values()):
+        if type(each) is not str:
+            raise ValueError(f"{each!r:.40} is a {type(each).__name__}, not a text")
 
 
 def _value(value: Any) -> Any:

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from warminit.errors import WarminitError
-from warminit.models.effective import effective_weight, is_sharded
+from warminit.models.effective import effective_weight
 from warminit.models.find import find_layer
+from warminit.models.ranks import is_sharded
 from warminit.report import InitReport
 
 if TYPE_CHECKING:

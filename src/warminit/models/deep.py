@@ -8,40 +8,31 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from warminit.errors import WarminitError
-from warminit.models.find import (
-    CONVOLUTIONS,
-    FoundLayer,
-    execution_order,
-    unwrap,
-)
-from warminit.models.one_pass import fully_sharded, undisturbed
+from warminit.models.find import FoundLayer
+from warminit.models.restore import fully_sharded, said, set_modes, undisturbed
+from warminit.models.survey import CONVOLUTIONS, Survey, as_input, unwrap
 from warminit.models.write import check_weight
 
 
-class _Reached(Exception):  # noqa: N818 - not an error: the layer that was asked for is reached
+class _Reached(BaseException):  # no error: the layer is reached, and no `except` is to stop that
     pass
 
 
 def chosen_layers(
-    model: nn.Module, first: FoundLayer, layers: int | Sequence[str], images: Tensor
+    survey: Survey, first: FoundLayer, layers: int | Sequence[str]
 ) -> list[FoundLayer]:
     """Return the convolutions to condition, in the order in which they run.
 
     Args:
-        model: Any module.
+        survey: Of the model.
         first: The input layer; it comes first where `layers` is a number.
         layers: How many convolutions, or their dotted names.
-        images: (N, C, *size).
 
     Raises:
         WarminitError: If a name is no convolution that runs, or there are fewer than asked for.
     """
-    named = dict(unwrap(model).named_modules())
-    order = [
-        name
-        for name in execution_order(unwrap(model), images)
-        if isinstance(named[name], CONVOLUTIONS)
-    ]
+    named = dict(survey.model.named_modules())
+    order = [name for name in survey.order() if isinstance(named.get(name), CONVOLUTIONS)]
     if isinstance(layers, int) and not isinstance(layers, bool):
         if first.name in order:
             order = order[order.index(first.name) :]
@@ -87,31 +78,37 @@ def activations(model: nn.Module, target: FoundLayer, images: Tensor) -> Tensor:
         (N, in_channels, *size of that layer), detached.
 
     Raises:
-        WarminitError: If the layer is not reached.
+        WarminitError: If the layer is not reached, or the model raises.
     """
     inner = unwrap(model)
     fed: list[Tensor] = []
     # FSDP2 expects a pass that has begun to end.
     whole_pass = bool(fully_sharded(inner))
 
-    def take(_module: nn.Module, inputs: Any) -> None:
-        if not fed:
-            fed.append(inputs[0].detach())
+    def take(_module: nn.Module, args: Any, kwargs: Any) -> None:
+        given = (each for each in (*args, *kwargs.values()) if isinstance(each, Tensor))
+        if not fed and (first := next(given, None)) is not None:
+            fed.append(first.detach().clone() if whole_pass else first.detach())
         if not whole_pass:
             raise _Reached
 
-    entry = next(inner.parameters())
+    batch = as_input(inner, images)
     with undisturbed(inner):
-        inner.eval()
+        set_modes(inner, training=False)
         for module in inner.modules():
             if isinstance(module, _NormBase):
                 module.training = True
-        handle = target.module.register_forward_pre_hook(take)
+        handle = target.module.register_forward_pre_hook(take, with_kwargs=True)
         try:
             with torch.no_grad():
-                inner(images.to(device=entry.device, dtype=entry.dtype))
+                inner(batch)
         except _Reached:
             pass
+        except Exception as error:
+            raise WarminitError(
+                f"images of shape {tuple(images.shape)} do not go through the model as far as "
+                f"{target.name}: {said(error)}. Pass the batch that the model is fed."
+            ) from error
         finally:
             handle.remove()
     if fed:

@@ -2,12 +2,15 @@
 
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from warminit.models.ranks import is_sharded
+from warminit.models.restore import undisturbed
 
 
 def effective_weight(module: nn.Module) -> Tensor | None:
@@ -15,7 +18,8 @@ def effective_weight(module: nn.Module) -> Tensor | None:
 
     One image of zeros goes through the module alone, in eval mode, and the weight that reaches
     torch's convolution is read. So parametrizations and layers that standardize their weight on the
-    fly are seen as they are. Of a sharded weight the parts are gathered: every rank must call.
+    fly are seen as they are. The module is as before afterwards. Of a sharded weight the parts are
+    gathered: every rank must call.
     """
     conv: Any = module
     # Twice what the kernel covers, so that every padding mode has enough to take from.
@@ -31,14 +35,14 @@ def effective_weight(module: nn.Module) -> Tensor | None:
     no_autocast = torch.autocast(image.device.type, enabled=False)
     quiet = warnings.catch_warnings(action="ignore")
     # torch has something to say on padding="same"; it will say it to the first real image.
-    with quiet, _gathered(module), in_eval_mode(module), torch.no_grad(), no_autocast, seen:
-        type(module).forward(module, image)
+    alone = undisturbed(module), _gathered(module), in_eval_mode(module)
+    with quiet, ExitStack() as stack:
+        for each in (*alone, torch.no_grad(), no_autocast, seen):
+            stack.enter_context(each)
+        # A forward that takes more than an image fails; what was seen before that, was seen.
+        with suppress(Exception):
+            type(module).forward(module, image)
     return seen.weight
-
-
-def is_sharded(weight: Tensor | None) -> bool:
-    """Tell whether a weight is a DTensor, each rank holding a part."""
-    return hasattr(weight, "full_tensor") and hasattr(weight, "device_mesh")
 
 
 @contextmanager

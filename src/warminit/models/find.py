@@ -8,12 +8,8 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from warminit.errors import WarminitError
-from warminit.models.one_pass import run_once
+from warminit.models.survey import CONVOLUTIONS, PARAMETRIC, WHOLE_MODEL, Survey, unwrap
 from warminit.models.write import check_weight
-
-CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-PARAMETRIC = (*CONVOLUTIONS, *_TRANSPOSED, nn.Linear)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,26 +32,11 @@ class FoundLayer:
         return len(self.module.kernel_size)
 
 
-def unwrap(model: nn.Module) -> nn.Module:
-    """Return the model inside `torch.compile`, DataParallel and DistributedDataParallel."""
-    if not isinstance(model, nn.Module):
-        raise WarminitError(
-            f"model is a {type(model).__name__}; a torch.nn.Module is needed. Pass the model "
-            "itself."
-        )
-    while True:
-        inner = getattr(model, "_orig_mod", None)
-        if inner is None and isinstance(
-            model, nn.DataParallel | nn.parallel.DistributedDataParallel
-        ):
-            inner = model.module
-        if not isinstance(inner, nn.Module):
-            return model
-        model = inner
-
-
 def find_layer(
-    model: nn.Module, layer: str | nn.Module | None = None, images: Tensor | None = None
+    model: nn.Module,
+    layer: str | nn.Module | None = None,
+    images: Tensor | None = None,
+    survey: Survey | None = None,
 ) -> FoundLayer:
     """Find the convolution to condition.
 
@@ -68,6 +49,7 @@ def find_layer(
         model: Any module, wrapped or not.
         layer: Dotted name, or the module.
         images: (N, C, *size), as the model is fed; None takes the first convolution.
+        survey: Of the model and these images, where it is at hand.
 
     Returns:
         A convolution whose weight has values that can be written.
@@ -77,15 +59,19 @@ def find_layer(
     """
     model = unwrap(model)
     named = dict(model.named_modules())
-    found = _named(named, layer, model) if layer is not None else _chosen(model, named, images)
-    name, module, how = found
+    if layer is not None:
+        name, module, how = _named(named, layer, model)
+    elif images is None:
+        name, module, how = _chosen(model, named, None)
+    else:
+        name, module, how = _chosen(model, named, survey or Survey(model, images))
     _refuse_quantized({name: module})
-    if not isinstance(module, CONVOLUTIONS) or isinstance(module, _TRANSPOSED):
+    if not isinstance(module, CONVOLUTIONS):
         raise WarminitError(
             f"layer {name!r} is a {type(module).__name__}; a Conv1d, Conv2d or Conv3d is needed. "
             f"{_candidates(named)}"
         )
-    result = FoundLayer(name or "(the model itself)", module, how)
+    result = FoundLayer(name or WHOLE_MODEL, module, how)
     check_weight(result.name, result.module)
     return result
 
@@ -96,47 +82,6 @@ def affine_layers(model: nn.Module) -> dict[str, nn.Module]:
     return {
         name: module for name, module in unwrap(model).named_modules() if isinstance(module, kinds)
     }
-
-
-def execution_order(model: nn.Module, images: Tensor) -> list[str]:
-    """Return the names of layers with weights in the order in which one image reaches them.
-
-    Args:
-        model: Any module.
-        images: (N, C, *size); the first image is used.
-
-    Returns:
-        Dotted names of convolutions (transposed ones too) and linear layers, each once.
-
-    Raises:
-        WarminitError: If the model cannot be run on the image.
-    """
-    names: dict[nn.Module, str] = {
-        module: name for name, module in model.named_modules() if isinstance(module, PARAMETRIC)
-    }
-    order: list[str] = []
-    if lazy := [name for name, value in model.named_parameters() if is_lazy(value)]:
-        raise WarminitError(
-            f"{lazy[0]} is lazy: an image through the model would give it its shape, and without "
-            "one the order of the layers is not known. Run one batch through the model first, or "
-            "name the layer with layer=."
-        )
-
-    def note(module: nn.Module, _inputs: Any) -> None:
-        if names[module] not in order:
-            order.append(names[module])
-
-    _, error = run_once(
-        model, images, lambda: [module.register_forward_pre_hook(note) for module in names]
-    )
-    # Detectors stop after their stem where targets or sizes do not fit: what ran, ran.
-    if error is not None and not order:
-        raise WarminitError(
-            f"one image of shape {(1, *images.shape[1:])} does not go through the model, so "
-            f"the order of its layers is not known: {type(error).__name__}: {error}. Name "
-            "the layer with layer=."
-        ) from error
-    return order
 
 
 def _refuse_quantized(named: dict[str, nn.Module]) -> None:
@@ -170,7 +115,7 @@ def _named(
 
 
 def _chosen(
-    model: nn.Module, named: dict[str, nn.Module], images: Tensor | None
+    model: nn.Module, named: dict[str, nn.Module], survey: Survey | None
 ) -> tuple[str, nn.Module, str]:
     convolutions = {name: m for name, m in named.items() if isinstance(m, CONVOLUTIONS)}
     if not convolutions:
@@ -180,10 +125,11 @@ def _chosen(
             f"needed as its first layer. {_candidates(named)} Pass another model."
         )
     dims = {len(module.kernel_size) for module in convolutions.values()}
-    if images is None or images.ndim - 2 not in dims:
+    if survey is None or survey.images.ndim - 2 not in dims:
         # Without usable images to go by; the caller checks them against this layer.
         name = next(iter(convolutions))
         return name, convolutions[name], "the model's first convolution"
+    images = survey.images
     # A lazy convolution does not know its channels yet: it is found, and refused as lazy.
     fitting = {
         name: module
@@ -194,7 +140,7 @@ def _chosen(
     told = _first_conv_of_metadata(model)
     if told in fitting:
         return told, fitting[told], "timm's metadata"
-    if len(fitting) == 1 and _may_be_first(model, next(iter(fitting)), convolutions, images):
+    if len(fitting) == 1 and _may_be_first(next(iter(fitting)), convolutions, survey):
         name, module = next(iter(fitting.items()))
         return name, module, f"the only convolution that takes {images.shape[1]} channels"
     if not fitting:
@@ -202,7 +148,7 @@ def _chosen(
             f"images has {images.shape[1]} channels, shape {tuple(images.shape)}, and no "
             f"convolution takes them. {_candidates(named)} Pass the batch that the model is fed."
         )
-    first = next(iter(execution_order(model, images)), None)
+    first = next(iter(survey.order()), None)
     if first is None:
         raise WarminitError(
             f"no layer of this {type(model).__name__} is called when one image goes through, so "
@@ -223,9 +169,7 @@ def _chosen(
     return first, fitting[first], "the first convolution that runs"
 
 
-def _may_be_first(
-    model: nn.Module, name: str, convolutions: Mapping[str, nn.Module], images: Tensor
-) -> bool:
+def _may_be_first(name: str, convolutions: Mapping[str, nn.Module], survey: Survey) -> bool:
     """Tell whether no other layer is seen to run before the only one that takes the channels.
 
     Images of (N, H, W, C) fit a later layer with as many channels as they are high.
@@ -233,7 +177,7 @@ def _may_be_first(
     if name == next(iter(convolutions)):
         return True
     try:
-        ran = execution_order(model, images)
+        ran = survey.order()
     except WarminitError:  # It takes more than images, say: nothing is known of the order.
         return True
     return not ran or ran[0] == name

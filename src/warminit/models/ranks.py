@@ -18,6 +18,11 @@ def world_size() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
+def is_sharded(weight: Tensor | None) -> bool:
+    """Tell whether a weight is a DTensor, each rank holding a part."""
+    return hasattr(weight, "full_tensor") and hasattr(weight, "device_mesh")
+
+
 def pooled(patches: Tensor) -> Tensor:
     """Return the patches of all ranks, in the order of the ranks.
 

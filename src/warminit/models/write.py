@@ -1,7 +1,5 @@
 """filters -> a layer's effective weight, in place. What is written is read back."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -10,7 +8,9 @@ from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
 
 from warminit.errors import WarminitError
-from warminit.models.effective import effective_weight, in_eval_mode, is_sharded
+from warminit.models.effective import effective_weight, in_eval_mode
+from warminit.models.ranks import is_sharded
+from warminit.models.restore import restored_on_error
 
 _SAME_DIRECTION = 0.999
 """Cosine between a filter and what the layer makes of it, from which only the scale is lost."""
@@ -129,36 +129,6 @@ def freeze_rows_(module: nn.Module, rows: Tensor) -> None:
         return gradient
 
     weight.register_hook(without_rows)
-
-
-@contextmanager
-def restored_on_error(modules: Sequence[nn.Module]) -> Iterator[None]:
-    """Put every parameter and buffer of the layers back where what follows raises."""
-    held: list[Any] = [
-        each for module in modules for each in (*module.parameters(), *module.buffers())
-    ]
-    # A parametrization may put new buffers in the old ones' place.
-    buffers = [(part._buffers, dict(part._buffers)) for each in modules for part in each.modules()]  # noqa: SLF001 - torch has no public name for it
-    # Of a DTensor the rank's own part: what is written into that does not show in its version.
-    tensors = [each.to_local().detach() if is_sharded(each) else each for each in held]
-    before = [
-        (each, each.detach().clone(), each._version)  # noqa: SLF001 - torch has no public name for it
-        for each in tensors
-        if not each.is_meta and not is_lazy(each)
-    ]
-    try:
-        yield
-    except BaseException:
-        for place, objects in buffers:
-            place.update(objects)
-        with torch.no_grad():
-            for tensor, value, version in before:
-                # What was not written keeps its version too: autograd may have saved it.
-                written = tensor._version != version  # noqa: SLF001 - as above
-                # Norms write their buffers behind autograd's back.
-                if written or not torch.equal(tensor, value):
-                    tensor.copy_(value)
-        raise
 
 
 def _assign_parametrized_(module: nn.Module, rows: Tensor, filters: Tensor) -> None:

@@ -23,10 +23,10 @@ from warminit.lab.engines.job import DataSource, Outcome, Turns, begin, execute
 from warminit.lab.engines.local import run_all
 from warminit.lab.engines.options import EngineOptions
 from warminit.lab.runs.plan import PlannedRun
-from warminit.lab.runs.randomness import random_state
 from warminit.lab.runs.results import RunResult
 from warminit.lab.runs.train import train, train_in_turns
 from warminit.lab.study.spec import RunSpec
+from warminit.models.randomness import random_state
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

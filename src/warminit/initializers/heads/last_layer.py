@@ -1,28 +1,21 @@
 """model, one image -> the linear layer that gives the model's output, its weight made small."""
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
 
 from warminit.errors import WarminitError
 from warminit.models.deep import activations
-from warminit.models.effective import is_sharded
-from warminit.models.find import FoundLayer, unwrap
-from warminit.models.normalization import (
-    Normalizing,
-    Passed,
-    is_normalization,
-    weights_and_normalizations,
-)
-from warminit.models.one_pass import run_once
-from warminit.models.ranks import agreed
+from warminit.models.find import FoundLayer
+from warminit.models.ranks import agreed, is_sharded
+from warminit.models.restore import said
+from warminit.models.survey import WHOLE_MODEL, Survey, close
 from warminit.models.write import check_weight
 
 HEAD = 0.1
@@ -31,7 +24,7 @@ HEAD = 0.1
 FAINT = 0.02
 """Size of a head's outputs that are small already: what SimpleCNN's small head gives."""
 
-_SEEN = 8
+SEEN = 8
 """Images that show how large a head's outputs are."""
 
 _INSTEAD = "Make the layer small yourself: with torch.no_grad(): model.head.weight.mul_(0.1)."
@@ -57,25 +50,14 @@ class Head:
     normalized_by: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Call:
-    """One call of a linear layer: what it gave, and the normalization that it came right after."""
-
-    module: nn.Linear
-    out: Tensor | None
-    normalized_by: str
-
-
-def find_head(model: nn.Module, images: Tensor) -> Head:
+def find_head(survey: Survey) -> Head:
     """Find the linear layer whose output is the model's own.
 
-    One image goes through in eval mode, after which every mode, buffer and random state is as it
-    was. What the layer gives this image must be what the model returns, or its softmax, log-softmax
-    or sigmoid; of a tuple, a dictionary or an output object, one of the tensors in it.
+    What the layer gives one image must be what the model returns, or its softmax, log-softmax or
+    sigmoid; of a tuple, a dictionary or an output object, one of the tensors in it.
 
     Args:
-        model: Any module, wrapped or not.
-        images: (N, C, *size), as the model is fed; the first is used.
+        survey: Of the model.
 
     Returns:
         The only such layer, and what normalizes its input. It runs once, and its weight trains, is
@@ -84,50 +66,34 @@ def find_head(model: nn.Module, images: Tensor) -> Head:
     Raises:
         WarminitError: If there is none, or more than one.
     """
-    model = unwrap(model)
-    names = weights_and_normalizations(model)
-    if lazy := [name for name, each in model.named_parameters() if is_lazy(each)]:
+    model = survey.model
+    if survey.lazy:
         raise WarminitError(
-            f"{lazy[0]} is lazy: an image through the model would give it its shape, so the head "
-            f"is not known. Run one batch through the model first. {_INSTEAD}"
+            f"{survey.lazy} is lazy: an image through the model would give it its shape, so the "
+            f"head is not known. Run one batch through the model first. {_INSTEAD}"
         )
-    ran: list[Passed] = []
-    calls: list[_Call] = []
-
-    def keep(module: nn.Module, fed: Any, out: Any) -> None:
-        if isinstance(module, nn.Linear):
-            normalized_by = ran[-1].name if ran and ran[-1].normalizes else ""
-            calls.append(_Call(module, _given(module, fed, out), normalized_by))
-        ran.append(Passed(names[module], is_normalization(module)))
-
-    output, error = run_once(
-        model,
-        images,
-        lambda: [module.register_forward_hook(keep) for module in names],
-        Normalizing(ran.append),
-    )
-    if error is not None:
+    passed = survey.passed
+    if passed.error is not None:
         raise WarminitError(
-            f"one image of shape {(1, *images.shape[1:])} does not go through the model, so its "
-            f"head is not known: {type(error).__name__}: {error}. {_INSTEAD}"
-        ) from error
-    returned = _tensors(output)
-    heads = list(
-        dict.fromkeys(
-            call.module
-            for call in calls
-            if call.out is not None and any(_is_made_of(each, call.out) for each in returned)
-        )
-    )
-    if len(heads) != 1:
-        found = ", ".join(names[each] for each in heads) or "none"
+            f"{survey.not_through()}, so its head is not known: {said(passed.error)}. {_INSTEAD}"
+        ) from passed.error
+    ends = [
+        call
+        for call in passed.calls
+        if call.vector is not None
+        and any(_is_made_of(each, call.vector) for each in passed.returned)
+    ]
+    names = list(dict.fromkeys(call.name for call in ends))
+    if len(names) != 1:
         raise WarminitError(
-            f"linear layers whose output is the model's own: {found}; one is needed as the head. "
-            f"{_INSTEAD}"
+            f"linear layers whose output is the model's own: {', '.join(names) or 'none'}; one is "
+            f"needed as the head. {_INSTEAD}"
         )
-    own = [call for call in calls if call.module is heads[0]]
-    _check_its_own(model, heads[0], names[heads[0]], len(own))
-    return Head(names[heads[0]], heads[0], own[0].normalized_by)
+    head: Any = ends[0].module
+    own = [call for call in passed.calls if call.module is head]
+    _check_its_own(model, head, names[0], len(own))
+    before = survey.last_before(own[0])
+    return Head(names[0], head, before.name if before and before.normalizes else "")
 
 
 def shrink_(head: Head, share: float) -> float:
@@ -185,9 +151,9 @@ def output_size(model: nn.Module, head: Head, images: Tensor) -> float:
     weight: Any = head.module.weight
     whole = weight.detach().full_tensor() if is_sharded(weight) else weight.detach()
     try:
-        fed = activations(model, FoundLayer(head.name, head.module, "the head"), images[:_SEEN])
+        fed = activations(model, FoundLayer(head.name, head.module, "the head"), images[:SEEN])
         size = float(F.linear(fed.float(), whole.float()).square().mean().sqrt())
-    except (RuntimeError, ValueError):  # BatchNorm of one value, say
+    except WarminitError:  # BatchNorm of one value, say
         size = math.nan
     return agreed(size)
 
@@ -206,7 +172,7 @@ def _check_its_own(model: nn.Module, head: nn.Linear, name: str, calls: int) -> 
     """Raise unless a head runs once with a plain weight that trains and that nothing else uses."""
     weight = check_weight(name, head)
     sharing = [
-        other or "(the model itself)"
+        other or WHOLE_MODEL
         for other, module in model.named_modules()
         if any(_is_same(each, weight) for each in module.parameters(recurse=False))
     ]
@@ -230,45 +196,8 @@ def _is_same(one: Tensor, other: Tensor) -> bool:
     return one.data_ptr() == other.data_ptr() != 0
 
 
-def _given(module: nn.Linear, fed: Any, out: Any) -> Tensor | None:
-    """Return a copy of what a linear layer gave one image: one vector, of its own weight.
-
-    None for anything else: layers that normalize or add to their weight are no such heads. A copy,
-    since what follows may write in place.
-    """
-    if not isinstance(out, Tensor) or out.numel() != module.out_features:
-        return None
-    if type(module) is not nn.Linear and not is_sharded(module.weight):
-        expected = F.linear(fed[0], module.weight, module.bias) if fed else None
-        if expected is None or not _close(out, expected):
-            return None
-    return out.detach().clone()
-
-
-def _tensors(output: Any) -> list[Tensor]:
-    """Return what a model returned as dense tensors: one, those in it, or those that it has."""
-    if isinstance(output, Tensor):
-        dense = output.layout is torch.strided and not output.is_quantized
-        return [output] if dense else []
-    if is_dataclass(output):
-        output = [getattr(output, each.name) for each in fields(output)]
-    elif not isinstance(output, Mapping | list | tuple):
-        # Of any other object its own tensors, and not what else it holds.
-        output = [
-            each for each in getattr(output, "__dict__", {}).values() if isinstance(each, Tensor)
-        ]
-    values = output.values() if isinstance(output, Mapping) else output
-    return [tensor for each in values for tensor in _tensors(each)]
-
-
 def _is_made_of(returned: Tensor, out: Tensor) -> bool:
     if returned.numel() != out.numel():
         return False
     ends = _ENDS if out.numel() == 1 else _ENDS_OF_CLASSES
-    return any(_close(returned, end(out.float())) for end in ends)
-
-
-def _close(returned: Tensor, expected: Tensor) -> bool:
-    rounding = 4 * torch.finfo(returned.dtype).eps if returned.is_floating_point() else 0.0
-    found, wanted = (each.detach().flatten().float() for each in (returned, expected))
-    return torch.allclose(wanted, found, rtol=max(1e-5, rounding))
+    return any(close(returned, end(out.float())) for end in ends)

@@ -2,52 +2,33 @@
 
 import time
 from dataclasses import replace
-from typing import NamedTuple, TypedDict, Unpack
+from typing import NamedTuple, Unpack
 
-from torch import Tensor, nn
+from torch import nn
 
 from warminit.checks import check_seed
 from warminit.errors import WarminitError
-from warminit.images.check import as_model_input, check_images, standardization
-from warminit.images.source import Images, read_images
+from warminit.images.source import Images
 from warminit.initializers.heads.last_layer import (
     FAINT,
     HEAD,
+    SEEN,
     Head,
     check_share,
     find_head,
     output_size,
     shrink_,
 )
-from warminit.initializers.stems.conditioning import Statistics, check_ranks_agree
-from warminit.initializers.stems.filters import Scale, Scaling
-from warminit.initializers.stems.whitening import whiten_
-from warminit.models.find import find_layer
-from warminit.models.normalization import runs_next
+from warminit.initializers.stems.subject import Subject, check_any_images
+from warminit.initializers.stems.whitening import WhiteningOptions, whiten_subject_
 from warminit.models.ranks import all_or_none
+from warminit.models.restore import errors_explained, restored_on_error
 from warminit.report import InitReport
 
 N_PATCHES = 8192
 """Patches in all: enough for a second moment, and no pixel rule that asks for raw pixels."""
 
 _LEFT = "left as it is"
-
-
-class WhiteningOptions(TypedDict, total=False):
-    """Keywords of `whiten_`, which documents each."""
-
-    n_filters: int | None
-    n_patches: int | None
-    scale: Scale | None
-    scaling: Scaling
-    eps: float
-    trainable: bool
-    mean: Statistics
-    std: Statistics
-    raw_images: Tensor | None
-    layer: str | nn.Module | None
-    layers: int | list[str] | None
-    batches: int | None
 
 
 class _Done(NamedTuple):
@@ -108,35 +89,42 @@ def whitening_small_head(
     started = time.perf_counter()
     if head is not None:
         head = check_share(head)
-    with all_or_none():
-        # Read once: a generator of batches cannot be read again for the head.
-        tensor, read = read_images(images, options.pop("batches", None))
-    check_ranks_agree(tensor)
-    provenance = {}
-    if options.get("scale") is None and (
-        fed := _fed_unnormalized(model, tensor, options.get("layer"))
-    ):
-        options["scale"] = "unit"
-        provenance["scale"] = f"nothing normalizes what {fed} is fed"
-    if options.get("n_patches") is None:
-        n_images = len(tensor) if isinstance(tensor, Tensor) and tensor.ndim else 0
-        options["n_patches"] = -(-N_PATCHES // max(1, n_images))
-        provenance["n_patches"] = f"ceil({N_PATCHES} / {n_images} images)"
-    report = whiten_(model, tensor, seed=seed, **options)
-    statistics = standardization(options.get("mean"), options.get("std"), tensor.shape[1])
-    try:
-        done = _make_small(model, as_model_input(tensor, statistics), head)[1]
-    except WarminitError as error:
-        done = _Done(None, _LEFT, f"the head is left as it is: {error}")
-    notes = [read, *report.notes, done.note]
-    return replace(
-        report,
-        arm="whitening-small-head",
-        parameters={**report.parameters, "head": done.share},
-        provenance={**report.provenance, **provenance, "head": done.provenance},
-        notes=tuple(note for note in notes if note),
-        seconds=time.perf_counter() - started,
-    )
+    # Read once: a generator of batches cannot be read again for the head.
+    statistics = {"mean": options.get("mean"), "std": options.get("std")}
+    subject = Subject(model, images, options.pop("batches", None), **statistics)
+    with errors_explained(model):
+        with all_or_none():
+            targets = subject.targets(options.get("layer"), options.get("layers"))
+        provenance = {}
+        if options.get("scale") is None and (fed := _fed_unnormalized(subject, options)):
+            options["scale"] = "unit"
+            provenance["scale"] = f"nothing normalizes what {fed} is fed"
+        if options.get("n_patches") is None:
+            options["n_patches"] = -(-N_PATCHES // len(subject.images))
+            provenance["n_patches"] = f"ceil({N_PATCHES} / {len(subject.images)} images)"
+        # Whatever fails, both of the two are as before.
+        written = [target.module for target in targets]
+        try:
+            found: Head | WarminitError = _find(subject)
+        except WarminitError as error:
+            found = error
+        else:
+            written.append(found.module)
+        with restored_on_error(written):
+            report = whiten_subject_(model, subject, "whitening-small-head", seed, **options)
+            try:
+                if isinstance(found, WarminitError):
+                    raise found
+                done = _make_small(subject, found, head)
+            except WarminitError as error:
+                done = _Done(None, _LEFT, f"the head is left as it is: {error}")
+            return replace(
+                report,
+                parameters={**report.parameters, "head": done.share},
+                provenance={**report.provenance, **provenance, "head": done.provenance},
+                notes=(*report.notes, *([done.note] if done.note else [])),
+                seconds=time.perf_counter() - started,
+            )
 
 
 def small_head(
@@ -170,58 +158,56 @@ def small_head(
     check_seed(seed)
     if head is not None:
         head = check_share(head)
+    subject = Subject(model, images, batches)
+    with errors_explained(model):
+        with all_or_none():
+            check_any_images(subject.images)
+        found = _find(subject)
+        with restored_on_error([found.module]):
+            done = _make_small(subject, found, head)
+            outputs = found.module.out_features
+            return InitReport(
+                arm="small-head",
+                layer=found.name,
+                found="the linear layer whose output is the model's",
+                filters_set=0 if done.share is None else outputs,
+                out_channels=outputs,
+                parameters={"head": done.share},
+                provenance={"head": done.provenance},
+                seed=seed,
+                seconds=time.perf_counter() - started,
+                notes=tuple(note for note in (subject.note, done.note) if note),
+            )
+
+
+def _find(subject: Subject) -> Head:
     with all_or_none():
-        tensor, read = read_images(images, batches)
-        _check_any_images(tensor)
-    check_ranks_agree(tensor)
-    found, done = _make_small(model, tensor, head)
-    outputs = found.module.out_features
-    return InitReport(
-        arm="small-head",
-        layer=found.name,
-        found="the linear layer whose output is the model's",
-        filters_set=0 if done.share is None else outputs,
-        out_channels=outputs,
-        parameters={"head": done.share},
-        provenance={"head": done.provenance},
-        seed=seed,
-        seconds=time.perf_counter() - started,
-        notes=tuple(note for note in (read, done.note) if note),
-    )
+        return find_head(subject.survey)
 
 
-def _make_small(model: nn.Module, images: Tensor, head: float | None) -> tuple[Head, _Done]:
+def _make_small(subject: Subject, found: Head, head: float | None) -> _Done:
     """Make the head small, unless no share is asked for and it is better left.
 
     Raises:
-        WarminitError: If there is no such head, or its weight cannot be written.
+        WarminitError: If its weight cannot be written.
     """
-    with all_or_none():
-        found = find_head(model, images)
     if head is None:
         reason = ""
         if found.normalized_by:
             reason = f"{found.normalized_by} normalizes what it is fed"
-        elif (size := output_size(model, found, images)) < FAINT:
-            reason = f"what it gives is small already, {size:.2g}"
+        else:
+            images = subject.as_fed(subject.images[:SEEN])
+            if (size := output_size(subject.model, found, images)) < FAINT:
+                reason = f"what it gives is small already, {size:.2g}"
         if reason:
             asked = f"Pass head={HEAD} to make it small all the same."
-            return found, _Done(None, _LEFT, f"{found.name} is left as it is: {reason}. {asked}")
+            return _Done(None, _LEFT, f"{found.name} is left as it is: {reason}. {asked}")
     share = HEAD if head is None else head
-    return found, _Done(share, f"{found.name}.weight x {shrink_(found, share):.3g}", None)
+    return _Done(share, f"{found.name}.weight x {shrink_(found, share):.3g}", None)
 
 
-def _fed_unnormalized(model: nn.Module, images: Tensor, layer: str | nn.Module | None) -> str:
+def _fed_unnormalized(subject: Subject, options: WhiteningOptions) -> str:
     """Return the layer that is fed what the filters give at its own size; "" where none is."""
-    try:
-        _check_any_images(images)
-        first = find_layer(model, layer, images)
-    except WarminitError:
-        return ""  # What is wrong, `whiten_` says.
-    following = runs_next(model, first.module, images)
+    first = subject.first(options.get("layer"))
+    following = subject.survey.next_after(first.module)
     return following.name if following and not following.normalizes else ""
-
-
-def _check_any_images(images: Tensor) -> None:
-    dims = images.ndim - 2 if isinstance(images, Tensor) else 2
-    check_images(images, spatial_dims=min(max(dims, 1), 3))

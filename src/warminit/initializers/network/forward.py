@@ -1,20 +1,19 @@
 """model, images -> one forward pass on copies, with a chance to fit each layer as it runs."""
 
-import random
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.parameter import is_lazy
 
 from warminit.errors import WarminitError
-from warminit.models.effective import is_sharded
+from warminit.models.randomness import seed_everything
+from warminit.models.ranks import is_sharded
+from warminit.models.restore import said, set_modes, undisturbed
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +51,7 @@ At 0 the layer is left alone: it gets its former values back.
 """
 
 
-class _Finished(Exception):  # noqa: N818 - not an error: the pass has reached all that is wanted
+class _Finished(BaseException):  # no error: all is reached, and no `except` is to stop that
     pass
 
 
@@ -77,7 +76,9 @@ class ForwardPass:
         tensors = chain(model.named_parameters(), model.named_buffers())
         copies = {key: tensor.detach().clone() for key, tensor in tensors}
         handles = []
-        with _undisturbed(model, seed, batch.device), torch.no_grad():
+        with undisturbed(model), torch.no_grad():
+            set_modes(model, training=False)
+            seed_everything(seed, batch.device)
             try:
                 for name, module in self.wanted.items():
                     hook = self._hook(name)
@@ -88,11 +89,12 @@ class ForwardPass:
                 functional_call(model, copies, (batch,))
             except _Finished:
                 pass
-            except RuntimeError as error:
-                reason = next(iter(str(error).splitlines()), "no reason given").rstrip(".")
+            except WarminitError:
+                raise
+            except Exception as error:
                 raise WarminitError(
                     f"{type(model).__name__} cannot run on images of shape {tuple(batch.shape)}: "
-                    f"{reason[:160]}. Images that it takes are needed; pass the batch that the "
+                    f"{said(error)}. Images that it takes are needed; pass the batch that the "
                     "model is fed."
                 ) from error
             finally:
@@ -149,7 +151,7 @@ class ForwardPass:
                 is_input=module is self.input_layer,
                 weight=weight,
                 bias=bias,
-                inputs=args[0] if args else kwargs["input"],
+                inputs=next(iter((*args, *kwargs.values()))),
                 groups=getattr(module, "groups", 1),
                 dilation=tuple(getattr(module, "dilation", ())),
                 run=run,
@@ -179,27 +181,3 @@ def check_values(model: nn.Module) -> None:
                 f"{name} is {kind} and has no values, and values are needed to run the model. Run "
                 "one batch through a lazy model first; initialize one from the meta device."
             )
-
-
-@contextmanager
-def _undisturbed(model: nn.Module, seed: int, device: torch.device) -> Iterator[None]:
-    """Put the model into eval mode and every generator on `seed`, and put all back at the end."""
-    # The flags themselves: a model's own train() may do more than set them.
-    modes = {module: module.training for module in model.modules()}
-    states = random.getstate(), np.random.get_state()  # noqa: NPY002 - to be put back
-    cuda = [device.index] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=cuda):
-        try:
-            for module in modes:
-                module.training = False
-            random.seed(seed)
-            np.random.seed(seed)  # noqa: NPY002 - a model may draw from it, so it is put back too
-            torch.default_generator.manual_seed(seed)
-            for index in cuda:
-                torch.cuda.default_generators[index].manual_seed(seed)
-            yield
-        finally:
-            for module, mode in modes.items():
-                module.training = mode
-            random.setstate(states[0])
-            np.random.set_state(states[1])  # noqa: NPY002 - as above

@@ -9,17 +9,18 @@ from torch import Tensor, nn
 
 from warminit.checks import check_seed
 from warminit.errors import WarminitError
-from warminit.images.check import as_model_input, check_images, standardization
-from warminit.images.source import Images, read_images
+from warminit.images.source import Images
 from warminit.initializers.network.forward import Fit, ForwardPass, check_values
-from warminit.initializers.stems.conditioning import Statistics
-from warminit.models.find import affine_layers, find_layer, unwrap
+from warminit.initializers.stems.subject import Statistics, Subject
+from warminit.models.find import affine_layers
 from warminit.models.ranks import agreed, agreed_tensor, all_or_none
+from warminit.models.restore import errors_explained, restored_on_error
+from warminit.models.survey import WHOLE_MODEL, unwrap
 from warminit.report import InitReport
 
 Scope = Literal["first", "all"]
 
-_WHOLE_MODEL = "(the model itself)"
+_IN_ORDER = "every layer that runs, in execution order"
 
 
 def fit_layers_(
@@ -69,44 +70,47 @@ def fit_layers_(
             f"scope={scope!r}; 'first' or 'all' is needed: the input layer, or every layer that "
             "runs. Choose one."
         )
-    with all_or_none():
-        tensor, read = read_images(images)
+    subject = Subject(model, images, mean=mean, std=std)
+    with errors_explained(model):
         model = unwrap(model)
-        target = find_layer(model, layer, tensor)
-        checked = check_images(tensor, spatial_dims=target.spatial_dims)
-        batch = as_model_input(checked, standardization(mean, std, checked.shape[1]))
-        check_values(model)
-        wanted: dict[str, nn.Module] = {target.name: target.module}
-        if scope == "all":
-            wanted = {name or _WHOLE_MODEL: each for name, each in affine_layers(model).items()}
-        walk = ForwardPass(fit, torch.Generator().manual_seed(seed), wanted, target.module)
-        copies = walk.run(model, batch.to(target.module.weight), seed)
-        for name in walk.waiting:
-            walk.notes.setdefault("left alone, it does not run on these images", []).append(name)
-        notes = [f"{', '.join(names)}: {text}" for text, names in walk.notes.items()]
-        if not walk.fitted:
-            raise WarminitError(
-                f"{arm} can fit no layer of {type(model).__name__}, and at least one is needed "
-                f"({'; '.join(notes)[:160]}). Pass another layer=, or the batch that the model is "
-                "fed."
+        with all_or_none():
+            target = subject.first(layer)
+            check_values(model)
+            wanted: dict[str, nn.Module] = {target.name: target.module}
+            if scope == "all":
+                wanted = {name or WHOLE_MODEL: each for name, each in affine_layers(model).items()}
+            walk = ForwardPass(fit, torch.Generator().manual_seed(seed), wanted, target.module)
+            weight = target.module.weight
+            # A copy: a model may write into what it is fed.
+            batch = subject.as_fed(subject.images).to(weight.device, weight.dtype, copy=True)
+            copies = walk.run(model, batch, seed)
+            for name in walk.waiting:
+                text = "left alone, it does not run on these images"
+                walk.notes.setdefault(text, []).append(name)
+            notes = [f"{', '.join(names)}: {text}" for text, names in walk.notes.items()]
+            if not walk.fitted:
+                raise WarminitError(
+                    f"{arm} can fit no layer of {type(model).__name__}, and at least one is needed "
+                    f"({'; '.join(notes)[:160]}). Pass another layer=, or the batch that the model "
+                    "is fed."
+                )
+        fitted = agreed(walk.fitted)
+        keys = {id(parameter): key for key, parameter in model.named_parameters()}
+        with torch.no_grad(), restored_on_error(wanted[name] for name in fitted):
+            for name in fitted:
+                for parameter in wanted[name].parameters(recurse=False):
+                    parameter.copy_(agreed_tensor(copies[keys[id(parameter)]]))
+            return InitReport(
+                arm=arm,
+                layer=", ".join(fitted),
+                found=target.found if scope == "first" else _IN_ORDER,
+                filters_set=sum(fitted.values()),
+                out_channels=sum(len(wanted[name].get_parameter("weight")) for name in fitted),
+                parameters={"scope": scope, **parameters},
+                seed=seed,
+                seconds=time.perf_counter() - started,
+                notes=(*([] if subject.note is None else [subject.note]), *notes),
             )
-    fitted = agreed(walk.fitted)
-    keys = {id(parameter): key for key, parameter in model.named_parameters()}
-    with torch.no_grad():
-        for name in fitted:
-            for parameter in wanted[name].parameters(recurse=False):
-                parameter.copy_(agreed_tensor(copies[keys[id(parameter)]]))
-    return InitReport(
-        arm=arm,
-        layer=", ".join(fitted),
-        found=target.found if scope == "first" else "every layer that runs, in execution order",
-        filters_set=sum(fitted.values()),
-        out_channels=sum(len(wanted[name].get_parameter("weight")) for name in fitted),
-        parameters={"scope": scope, **parameters},
-        seed=seed,
-        seconds=time.perf_counter() - started,
-        notes=(*([] if read is None else [read]), *notes),
-    )
 
 
 def is_constant(outputs: Tensor, std: Tensor, weight: Tensor) -> Tensor:

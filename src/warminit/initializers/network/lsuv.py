@@ -10,7 +10,7 @@ from warminit.errors import WarminitError
 from warminit.images.source import Images
 from warminit.initializers.network.forward import RunningLayer
 from warminit.initializers.network.layerwise import Scope, fit_layers_, is_constant
-from warminit.initializers.stems.conditioning import Statistics
+from warminit.initializers.stems.subject import Statistics
 from warminit.report import InitReport
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from warminit.checks import check_seed
 from warminit.errors import WarminitError
 from warminit.models.find import affine_layers, find_layer
+from warminit.models.restore import errors_explained, restored_on_error
 from warminit.models.write import check_weight
 from warminit.report import InitReport
 
@@ -161,25 +162,26 @@ def _redraw(
     check_seed(seed)
     if scope not in get_args(Scope):
         raise WarminitError(f"scope={scope!r}; one of {', '.join(get_args(Scope))} is needed.")
-    first = find_layer(model, layer)
-    chosen = {first.name: first.module} if scope == "first" else affine_layers(model)
-    # All are drawn before one is written, on the CPU in float32, so that every device and dtype
-    # starts from the same values, and an error leaves the model as it was.
-    generator = torch.Generator().manual_seed(seed)
-    drawn = []
-    for name, module in chosen.items():
-        weight = check_weight(name, module)
-        drawn.append((weight, draw(torch.empty(weight.shape), generator=generator)))
-    with torch.no_grad():
-        for weight, values in drawn:
-            weight.copy_(values)
-    return InitReport(
-        arm=arm,
-        layer=", ".join(chosen),
-        found=first.found if scope == "first" else "every convolution and linear layer",
-        filters_set=sum(len(weight) for weight, _ in drawn),
-        out_channels=sum(len(weight) for weight, _ in drawn),
-        parameters={"scope": scope, "std": float(drawn[0][1].std(correction=0))},
-        seed=seed,
-        seconds=time.perf_counter() - started,
-    )
+    with errors_explained(model):
+        first = find_layer(model, layer)
+        chosen = {first.name: first.module} if scope == "first" else affine_layers(model)
+        # All are drawn before one is written, on the CPU in float32, so that every device and dtype
+        # starts from the same values, and an error leaves the model as it was.
+        generator = torch.Generator().manual_seed(seed)
+        drawn = []
+        for name, module in chosen.items():
+            weight = check_weight(name, module)
+            drawn.append((weight, draw(torch.empty(weight.shape), generator=generator)))
+        with torch.no_grad(), restored_on_error(chosen.values()):
+            for weight, values in drawn:
+                weight.copy_(values)
+            return InitReport(
+                arm=arm,
+                layer=", ".join(chosen),
+                found=first.found if scope == "first" else "every convolution and linear layer",
+                filters_set=sum(len(weight) for weight, _ in drawn),
+                out_channels=sum(len(weight) for weight, _ in drawn),
+                parameters={"scope": scope, "std": float(drawn[0][1].std(correction=0))},
+                seed=seed,
+                seconds=time.perf_counter() - started,
+            )

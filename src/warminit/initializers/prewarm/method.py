@@ -11,7 +11,7 @@ from warminit.errors import WarminitError
 from warminit.images.patches import Centering, center_patches
 from warminit.images.source import Batch, Images
 from warminit.initializers.prewarm.clustering import kmeans, minibatch_kmeans
-from warminit.initializers.stems.conditioning import Statistics, condition_, filters_from_images
+from warminit.initializers.stems.conditioning import condition_, filters_from_images
 from warminit.initializers.stems.filters import (
     Scale,
     Scaling,
@@ -20,6 +20,7 @@ from warminit.initializers.stems.filters import (
     weight_centroids,
 )
 from warminit.initializers.stems.rules import Hyperparameters
+from warminit.initializers.stems.subject import Statistics
 from warminit.report import InitReport
 
 Engine = Literal["fast", "paper"]

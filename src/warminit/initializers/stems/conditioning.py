@@ -1,5 +1,6 @@
 """model, images, a way to make filters -> model conditioned in place, InitReport."""
 
+import sys
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -11,29 +12,23 @@ from torch import Tensor, nn
 
 from warminit.checks import as_kernel_size
 from warminit.errors import WarminitError, WarminitWarning
-from warminit.images.check import as_model_input, check_images, standardization
+from warminit.images.check import check_images, standardization
 from warminit.images.source import Batch, Images, read_images, within_memory
 from warminit.initializers.stems.filters import Scale
 from warminit.initializers.stems.resolve import resolve_rules
 from warminit.initializers.stems.rules import Hyperparameters
-from warminit.models.deep import activations, chosen_layers
-from warminit.models.effective import is_sharded
-from warminit.models.find import FoundLayer, find_layer, unwrap
+from warminit.initializers.stems.subject import Statistics, Subject
+from warminit.models.deep import activations
+from warminit.models.find import FoundLayer
 from warminit.models.fresh import looks_trained
-from warminit.models.ranks import agreed, agreed_tensor, all_or_none, world_size
-from warminit.models.write import (
-    check_freezable,
-    check_weight,
-    freeze_rows_,
-    restored_on_error,
-    write_rows_,
-)
+from warminit.models.ranks import agreed, agreed_tensor, all_or_none, is_sharded, world_size
+from warminit.models.restore import errors_explained, restored_on_error
+from warminit.models.survey import unwrap
+from warminit.models.write import check_freezable, check_weight, freeze_rows_, write_rows_
 from warminit.report import InitReport
 
 DEEP_PATCHES = 8
 """Patches an image for layers beyond the first: the pixel rules do not apply to activations."""
-
-Statistics = Sequence[float] | float | Tensor | None
 
 MakeFilters = Callable[[Batch, Hyperparameters, tuple[int, ...], int], Tensor]
 """(images of one group, hyperparameters, kernel_size, seed) -> filters (n, C / groups, *K)."""
@@ -71,7 +66,7 @@ class _Made:
 
 def condition_(
     model: nn.Module,
-    images: Images,
+    images: Images | Subject,
     make_filters: MakeFilters,
     *,
     arm: str,
@@ -91,7 +86,8 @@ def condition_(
 
     Args:
         model: Any module with a convolution.
-        images: (N, C, *size), one training batch as the model is fed, or batches of them.
+        images: (N, C, *size), one training batch as the model is fed, or batches of them; or both,
+            read already.
         make_filters: Draws only from generators of its own, seeded by its last argument.
         arm: Name for the report.
         seed: Passed to `make_filters`.
@@ -110,45 +106,33 @@ def condition_(
         WarminitError: For any input that cannot be used; the model is then bit-identical to before.
     """
     started = time.perf_counter()
-    with all_or_none():
-        tensor, note = read_images(images, batches)
-    check_ranks_agree(tensor)
-    with all_or_none():
-        first, targets = _targets(model, tensor, layer, layers)
-        if not trainable:
-            for target in targets:
-                check_freezable(target.module)
-    notes = [note] if note else []
-    made: list[_Made] = []
-    with restored_on_error([target.module for target in targets]):
-        for target in targets:
-            fed, given, name = tensor, options, "images"
-            if target is not first:
-                with all_or_none():
-                    fed = activations(model, target, _as_fed(tensor, options))
-                given, name = _for_activations(options), f"what {target.name} is fed"
-            made.append(_make(target, fed, make_filters, seed, given, name))
-            if (trained := _trained_note(target, model)) is not None:
-                notes.append(trained)
-                warnings.warn(trained, WarminitWarning, stacklevel=3)
-            with all_or_none():
-                notes += made[-1].notes
-                notes += write_rows_(target.name, target.module, made[-1].rows, made[-1].filters)
-    if not trainable:
-        for target, each in zip(targets, made, strict=True):
-            freeze_rows_(target.module, each.rows)
-    return InitReport(
-        arm=arm,
-        layer=", ".join(target.name for target in targets),
-        found=targets[0].found,
-        filters_set=sum(len(each.rows) for each in made),
-        out_channels=sum(target.module.out_channels for target in targets),
-        parameters={**_reported(targets[0], made[0].hyper), **(parameters or {})},
-        provenance=made[0].hyper.provenance,
-        seed=seed,
-        seconds=time.perf_counter() - started,
-        notes=tuple(notes),
-    )
+    subject = images
+    if not isinstance(subject, Subject):
+        statistics = {"mean": options.get("mean"), "std": options.get("std")}
+        subject = Subject(model, subject, batches, **statistics)
+    with errors_explained(model):
+        with all_or_none():
+            targets = subject.targets(layer, layers)
+            if not trainable:
+                for target in targets:
+                    check_freezable(target.module)
+        with restored_on_error(target.module for target in targets):
+            made, notes = _condition_each_(subject, targets, make_filters, seed, options, layer)
+            if not trainable:
+                for target, each in zip(targets, made, strict=True):
+                    freeze_rows_(target.module, each.rows)
+            return InitReport(
+                arm=arm,
+                layer=", ".join(target.name for target in targets),
+                found=targets[0].found,
+                filters_set=sum(len(each.rows) for each in made),
+                out_channels=sum(target.module.out_channels for target in targets),
+                parameters={**_reported(targets[0], made[0].hyper), **(parameters or {})},
+                provenance=made[0].hyper.provenance,
+                seed=seed,
+                seconds=time.perf_counter() - started,
+                notes=notes,
+            )
 
 
 def filters_from_images(
@@ -174,39 +158,39 @@ def filters_from_images(
     return make_filters(batch, hyper, kernel, seed)
 
 
-def _targets(
-    model: nn.Module,
-    images: Tensor,
+def _condition_each_(
+    subject: Subject,
+    targets: Sequence[FoundLayer],
+    make_filters: MakeFilters,
+    seed: int,
+    options: RuleOptions,
     layer: str | nn.Module | None,
-    layers: int | Sequence[str] | None,
-) -> tuple[FoundLayer, list[FoundLayer]]:
-    """Return the layer that takes the images, and those to condition."""
-    # The layer decides what images must be, so only what finding it needs is checked before.
-    usable = isinstance(images, Tensor) and images.ndim >= 3 and 0 not in images.shape
-    first = find_layer(model, layer, images if usable else None)
-    check_images(images, spatial_dims=first.spatial_dims, channels=first.module.in_channels)
-    return first, [first] if layers is None else chosen_layers(model, first, layers, images)
+) -> tuple[list[_Made], tuple[str, ...]]:
+    """Make and write the filters of one layer after another; return them and the notes."""
+    notes = [subject.note] if subject.note else []
+    made: list[_Made] = []
+    for target in targets:
+        fed, given, name = subject.images.detach(), options, ""
+        if target is not subject.first(layer):
+            with all_or_none():
+                fed = activations(subject.model, target, subject.as_fed(subject.images))
+            given, name = _for_activations(options), f"what {target.name} is fed"
+        made.append(_make(target, fed, make_filters, seed, given, name))
+        if (trained := trained_note(target, subject.model)) is not None:
+            notes.append(trained)
+            warnings.warn(trained, WarminitWarning, stacklevel=outside())
+        with all_or_none():
+            notes += made[-1].notes
+            notes += write_rows_(target.name, target.module, made[-1].rows, made[-1].filters)
+    return made, tuple(notes)
 
 
-def check_ranks_agree(images: Tensor) -> None:
-    """Raise on every rank where one has images that another could not have.
-
-    What follows may run the model, whose parts may then wait for each other: from here on, every
-    rank must take the same way.
-    """
-    if world_size() == 1:
-        return
-    with all_or_none():
-        check_images(images, spatial_dims=min(max(images.ndim - 2, 1), 3))
-    mine = (images.ndim, images.shape[1])
-    agreed_on = agreed(mine)
-    with all_or_none():
-        if mine != agreed_on:
-            raise WarminitError(
-                f"images has {mine[1]} channels in {mine[0]} dimensions here, and {agreed_on[1]} "
-                f"in {agreed_on[0]} on rank 0; they must agree. Give every rank a shard of the "
-                "same data."
-            )
+def outside() -> int:
+    """Return the `stacklevel` of the code that called into this package."""
+    level, frame = 1, sys._getframe(1)  # noqa: SLF001 - inspect.stack() reads every source file
+    while frame.f_back and frame.f_globals.get("__name__", "").split(".")[0] == "warminit":
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 def _make(
@@ -221,11 +205,12 @@ def _make(
     conv = target.module
     groups = conv.groups
     with all_or_none():
-        checked = check_images(
-            images, spatial_dims=target.spatial_dims, channels=conv.in_channels, name=name
-        )
+        if name:  # activations; the images themselves are checked already
+            images = check_images(
+                images, spatial_dims=target.spatial_dims, channels=conv.in_channels, name=name
+            )
         hyper = resolve_rules(
-            checked,
+            images,
             conv.out_channels,
             conv.kernel_size,
             groups=groups,
@@ -234,7 +219,7 @@ def _make(
             **options,
         )
         statistics = standardization(options.get("mean"), options.get("std"), conv.in_channels)
-        batch = Batch(checked, statistics, tuple(conv.dilation))
+        batch = Batch(images, statistics, tuple(conv.dilation))
     batch, hyper, note = _bounded(batch, agreed(hyper))
     per_group = conv.out_channels // groups
     rows, filters = [], []
@@ -267,12 +252,6 @@ def _bounded(batch: Batch, hyper: Hyperparameters) -> tuple[Batch, Hyperparamete
     return bounded, replace(hyper, n_patches=n_patches), note
 
 
-def _as_fed(images: Tensor, options: RuleOptions) -> Tensor:
-    channels = images.shape[1]
-    statistics = standardization(options.get("mean"), options.get("std"), channels)
-    return as_model_input(images, statistics)
-
-
 def _for_activations(options: RuleOptions) -> RuleOptions:
     """Return the options that hold for a layer whose images are activations."""
     kept: RuleOptions = {}
@@ -282,7 +261,8 @@ def _for_activations(options: RuleOptions) -> RuleOptions:
     return kept
 
 
-def _trained_note(target: FoundLayer, model: nn.Module) -> str | None:
+def trained_note(target: FoundLayer, model: nn.Module) -> str | None:
+    """Return a note where a layer looks trained, else None."""
     weight = check_weight(target.name, target.module)
     # Where ranks hold parts of a weight, one part alone is not a fair sample of it.
     if is_sharded(weight) or not looks_trained(weight):

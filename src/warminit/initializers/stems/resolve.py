@@ -10,7 +10,7 @@ from torch import Tensor
 from warminit.checks import as_kernel_size, check_count, count_positions
 from warminit.errors import WarminitError
 from warminit.initializers.stems.filters import NAMED_SCALES, Scale
-from warminit.initializers.stems.rules import Hyperparameters, derive_rules, scale_rule
+from warminit.initializers.stems.rules import Hyperparameters, rules_of, scale_rule
 
 
 def resolve_rules(
@@ -53,7 +53,7 @@ def resolve_rules(
     Raises:
         WarminitError: For any value that cannot be used.
     """
-    hyper = derive_rules(
+    hyper = rules_of(
         images,
         out_channels,
         kernel_size,

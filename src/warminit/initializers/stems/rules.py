@@ -97,9 +97,35 @@ def derive_rules(
         >>> rules.n_clusters, rules.n_patches, rules.scale
         (16, 43, 0.2)
     """
-    check_seed(seed)
     kernel = as_kernel_size(kernel_size)
     checked = check_images(images, spatial_dims=len(kernel))
+    return rules_of(
+        checked,
+        out_channels,
+        kernel,
+        dilation=dilation,
+        mean=mean,
+        std=std,
+        raw_images=raw_images,
+        n_patches=n_patches,
+        seed=seed,
+    )
+
+
+def rules_of(
+    checked: Tensor,
+    out_channels: int,
+    kernel: tuple[int, ...],
+    *,
+    dilation: tuple[int, ...] = (),
+    mean: Sequence[float] | float | Tensor | None = None,
+    std: Sequence[float] | float | Tensor | None = None,
+    raw_images: Tensor | None = None,
+    n_patches: int | None = None,
+    seed: int = 0,
+) -> Hyperparameters:
+    """Derive as `derive_rules` does, from images that are checked already."""
+    check_seed(seed)
     channels = checked.shape[1]
     if not isinstance(out_channels, int | np.integer) or out_channels < 2:
         raise WarminitError(

@@ -132,6 +132,11 @@ def gabor_bank(n: int, shape: tuple[int, ...]) -> Tensor:
     Returns:
         (n, D) float64 of zero mean and unit norm; edges first, orientations from 0 up.
     """
+    if len(shape) != 3:
+        raise WarminitError(
+            f"the layer has {len(shape) - 1} spatial dimensions; Gabor functions need 2. Use the "
+            "arm dct, which takes any number."
+        )
     channels, height, width = shape
     size = max(height, width)
     if min(height, width) < 3:

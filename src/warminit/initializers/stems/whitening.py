@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from typing import TypedDict, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -10,15 +11,33 @@ from warminit.checks import check_count
 from warminit.errors import WarminitError
 from warminit.images.patches import center_patches, second_moment
 from warminit.images.source import Batch, Images
-from warminit.initializers.stems.conditioning import Statistics, condition_
+from warminit.initializers.stems.conditioning import condition_
 from warminit.initializers.stems.filters import Scale, Scaling, scale_bank, shape_filters
 from warminit.initializers.stems.rules import Hyperparameters
+from warminit.initializers.stems.subject import Statistics, Subject
 from warminit.report import InitReport
 
 RELATIVE_EPS = 0.0466
 """eps over the mean eigenvalue: on standardized CIFAR-10 (mean eigenvalue 0.214) eps is 0.01."""
 
 _RANK_TOLERANCE = 1e-9
+
+
+class WhiteningOptions(TypedDict, total=False):
+    """Keywords of `whiten_`, which documents each."""
+
+    n_filters: int | None
+    n_patches: int | None
+    scale: Scale | None
+    scaling: Scaling
+    eps: float
+    trainable: bool
+    mean: Statistics
+    std: Statistics
+    raw_images: Tensor | None
+    layer: str | nn.Module | None
+    layers: int | Sequence[str] | None
+    batches: int | None
 
 
 def whiten_(
@@ -79,29 +98,53 @@ def whiten_(
         >>> whiten_(model, images).filters_set
         16
     """
+    return whiten_subject_(
+        model,
+        images,
+        "whitening",
+        seed,
+        batches=batches,
+        n_filters=n_filters,
+        n_patches=n_patches,
+        scale=scale,
+        scaling=scaling,
+        eps=eps,
+        trainable=trainable,
+        mean=mean,
+        std=std,
+        raw_images=raw_images,
+        layer=layer,
+        layers=layers,
+    )
+
+
+def whiten_subject_(
+    model: nn.Module,
+    images: Images | Subject,
+    arm: str,
+    seed: int,
+    **options: Unpack[WhiteningOptions],
+) -> InitReport:
+    """Whiten as `whiten_` does, under another name or with images that are read already."""
+    eps, trainable = options.pop("eps", RELATIVE_EPS), options.pop("trainable", True)
     if isinstance(eps, bool) or not isinstance(eps, int | float) or not 0 <= eps < float("inf"):
         raise WarminitError(
             f"eps={eps!r}; a finite number of at least 0 is needed. The default is {RELATIVE_EPS}."
         )
+    n_filters = options.pop("n_filters", None)
     if n_filters is not None:
         n_filters = check_count("n_filters", n_filters)
+    scaling = options.pop("scaling", "global")
     return condition_(
         model,
         images,
         partial(whitening_filters, eps=eps, scaling=scaling),
-        arm="whitening",
+        arm=arm,
         seed=seed,
-        layer=layer,
-        layers=layers,
-        batches=batches,
         parameters={"eps": eps} | ({} if trainable else {"trainable": False}),
         trainable=trainable,
         n_clusters=n_filters,
-        n_patches=n_patches,
-        scale=scale,
-        mean=mean,
-        std=std,
-        raw_images=raw_images,
+        **options,
     )
 
 

@@ -9,10 +9,10 @@ from warminit.initializers import get_arm
 from warminit.lab.data.load import ImageDataset
 from warminit.lab.networks.build import build_model
 from warminit.lab.runs.batches import first_batch, place_split
-from warminit.lab.runs.randomness import random_state_kept, seed_everything
 from warminit.lab.store.store import StoredRun
 from warminit.look.plot import filter_weight
 from warminit.models.find import find_layer
+from warminit.models.randomness import random_state_kept, seed_everything
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ def start_of(dataset: ImageDataset, run: StoredRun) -> Start:
         layer = find_layer(model, images=images).module
         before = filter_weight(layer).clone()
         seed_everything(spec.seed, place)
-        arm(model, images, seed=spec.seed, **run.arm_parameters)
+        arm(model, images.clone(), seed=spec.seed, **run.arm_parameters)
         after = filter_weight(layer).clone()
     changed = (before != after).flatten(1).any(1).nonzero().flatten().tolist()
     pixels = (images * split.std + split.mean).clamp(0, 1)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from warminit.errors import WarminitWarning
-from warminit.lab.runs.randomness import random_state
+from warminit.models.randomness import random_state
 
 T = TypeVar("T")
 

@@ -16,17 +16,17 @@ from warminit.lab.runs.arithmetic import arithmetic, check_precision
 from warminit.lab.runs.batches import Split, check_batch_size, first_batch, place_split
 from warminit.lab.runs.evaluate import evaluator, named_metrics
 from warminit.lab.runs.kept_filters import keep_filters
-from warminit.lab.runs.randomness import (
-    random_state,
-    random_state_kept,
-    seed_everything,
-    set_random_state,
-)
 from warminit.lab.runs.recording import recorded
 from warminit.lab.runs.results import RunResult
 from warminit.lab.runs.stepping import PLANNED_STEPS, Stepper
 from warminit.lab.study.protocol import learning_rates
 from warminit.lab.study.spec import RunSpec
+from warminit.models.randomness import (
+    random_state,
+    random_state_kept,
+    seed_everything,
+    set_random_state,
+)
 
 if TYPE_CHECKING:
     from warminit.initializers import Arm
@@ -134,7 +134,7 @@ def train_in_turns(
         while True:
             with random_state_kept(place), torch.cuda.stream(stream), arithmetic(precision, place):
                 if own is not None:
-                    set_random_state(own, place)
+                    set_random_state(own)
                 try:
                     done = next(turns)
                 except StopIteration as end:

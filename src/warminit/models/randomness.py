@@ -1,7 +1,7 @@
-"""device -> the state of every global random generator: read, put back, kept, seeded."""
+"""the global random generators, and private ones -> their states: read, put back, kept, seeded."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -18,45 +18,59 @@ class RandomState:
         python: Of `random`.
         numpy: Of `numpy.random`'s own functions: name, key as bytes, the rest.
         torch: Of torch's generator on the CPU, as bytes.
-        gpu: Of that of the GPU in question, as bytes; empty where there is none.
+        gpus: Of those of the GPUs in question, by number, as bytes.
     """
 
     python: tuple[Any, ...]
     numpy: tuple[Any, ...]
     torch: bytes
-    gpu: bytes
+    gpus: dict[int, bytes]
 
 
-def random_state(device: torch.device) -> RandomState:
-    """Read the generators of the host, and that of the device where it is a GPU."""
+def random_state(device: torch.device | None = None) -> RandomState:
+    """Read the generators of the host, and of one device or of every GPU.
+
+    Args:
+        device: Its generator is read where it is a GPU. None: of all GPUs that torch has started.
+    """
     name, key, *rest = np.random.get_state()  # noqa: NPY002 - it is what is read
-    gpu = torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.empty(0)
+    gpus = {index: torch.cuda.get_rng_state(index).numpy().tobytes() for index in _gpus(device)}
     return RandomState(
         random.getstate(),
         (name, np.asarray(key).tobytes(), *rest),
         torch.get_rng_state().numpy().tobytes(),
-        gpu.numpy().tobytes(),
+        gpus,
     )
 
 
-def set_random_state(state: RandomState, device: torch.device) -> None:
+def set_random_state(state: RandomState) -> None:
     """Put the generators where they were when the state was read."""
     random.setstate(state.python)
     name, key, *rest = state.numpy
     np.random.set_state((name, np.frombuffer(key, np.uint32), *rest))  # noqa: NPY002 - as above
     torch.set_rng_state(_bytes(state.torch))
-    if device.type == "cuda":
-        torch.cuda.set_rng_state(_bytes(state.gpu), device)
+    for index, each in state.gpus.items():
+        torch.cuda.set_rng_state(_bytes(each), index)
 
 
 @contextmanager
-def random_state_kept(device: torch.device) -> Iterator[None]:
-    """Leave the global generators of Python, NumPy and torch as they were."""
+def random_state_kept(
+    device: torch.device | None = None, generators: Iterable[torch.Generator] = ()
+) -> Iterator[None]:
+    """Leave the global generators of Python, NumPy and torch, and private ones, as before.
+
+    Args:
+        device: As for `random_state`.
+        generators: Private generators of torch.
+    """
     before = random_state(device)
+    private = [(each, each.get_state()) for each in generators]
     try:
         yield
     finally:
-        set_random_state(before, device)
+        set_random_state(before)
+        for generator, state in private:
+            generator.set_state(state)
 
 
 def seed_everything(seed: int, device: torch.device) -> None:
@@ -67,6 +81,14 @@ def seed_everything(seed: int, device: torch.device) -> None:
     if device.type == "cuda":
         with torch.cuda.device(device):
             torch.cuda.manual_seed(seed)
+
+
+def _gpus(device: torch.device | None) -> list[int]:
+    if device is None:
+        return list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
+    if device.type != "cuda":
+        return []
+    return [torch.cuda.current_device() if device.index is None else device.index]
 
 
 def _bytes(state: bytes) -> torch.Tensor:

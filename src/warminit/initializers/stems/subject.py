@@ -1,0 +1,104 @@
+"""model, images -> both read and checked once, with one survey of the model, for one call."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+from torch import Tensor, nn
+
+from warminit.errors import WarminitError
+from warminit.images.check import as_model_input, check_images, standardization
+from warminit.images.source import Images, read_images
+from warminit.models.deep import chosen_layers
+from warminit.models.find import FoundLayer, find_layer
+from warminit.models.ranks import agreed, all_or_none, world_size
+from warminit.models.survey import Survey
+
+Statistics = Sequence[float] | float | Tensor | None
+
+
+class Subject:
+    """What one call works on.
+
+    Args:
+        model: Any module.
+        images: (N, C, *size), as the model is fed, or batches of them; they are read here, once.
+        batches: How many batches to read where `images` is a loader.
+        mean: Per-channel mean that uint8 pixels are standardized with before the model gets them.
+        std: Per-channel standard deviation, likewise.
+
+    Attributes:
+        images: (N, C, *size), as they were read.
+        note: What was read, for the report; None for a tensor.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        images: Images,
+        batches: int | None = None,
+        *,
+        mean: Statistics = None,
+        std: Statistics = None,
+    ) -> None:
+        self.model, self._mean, self._std = model, mean, std
+        self._first: dict[Any, FoundLayer] = {}
+        with all_or_none():
+            self.images, self.note = read_images(images, batches)
+        check_ranks_agree(self.images)
+
+    @cached_property
+    def survey(self) -> Survey:
+        """What one image tells of the model."""
+        return Survey(self.model, self.images, self.as_fed)
+
+    def as_fed(self, images: Tensor) -> Tensor:
+        """Return some of the images as the model is fed."""
+        return as_model_input(images, standardization(self._mean, self._std, images.shape[1]))
+
+    def first(self, layer: str | nn.Module | None = None) -> FoundLayer:
+        """Return the layer that takes the images, which are checked for it."""
+        if layer not in self._first:
+            images = self.images
+            # The layer decides what images must be, so only what finding it needs is known before.
+            usable = isinstance(images, Tensor) and images.ndim >= 3 and 0 not in images.shape
+            survey = self.survey if usable else None
+            first = find_layer(self.model, layer, images if usable else None, survey)
+            channels = first.module.in_channels
+            check_images(images, spatial_dims=first.spatial_dims, channels=channels)
+            self._first[layer] = first
+        return self._first[layer]
+
+    def targets(
+        self, layer: str | nn.Module | None, layers: int | Sequence[str] | None
+    ) -> list[FoundLayer]:
+        """Return the layers to condition, in the order in which they run."""
+        first = self.first(layer)
+        return [first] if layers is None else chosen_layers(self.survey, first, layers)
+
+
+def check_any_images(images: Tensor) -> None:
+    """Check images for no layer in particular."""
+    dims = images.ndim - 2 if isinstance(images, Tensor) else 2
+    check_images(images, spatial_dims=min(max(dims, 1), 3))
+
+
+def check_ranks_agree(images: Tensor) -> None:
+    """Raise on every rank where one has images that another could not have.
+
+    What follows may run the model, whose parts may then wait for each other: from here on, every
+    rank must take the same way.
+    """
+    if world_size() == 1:
+        return
+    with all_or_none():
+        check_any_images(images)
+    mine = (images.ndim, images.shape[1])
+    agreed_on = agreed(mine)
+    with all_or_none():
+        if mine != agreed_on:
+            raise WarminitError(
+                f"images has {mine[1]} channels in {mine[0]} dimensions here, and {agreed_on[1]} "
+                f"in {agreed_on[0]} on rank 0; they must agree. Give every rank a shard of the "
+                "same data."
+            )
