@@ -50,10 +50,10 @@ REPORT: dict[str, Any] = {
     "found": "the only convolution that takes 1 channels",
     "filters_set": 16,
     "out_channels": 32,
-    "parameters": {"n_clusters": 16, "n_patches": 22, "patch_size": [3, 3], "scale": 0.2},
+    "parameters": {"n_filters": 16, "patches_per_image": 22, "patch_size": [3, 3], "scale": 0.2},
     "provenance": {
-        "n_clusters": "floor(F / 2) with F = 32",
-        "n_patches": "floor((F / 4) / d) with Otsu's foreground density d = 0.3540",
+        "n_filters": "floor(F / 2) with F = 32",
+        "patches_per_image": "floor((F / 4) / d) with Otsu's foreground density d = 0.3540",
         "patch_size": "the layer's kernel size",
         "scale": "the paper's value for one channel",
     },

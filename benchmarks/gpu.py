@@ -106,7 +106,7 @@ def _throughput(dataset: ImageDataset, precision: Precision) -> tuple[Measured, 
 def _table3(at_once: int) -> Measured:
     """Do every run of Table 3 with few steps, twice as many, and count up to all of them."""
     datasets = [_random(*shape, name=name) for name, shape in SETS.items()]
-    arms = {"torch-default": {}, "prewarm": {"engine": "paper", "n_patches": 28}}
+    arms = {"torch-default": {}, "prewarm": {"algorithm": "paper", "patches_per_image": 28}}
     seconds: dict[str, list[float]] = {}
     for steps in (SHORT_STEPS[0], *SHORT_STEPS):  # the first time is not kept
         runs = (
@@ -138,7 +138,7 @@ def _init() -> Iterator[Measured]:
         ("ViT-B/16 stem, 256 images x 83 patches", nn.Conv2d(3, 768, 16, 16), 224, 100, (384, 83)),
     ]
     for title, layer, size, wanted, (n_clusters, n_patches) in stems:
-        given = {"n_clusters": n_clusters, "n_patches": n_patches, "scale": 0.25}
+        given = {"n_filters": n_clusters, "patches_per_image": n_patches, "scale": 0.25}
         layer.to("cuda")
         images = torch.randn(256, 3, size, size, device="cuda")
         milliseconds = [event_time(partial(_fresh, layer, images, given)) for _ in range(12)][2:]

@@ -71,13 +71,13 @@ def simple_cnn(images: Tensor) -> Any:
 def _whole_inits(setting: str, given: Images, n_patches: int, scale: float) -> list[Measured]:
     images = given.images
     model = simple_cnn(images)
-    as_listing: dict[str, Any] = {"n_patches": n_patches, "scale": scale}
+    as_listing: dict[str, Any] = {"patches_per_image": n_patches, "scale": scale}
     patches = center_patches(_patches(images, n_patches, 0))
     clusters = N_CLUSTERS
     inits: dict[str, Callable[[], object]] = {
         "Listing 1": partial(listing1.conditioned_init, model, images, clusters, **as_listing),
         "conditioned_init": partial(conditioned_init, model, images, clusters, **as_listing),
-        "prewarm_": partial(prewarm_, model, images, n_clusters=clusters, **as_listing),
+        "prewarm_": partial(prewarm_, model, images, n_filters=clusters, **as_listing),
         "prewarm_, rules derived": partial(prewarm_, model, images, mean=given.mean, std=given.std),
         "whiten_": partial(whiten_, model, images, n_filters=clusters, **as_listing),
         "init_ (the default)": partial(init_, model, images),
@@ -217,7 +217,7 @@ def _on_a_gpu(data_root: Path | None) -> list[Measured]:
         images = batch("cifar10", 256, data_root, size).images.cuda()
         layers = (model or simple_cnn(images)).cuda()
         each = 28 if size is None else 80
-        init = _on_fresh_weights(layers, partial(prewarm_, layers, images, n_patches=each))
+        init = _on_fresh_weights(layers, partial(prewarm_, layers, images, patches_per_image=each))
         seconds = []
         for _ in range(5 + REPEATS):
             begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))

@@ -37,7 +37,7 @@ def start(
     Returns:
         The arm's report.
     """
-    derived = {} if arm == "torch-default" else {"n_patches": n_patches}
+    derived = {} if arm == "torch-default" else {"patches_per_image": n_patches}
     given = derived | (options or {})
     report = get_arm(arm)(model, images, seed=seed, **given)
     last = [module for module in model.modules() if isinstance(module, nn.Linear)][-1]

@@ -17,8 +17,9 @@ from warminit.images.source import Batch, Images
 from warminit.initializers import get_arm
 from warminit.initializers.prewarm.clustering import kmeans
 from warminit.initializers.stems.coates_ng import zca
-from warminit.initializers.stems.conditioning import ArmOptions, condition_
+from warminit.initializers.stems.conditioning import condition_
 from warminit.initializers.stems.filters import Scaling, scale_bank, shape_filters, weight_centroids
+from warminit.initializers.stems.options import StemOptions
 from warminit.initializers.stems.rules import Hyperparameters
 from warminit.initializers.stems.structure import dct_directions
 from warminit.initializers.stems.whitening import RELATIVE_EPS, whitening_directions
@@ -39,7 +40,7 @@ def start(
     spatial: bool = False,
     scaling: Scaling = "global",
     trainable: bool = True,
-    **options: Unpack[ArmOptions],
+    **options: Unpack[StemOptions],
 ) -> InitReport:
     """Write directions of any basis; with no parameters, what `whiten_` writes.
 
@@ -97,7 +98,7 @@ def small_head(
     n_patches: int | None = None,
 ) -> InitReport:
     """Apply an arm, then multiply the last linear layer's weight and bias by `head`."""
-    given = {} if arm == "torch-default" else {"n_patches": n_patches}
+    given = {} if arm == "torch-default" else {"patches_per_image": n_patches}
     report = get_arm(arm)(model, images, seed=seed, **given)
     last = [module for module in model.modules() if isinstance(module, nn.Linear)][-1]
     with torch.no_grad():

@@ -45,7 +45,7 @@ def start(
     """
     given: dict[str, Any] = {}
     if arm != "torch-default":
-        given = {"n_patches": n_patches, "scale": scale}
+        given = {"patches_per_image": n_patches, "scale": scale}
         if eps is not None:
             given["eps"] = eps
         if not trainable:

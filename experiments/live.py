@@ -42,7 +42,7 @@ def start(
     Returns:
         The arm's report.
     """
-    given = {} if arm == "torch-default" else {"n_patches": n_patches}
+    given = {} if arm == "torch-default" else {"patches_per_image": n_patches}
     report = get_arm(arm)(model, images, seed=seed, **given)
     with torch.no_grad():
         model.fc1.weight.mul_(factor)

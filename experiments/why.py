@@ -221,11 +221,11 @@ def _started(build: Any, arm: str, images: Tensor, seed: int) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = build_model(network, *build)
-    derived: Any = {} if arm in {"torch-default", "small-head"} else {"n_patches": 27}
+    derived: Any = {} if arm in {"torch-default", "small-head"} else {"patches_per_image": 27}
     if arm == ZCA:
         start(model, images[:BATCH], seed=seed, basis="zca", **derived)
     elif RESCALED in how:
-        live.start(model, images[:BATCH], seed=seed, arm=arm, n_patches=27)
+        live.start(model, images[:BATCH], seed=seed, arm=arm, patches_per_image=27)
     else:
         init_(model, images[:BATCH], arm, seed=seed, **derived)
     if SMALL in how:

@@ -40,32 +40,32 @@ FUNCTIONS: dict[str, Any] = {**ARMS, "init_": init_, "prewarm_": prewarm_}
 STATISTICS = {"mean": 0.4, "std": 0.25}
 """What the small images are standardized with; given to whatever takes it."""
 
-WAYS = {"standardized": STATISTICS, "pixels": {}, "uint8": {**STATISTICS, "n_patches": 9}}
+WAYS = {"standardized": STATISTICS, "pixels": {}, "uint8": {**STATISTICS, "patches_per_image": 9}}
 """How images are given to every arm, and what with, as far as the arm takes it."""
 
 CALLS: list[tuple[str, dict[str, Any]]] = [
     ("init_", {}),
-    ("init_", {"layers": 2, "scale": 0.3, "head": 0.5, "seed": 3}),
-    ("init_", {"arm": "prewarm", "n_patches": 9}),
-    ("prewarm_", {"n_patches": 11, "scale": 0.3, "seed": 1}),
-    ("prewarm_", {"n_patches": 9, "n_clusters": 5, "engine": "paper"}),
-    ("prewarm_", {"n_patches": 9, "layers": 2, "seed": 7}),
-    ("prewarm_", {"n_patches": 9, "scale": "parity"}),
-    ("prewarm_", {"n_patches": 9, "scale": "match", "patch_size": 7}),
-    ("whitening", {"n_patches": 9, "n_filters": 6, "eps": 0.1}),
-    ("whitening", {"n_patches": 9, "layers": 2, "scale": "unit"}),
-    ("whitening", {"n_patches": 5, "scaling": "per-filter", "trainable": False}),
+    ("init_", {"layers": 2, "scale": 0.3, "head_scale": 0.5, "seed": 3}),
+    ("init_", {"arm": "prewarm", "patches_per_image": 9}),
+    ("prewarm_", {"patches_per_image": 11, "scale": 0.3, "seed": 1}),
+    ("prewarm_", {"patches_per_image": 9, "n_filters": 5, "algorithm": "paper"}),
+    ("prewarm_", {"patches_per_image": 9, "layers": 2, "seed": 7}),
+    ("prewarm_", {"patches_per_image": 9, "scale": "parity"}),
+    ("prewarm_", {"patches_per_image": 9, "scale": "match", "patch_size": 7}),
+    ("whitening", {"patches_per_image": 9, "n_filters": 6, "eps": 0.1}),
+    ("whitening", {"patches_per_image": 9, "layers": 2, "scale": "unit"}),
+    ("whitening", {"patches_per_image": 5, "scaling": "per-filter", "trainable": False}),
     ("prewarm", {"fraction": 0.25, "centering": "channel", "spatial": False}),
-    ("prewarm", {"centering": "none", "scaling": "per-filter", "n_patches": 9}),
-    ("random-patches", {"matching": "per-filter", "n_patches": 9}),
-    ("norm-matched-random", {"engine": "paper", "matching": "per-filter"}),
+    ("prewarm", {"centering": "none", "scaling": "per-filter", "patches_per_image": 9}),
+    ("random-patches", {"matching": "per-filter", "patches_per_image": 9}),
+    ("norm-matched-random", {"algorithm": "paper", "matching": "per-filter"}),
     ("krahenbuhl", {"basis": "pca", "beta": 0.1, "scope": "first"}),
     ("lsuv", {"scope": "first", "tol": 0.01}),
-    ("dct", {"brightness": True, "n_clusters": 5, "n_patches": 9}),
-    ("coates-ng", {"norm_eps": 0.01, "zca_eps": 0.01, "n_patches": 20}),
+    ("dct", {"brightness": True, "n_filters": 5, "patches_per_image": 9}),
+    ("coates-ng", {"norm_eps": 0.01, "zca_eps": 0.01, "patches_per_image": 20}),
     ("he-normal", {"scope": "all"}),
     ("orthogonal", {"scope": "all"}),
-    ("small-head", {"head": 0.5}),
+    ("small-head", {"head_scale": 0.5}),
 ]
 """Calls with parameters, on standardized images."""
 

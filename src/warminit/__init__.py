@@ -1,31 +1,7 @@
 """Start a vision network from its own data.
 
-The library is two pipelines. The core, in the order of the data's way:
-
-    images.py        images as given -> checked images, raw pixels
-    rules.py         images, layer shape -> Hyperparameters
-    resolve.py       the same with what the caller gives
-    patches.py       images -> patches, one mean removed per patch
-    batch.py         one batch or many, one rank or many -> patches as the model is fed
-    clustering.py    patches -> centroids
-    filters.py       centroids or directions -> filters
-    one_pass.py      model, one image -> what it returns, all left as it was
-    layers.py        model -> the layer to condition
-    normalization.py layer, one image -> what runs next: a norm, or weights
-    weights.py       filters -> its effective weight, in place, read back
-    head.py          model -> its last linear layer, made small
-    fresh.py         weight -> whether it looks trained
-    deep.py          model conditioned so far -> the activations that its next layer sees
-    distributed.py   one rank's patches or error -> every rank's
-    conditioning.py  model, images, a way to make filters -> model conditioned in place
-    prewarm.py       the same with centroids: Pre-Warm
-    whitening.py     the same with whitening directions
-    paper.py         Listing 1 as published, bit for bit
-    filter_files.py  filters <-> one safetensors file with their report
-    diagnosis.py     model, images -> Diagnosis of the input layer's filters
-    plots.py         filters -> picture (Pillow, imported when called)
-
-Beside it stand the `initializers` (any arm by name) and the `lab` (a study -> runs -> statistics).
+Two pipelines: *images -> weights*, in the rooms `images`, `models`, `initializers` and `look`,
+and *study -> runs -> verdict*, in `lab`. CONTRIBUTING.md has the rooms and what each may import.
 """
 
 import importlib
@@ -33,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from warminit.errors import WarminitError, WarminitWarning
-    from warminit.initializers import init_
+    from warminit.initializers import init_, methods
     from warminit.initializers.prewarm.listing1 import conditioned_init
     from warminit.initializers.prewarm.method import prewarm_, prewarm_filters
     from warminit.initializers.stems.rules import Hyperparameters, derive_rules
@@ -58,6 +34,7 @@ _HOME = {
     "diagnose": "warminit.look.diagnose",
     "init_": "warminit.initializers",
     "load_filters_": "warminit.look.filter_files",
+    "methods": "warminit.initializers",
     "plot_filters": "warminit.look.plot",
     "prewarm_": "warminit.initializers.prewarm.method",
     "prewarm_filters": "warminit.initializers.prewarm.method",
@@ -76,6 +53,7 @@ __all__ = [
     "diagnose",
     "init_",
     "load_filters_",
+    "methods",
     "plot_filters",
     "prewarm_",
     "prewarm_filters",
@@ -91,4 +69,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted([*__all__, "__version__"])

@@ -1,7 +1,9 @@
 """a count, a seed, a kernel size as given -> checked, or one clear error."""
 
+import difflib
 import math
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -68,3 +70,27 @@ def count_positions(
 
 def _times(sizes: Sequence[int]) -> str:
     return " x ".join(str(size) for size in sizes)
+
+
+def outside() -> int:
+    """Return the `stacklevel` of the code that called into this package."""
+    level, frame = 1, sys._getframe(1)  # noqa: SLF001 - inspect.stack() reads every source file
+    while frame.f_back and frame.f_globals.get("__name__", "").split(".")[0] == "warminit":
+        level, frame = level + 1, frame.f_back
+    return level
+
+
+def check_keywords(function: str, given: Iterable[str], options: Any) -> None:
+    """Raise TypeError, as Python does, for a keyword that is none of a TypedDict's.
+
+    Args:
+        function: Its name.
+        given: The keywords that are left.
+        options: The TypedDict of those that it takes beside its own.
+    """
+    known = sorted(options.__annotations__)
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"its options: {', '.join(known)}"
+            raise TypeError(f"{function}() got an unexpected keyword argument {name!r}; {hint}")

@@ -1,5 +1,6 @@
-"""one initialization -> InitReport. What an arm did, as values and as a small table."""
+"""one initialization -> InitReport. What a method did, as values and as a small table."""
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -7,22 +8,22 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class InitReport:
-    """What an initializer did to a model. Every arm returns one.
+    """What an initializer did to a model. Every method returns one.
 
     Attributes:
-        arm: The initializer's name.
+        method: The initializer's name.
         layer: Dotted name of the layer that was written; several are joined with ", ".
         found: How the layer was chosen.
         filters_set: Filters that were written; the rest of `out_channels` are as they were.
         out_channels: Filters of the layer.
-        parameters: What the arm worked with, by name.
+        parameters: What the method worked with, by name.
         provenance: For some of the parameters, one sentence on where the value comes from.
-        seed: Of the arm's own generator.
+        seed: Of the method's own generator.
         seconds: Time taken.
         notes: Anything that a reader of the result should know.
     """
 
-    arm: str
+    method: str
     layer: str
     found: str
     filters_set: int
@@ -32,6 +33,14 @@ class InitReport:
     seconds: float
     provenance: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+    @property
+    def arm(self) -> str:
+        """The method's name, as it was called in 0.1; use `method`."""
+        warnings.warn(
+            "report.arm is called report.method since 0.2", DeprecationWarning, stacklevel=2
+        )
+        return self.method
 
     def __str__(self) -> str:
         """Return the report as a small table of plain text."""
@@ -50,7 +59,7 @@ class InitReport:
             f"{name:<{widths[0]}}  {value:<{widths[1]}}  {why}".rstrip()
             for name, value, why in rows
         ]
-        return "\n".join([self.arm, *lines, *(f"note: {note}" for note in self.notes)])
+        return "\n".join([self.method, *lines, *(f"note: {note}" for note in self.notes)])
 
 
 def _plain(value: Any) -> str:

@@ -32,7 +32,7 @@ def model() -> nn.Conv2d:
 
 def filters(images: Any, **options: Any) -> Tensor:
     conv = model()
-    prewarm_(conv, images, n_patches=9, **options)
+    prewarm_(conv, images, patches_per_image=9, **options)
     return conv.weight.detach()[:4]
 
 
@@ -48,10 +48,10 @@ def test_a_tensor_and_the_batches_that_make_it_up_give_the_same_filters() -> Non
 
 
 def test_eight_batches_are_read_where_nothing_is_said() -> None:
-    report = prewarm_(model(), DataLoader(DATASET, 4), n_patches=9)
+    report = prewarm_(model(), DataLoader(DATASET, 4), patches_per_image=9)
     assert "read 32 images from 8 batches" in report.notes
     assert torch.equal(filters(DataLoader(DATASET, 4)), filters(PIXELS[:32]))
-    short = prewarm_(model(), DataLoader(DATASET, 40), n_patches=9)
+    short = prewarm_(model(), DataLoader(DATASET, 40), patches_per_image=9)
     assert "read 96 images from 3 batches" in short.notes  # all that there are
 
 
@@ -87,7 +87,7 @@ def two_epochs(train: DataLoader[Any], call: bool, between: bool) -> list[tuple[
     for epoch in range(2):
         if call and epoch == int(between):
             states = global_states()
-            prewarm_(conv, train, batches=2, n_patches=9, scale=0.2)
+            prewarm_(conv, train, batches=2, patches_per_image=9, scale=0.2)
             assert global_states() == states
         seen += [(images.clone(), labels.clone()) for images, labels in train]
     assert len(seen) == 10
@@ -116,7 +116,7 @@ def test_a_sampler_with_a_generator_of_its_own() -> None:
         sampler = torch.utils.data.RandomSampler(DATASET, generator=generator)
         train = DataLoader(DATASET, 8, sampler=sampler)
         if call:
-            prewarm_(model(), train, n_patches=9)
+            prewarm_(model(), train, patches_per_image=9)
         orders.append([labels.tolist() for _, labels in train])
     assert orders[0] == orders[1]
 
@@ -133,7 +133,7 @@ def test_an_iterable_dataset_starts_again() -> None:
 
 def test_an_iterator_is_advanced_by_what_was_read_and_no_more() -> None:
     batches = iter(PIXELS.split(8))
-    prewarm_(model(), batches, batches=3, n_patches=9)
+    prewarm_(model(), batches, batches=3, patches_per_image=9)
     assert torch.equal(next(batches), PIXELS[24:32])
 
 
@@ -164,7 +164,7 @@ def test_a_first_batch_that_represents_nothing_does_not_decide() -> None:
 
 def stripe_filters(batches: int) -> Tensor:
     conv = nn.Conv2d(1, 16, 3)
-    prewarm_(conv, sorted_classes(), batches=batches, n_patches=20)
+    prewarm_(conv, sorted_classes(), batches=batches, patches_per_image=20)
     return conv.weight.detach()[:8].flatten(1)
 
 
@@ -200,7 +200,7 @@ def test_loaders_that_give_no_images_are_refused(case: str) -> None:
     kept = conv.weight.detach().clone()
     states = global_states()
     with pytest.raises(WarminitError) as caught:
-        prewarm_(conv, images, n_patches=9, **options)
+        prewarm_(conv, images, patches_per_image=9, **options)
     assert not [text for text in fragments if text not in str(caught.value)], str(caught.value)
     assert torch.equal(conv.weight, kept)
     assert global_states() == states
@@ -238,7 +238,7 @@ def resident(name):
     status = pathlib.Path("/proc/self/status").read_text()
     return int(status.split(name + ":")[1].split()[0]) / 1024
 conv = nn.Conv2d
-prewarm_(conv(3, 8, 3), torch.rand(4, 3, 32, 32), n_patches=50)   # everything is loaded
+prewarm_(conv(3, 8, 3), torch.rand(4, 3, 32, 32), patches_per_image=50)   # everything is loaded
 {setup}
 before = resident("VmRSS")
 pathlib.Path("/proc/self/clear_refs").write_text("5")   # the peak starts from here
@@ -250,7 +250,7 @@ print(resident("VmHWM") - before, "|", *report.notes)
 LARGE: dict[str, tuple[str, str, bool]] = {
     "one channel": (
         "images = torch.rand(64, 1, 512, 512)",
-        "prewarm_(conv(1, 32, 3), images, n_patches=40000)", True,
+        "prewarm_(conv(1, 32, 3), images, patches_per_image=40000)", True,
     ),
     "channels_last photographs": (
         "images = torch.rand(4, 3, 2048, 2048).contiguous(memory_format=torch.channels_last)",
@@ -258,19 +258,19 @@ LARGE: dict[str, tuple[str, str, bool]] = {
     ),
     "groups of uint8": (
         "images = torch.randint(0, 256, (48, 6, 512, 512), dtype=torch.uint8)",
-        "prewarm_(conv(6, 64, 5, groups=2), images, n_patches=50000, mean=0.5, std=0.25)", True,
+        "prewarm_(conv(6, 64, 5, groups=2), images, patches_per_image=50000, mean=0.5, std=0.25)", True,
     ),
     "a ViT's patches": (
         "images = torch.rand(256, 3, 224, 224)",
-        "whiten_(conv(3, 768, 16, stride=16), images, n_patches=4000)", True,
+        "whiten_(conv(3, 768, 16, stride=16), images, patches_per_image=4000)", True,
     ),
     "many small images": (
         "images = torch.rand(60000, 3, 16, 16)",
-        "prewarm_(conv(3, 32, 12), images, n_patches=20)", True,
+        "prewarm_(conv(3, 32, 12), images, patches_per_image=20)", True,
     ),
     "a loader of photographs": (
         "images = [torch.rand(48, 3, 512, 512)] * 8",
-        "prewarm_(conv(3, 64, 7), images, n_patches=20000)", True,
+        "prewarm_(conv(3, 64, 7), images, patches_per_image=20000)", True,
     ),
 }  # fmt: skip
 

@@ -22,7 +22,12 @@ IMAGES = make_images(32, 2, 12, 12)
 def stored_filters(**parameters: Any) -> arm_oracles.Array:
     """Filters of the stored case, whose patches are whole images, ordered by first value."""
     model = make_conv(2, 8)
-    init_(model, STORED, "prewarm", **{"n_clusters": 4, "n_patches": 1, "scale": 0.25} | parameters)
+    init_(
+        model,
+        STORED,
+        "prewarm",
+        **{"n_filters": 4, "patches_per_image": 1, "scale": 0.25} | parameters,
+    )
     return arm_oracles.by_first_value(model.weight.detach()[:4].double().numpy())
 
 
@@ -34,8 +39,8 @@ def test_the_stored_numbers() -> None:
 @pytest.mark.parametrize("seed", [0, 3])
 def test_without_parameters_it_is_prewarm_itself(engine: Any, seed: int) -> None:
     arm, function = make_conv(2, 16), make_conv(2, 16)
-    said = init_(arm, IMAGES, "prewarm", seed=seed, n_patches=10, engine=engine)
-    meant = prewarm_(function, IMAGES, seed=seed, n_patches=10, engine=engine)
+    said = init_(arm, IMAGES, "prewarm", seed=seed, patches_per_image=10, engine=engine)
+    meant = prewarm_(function, IMAGES, seed=seed, patches_per_image=10, engine=engine)
     assert bits(arm.weight) == bits(function.weight)
     assert said.parameters == meant.parameters
     assert said.provenance == meant.provenance
@@ -73,16 +78,16 @@ def test_what_centering_leaves_out() -> None:
 def test_fraction_of_the_bank(fraction: float, out_channels: int, set_: int) -> None:
     model = make_conv(2, out_channels)
     before = model.weight.detach().clone()
-    report = init_(model, IMAGES, "prewarm", n_patches=10, fraction=fraction)
-    assert (report.filters_set, report.parameters["n_clusters"]) == (set_, set_)
+    report = init_(model, IMAGES, "prewarm", patches_per_image=10, fraction=fraction)
+    assert (report.filters_set, report.parameters["n_filters"]) == (set_, set_)
     changed = (model.weight != before).flatten(1).any(1)
     assert changed.tolist() == [True] * set_ + [False] * (out_channels - set_)
 
 
 def test_the_default_fraction_is_a_half() -> None:
     default, half = make_conv(2, 10), make_conv(2, 10)
-    init_(default, IMAGES, "prewarm", n_patches=10)
-    init_(half, IMAGES, "prewarm", n_patches=10, fraction=0.5)
+    init_(default, IMAGES, "prewarm", patches_per_image=10)
+    init_(half, IMAGES, "prewarm", patches_per_image=10, fraction=0.5)
     assert bits(default.weight) == bits(half.weight)
 
 
@@ -119,7 +124,7 @@ def test_response_over_the_sampled_patches(
 def test_match_on_a_real_sample() -> None:
     """The sample is drawn again from the arm's seed: the same patches, in no other order."""
     model = make_conv(2, 16)
-    init_(model, IMAGES, "prewarm", n_patches=10, scale="match", seed=6)
+    init_(model, IMAGES, "prewarm", patches_per_image=10, scale="match", seed=6)
     patches = sample_patches(IMAGES, 10, (3, 3), torch.Generator().manual_seed(6)).double().numpy()
     target = math.sqrt((patches**2).sum(1).mean() / (3 * 18))
     bank = model.weight.detach()[:8].flatten(1).double().numpy()
@@ -128,7 +133,7 @@ def test_match_on_a_real_sample() -> None:
 
 def test_the_report_names_what_is_ablated_and_nothing_else() -> None:
     def parameters(**options: Any) -> set[str]:
-        report = init_(make_conv(2, 8), IMAGES, "prewarm", n_patches=10, **options)
+        report = init_(make_conv(2, 8), IMAGES, "prewarm", patches_per_image=10, **options)
         return set(report.parameters) - {"n_clusters", "n_patches", "patch_size", "scale", "engine"}
 
     assert parameters() == set()
@@ -140,8 +145,8 @@ def test_the_report_names_what_is_ablated_and_nothing_else() -> None:
     ("parameters", "text"),
     [
         (
-            {"fraction": 0.5, "n_clusters": 4},
-            r"fraction=0\.5 and n_clusters=4 are both given; one of the two is needed\. Leave one",
+            {"fraction": 0.5, "n_filters": 4},
+            r"fraction=0\.5 and n_filters=4 are both given; one of the two is needed\. Leave one",
         ),
         ({"fraction": 0.0}, r"fraction=0\.0; a number above 0 and at most 1.*The paper's is 0\.5"),
         ({"fraction": 1.5}, r"fraction=1\.5; a number above 0 and at most 1"),
@@ -157,5 +162,5 @@ def test_errors_say_what_is_wrong(parameters: dict[str, Any], text: str) -> None
     model = make_conv(2, 8)
     before = bits(model.weight)
     with pytest.raises(WarminitError, match=text):
-        init_(model, IMAGES, "prewarm", n_patches=10, **parameters)
+        init_(model, IMAGES, "prewarm", patches_per_image=10, **parameters)
     assert bits(model.weight) == before

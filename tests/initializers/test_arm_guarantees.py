@@ -59,7 +59,7 @@ def test_parameters_stay_the_objects_that_they_were(arm: str, dtype: torch.dtype
     assert not any(module.training for module in net.modules())
     assert bits(first(net).weight) != values
     assert bool(torch.isfinite(first(net).weight).all())
-    assert report.arm == arm
+    assert report.method == arm
 
 
 @pytest.mark.parametrize("dtype", DTYPES[1:], ids=str)
@@ -198,7 +198,7 @@ def test_the_report(arm: str) -> None:
     net = make_net()
     report = apply(net, arm, seed=5)
     assert isinstance(report, InitReport)
-    assert (report.arm, report.seed) == (arm, 5)
+    assert (report.method, report.seed) == (arm, 5)
     assert 0 <= report.seconds < 60
     assert 0 < report.filters_set <= report.out_channels
     assert str(report).startswith(f"{arm}\n")

@@ -121,7 +121,7 @@ def test_parameters_that_an_arm_does_not_take(arm: str, options: Any, text: str)
 @pytest.mark.parametrize("arm", ["torch-default", "whitening", "prewarm", "norm-matched-random"])
 def test_a_seed_of_numpy_is_that_of_python(arm: str) -> None:
     one, other = make_conv(), make_conv()
-    options = {} if arm == "torch-default" else {"n_patches": 9}
+    options = {} if arm == "torch-default" else {"patches_per_image": 9}
     report = init_(one, IMAGES, arm, seed=np.int64(3), **options)  # type: ignore[arg-type]
     init_(other, IMAGES, arm, seed=3, **options)
     assert bits(one.weight) == bits(other.weight)

@@ -48,7 +48,9 @@ def test_stored_numbers_plain_statement_and_arm_agree(
         lsuv(model, torch.from_numpy(images), seed=5)
     else:
         stated = stated_krahenbuhl(images, 5, 0.25, 30)
-        krahenbuhl(model, torch.from_numpy(images), seed=5, basis="pca", beta=0.25, n_patches=30)
+        krahenbuhl(
+            model, torch.from_numpy(images), seed=5, basis="pca", beta=0.25, patches_per_image=30
+        )
     atol = 1e-8 if dtype == torch.float64 else 3e-5  # rounding of sums over a few hundred values
     for wanted, plain, got in zip(stored[arm], stated, parameters_of(model), strict=True):
         np.testing.assert_allclose(plain, wanted, atol=1e-8)

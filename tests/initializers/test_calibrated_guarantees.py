@@ -53,7 +53,7 @@ def test_scope_first_writes_the_input_layer_only(arm: Callable[..., Any]) -> Non
     for layer, name in ((None, "stem"), ("stem", "stem")):
         model = Net(batch_norm=True)
         before = values(model)
-        report = arm(model, make_images(), seed=0, scope="first", layer=layer)
+        report = arm(model, make_images(), seed=0, scope="first", layers=layer)
         assert (report.layer, report.filters_set, report.parameters["scope"]) == (name, 6, "first")
         after = values(model)
         changed = [key for key in before if before[key] != after[key]]
@@ -195,19 +195,19 @@ class Broken(Net):
 BAD: list[tuple[Any, Any, dict[str, Any], tuple[str, ...]]] = [
     (lsuv, Net(), {"tol": 0}, ("tol=0", "above 0", "Leave it out")),
     (lsuv, Net(), {"max_iterations": 0}, ("max_iterations=0", "at least 1")),
-    (lsuv, Net(), {"layer": "stem"}, ("layer='stem'", "scope='all'", "scope='first'")),
+    (lsuv, Net(), {"layers": "stem"}, ("layers='stem'", "scope='all'", "scope='first'")),
     (lsuv, Net(), {"scope": "some"}, ("scope='some'", "'first' or 'all'", "Choose")),
     (lsuv, Net(), {"seed": -1}, ("seed=-1", "0 to 2**32 - 1")),
     (lsuv, Net(channels=3), {}, ("images has 1 channels", "(16, 1, 9, 9)", "Pass the batch")),
-    (krahenbuhl, Net(channels=3), {"layer": "stem"}, ("Net cannot run", "(16, 1, 9, 9)", "pass")),
+    (krahenbuhl, Net(channels=3), {"layers": "stem"}, ("Net cannot run", "(16, 1, 9, 9)", "pass")),
     (lsuv, Broken(late=False), {}, ("layer stem", "NaN or infinite", "Use float32")),
     (lsuv, nn.Sequential(nn.Flatten(), nn.Linear(81, 2)), {}, ("no convolution",)),
     (lsuv, nn.Sequential(nn.Conv2d(1, 2, 3), nn.LazyLinear(2)), {}, ("1.weight is lazy", "Run")),
     (lsuv, Dead((0, 0)), {"scope": "first", "layer": "late"}, ("no layer", "constant", "Pass")),
     (krahenbuhl, Net(), {"basis": "ica"}, ("basis='ica'", "kmeans, pca", "Leave it out")),
     (krahenbuhl, Net(), {"beta": float("nan")}, ("beta=nan", "finite", "Leave it out")),
-    (krahenbuhl, Net(), {"n_patches": 0}, ("n_patches=0", "at least 1")),
-    (krahenbuhl, Net(), {"layer": "head"}, ("'head'", "Linear", "Conv2d")),
+    (krahenbuhl, Net(), {"patches_per_image": 0}, ("patches_per_image=0", "at least 1")),
+    (krahenbuhl, Net(), {"layers": "head"}, ("'head'", "Linear", "Conv2d")),
     (krahenbuhl, nn.Conv2d(1, 4, 11, padding=5), {}, ("11 x 11", "9 x 9", "not be larger")),
 ]
 

@@ -169,7 +169,7 @@ def test_as_many_clusters_as_distinct_patches_finds_each() -> None:
 def test_fewer_distinct_patches_than_clusters_is_an_error() -> None:
     patches = torch.tensor([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]).repeat(10, 1)
     with pytest.raises(
-        WarminitError, match=r"only 3 distinct patches, fewer than n_clusters=4\. Pass more varied"
+        WarminitError, match=r"only 3 distinct patches, fewer than n_filters=4\. Pass more varied"
     ):
         cluster(patches, 4)
 
@@ -203,5 +203,5 @@ def test_the_papers_clustering_is_scikit_learns_minibatch() -> None:
     before = state_of_generators()
     found = minibatch_kmeans(patches, 8, 42)
     assert state_of_generators() == before
-    oracle = MiniBatchKMeans(n_clusters=8, random_state=42, n_init=3).fit(patches)
+    oracle = MiniBatchKMeans(n_filters=8, random_state=42, n_init=3).fit(patches)
     assert np.array_equal(found, oracle.cluster_centers_)

@@ -88,7 +88,7 @@ def test_the_stages_give_the_stored_numbers(stored: dict[str, Any]) -> None:
 def test_the_arm_is_the_plain_statement_at_prewarm_s_scale(channels: int, norm_eps: float) -> None:
     images = make_images(channels=channels) * 3 + 1
     conv = nn.Conv2d(channels, 10, 3)
-    report = coates_ng(conv, images, seed=7, n_patches=20, scale=0.2, norm_eps=norm_eps)
+    report = coates_ng(conv, images, seed=7, patches_per_image=20, scale=0.2, norm_eps=norm_eps)
     generator = torch.Generator().manual_seed(7)
     patches = sample_patches(images, 20, (3, 3), generator).double().numpy()
     start = torch.randn(5, 9 * channels, generator=generator, dtype=torch.float64).numpy()
@@ -97,9 +97,9 @@ def test_the_arm_is_the_plain_statement_at_prewarm_s_scale(channels: int, norm_e
     wanted = filters / filters.std() * 0.2
     # Weights are float32 of values of at most about 1.
     np.testing.assert_allclose(conv.weight[:5].detach().flatten(1).numpy(), wanted, atol=1e-6)
-    assert (report.arm, report.filters_set, report.out_channels) == ("coates-ng", 5, 10)
+    assert (report.method, report.filters_set, report.out_channels) == ("coates-ng", 5, 10)
     assert report.parameters["norm_eps"] == norm_eps
-    assert report.parameters["n_patches"] == 20
+    assert report.parameters["patches_per_image"] == 20
 
 
 def test_filters_do_not_respond_to_brightness_and_are_learned_without_it() -> None:
@@ -107,7 +107,7 @@ def test_filters_do_not_respond_to_brightness_and_are_learned_without_it() -> No
     weights = []
     for fed in (images, images * 40 + 100, images + torch.arange(12.0).view(-1, 1, 1, 1)):
         conv = nn.Conv2d(3, 16, 3, dtype=torch.float64)
-        coates_ng(conv, fed.double(), seed=1, n_patches=30)
+        coates_ng(conv, fed.double(), seed=1, patches_per_image=30)
         assert conv.weight[:8].sum((1, 2, 3)).abs().max().item() < 1e-6  # of float32 filters
         weights.append(conv.weight[:8].detach())
     # The contrast's share is relative, so units do not matter; a brightness of each image would
@@ -120,7 +120,7 @@ def test_filters_do_not_respond_to_brightness_and_are_learned_without_it() -> No
 def test_a_direction_of_few_patches_does_not_respond_to_brightness_either() -> None:
     # The updates wear the brightness of the first directions away, but not where patches are few.
     conv = nn.Conv2d(3, 24, 3)
-    report = coates_ng(conv, make_images(), seed=1, n_patches=1)
+    report = coates_ng(conv, make_images(), seed=1, patches_per_image=1)
     assert report.filters_set == 12
     assert conv.weight[:12].sum((1, 2, 3)).abs().max().item() < 1e-6
 
@@ -162,16 +162,16 @@ def test_written_in_place_and_nothing_else(dtype: torch.dtype) -> None:
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's own, untyped
     kept, before, states = identity(model), values(model), global_states()
     tail = model[0].weight[4:].detach().clone()
-    coates_ng(model, make_images(), seed=0, n_patches=20)
+    coates_ng(model, make_images(), seed=0, patches_per_image=20)
     assert identity(model) == kept
     assert global_states() == states
     after = values(model)
     assert [name for name in before if before[name] != after[name]] == ["0.weight"]
     assert torch.equal(model[0].weight[4:], tail)
     again = nn.Conv2d(3, 8, 3).to(dtype)
-    coates_ng(again, make_images(), seed=0, n_patches=20)
+    coates_ng(again, make_images(), seed=0, patches_per_image=20)
     assert torch.equal(again.weight[:4], model[0].weight[:4])
-    coates_ng(again, make_images(), seed=1, n_patches=20)
+    coates_ng(again, make_images(), seed=1, patches_per_image=20)
     assert not torch.equal(again.weight[:4], model[0].weight[:4])
 
 
@@ -181,7 +181,7 @@ def test_written_in_place_and_nothing_else(dtype: torch.dtype) -> None:
         (nn.Conv2d(3, 8, 3), {"norm_eps": 0}, ("norm_eps=0", "above 0", "Leave it out")),
         (nn.Conv2d(3, 8, 3), {"zca_eps": -0.1}, ("zca_eps=-0.1", "above 0", "Leave it out")),
         (nn.Conv2d(3, 8, 3), {"zca_eps": "x"}, ("zca_eps='x'", "a finite number")),
-        (nn.Conv2d(3, 8, 3), {"n_patches": 0}, ("n_patches=0", "at least 1")),
+        (nn.Conv2d(3, 8, 3), {"patches_per_image": 0}, ("patches_per_image=0", "at least 1")),
         (nn.Conv2d(1, 8, 1), {}, ("1 value", "at least 2 are needed", "layer=")),
     ],
 )
@@ -191,7 +191,7 @@ def test_bad_input_writes_nothing(
     kept, before, written, states = identity(model), values(model), versions(model), global_states()
     images = make_images(channels=model.in_channels)
     with pytest.raises(WarminitError) as caught:
-        coates_ng(model, images, seed=0, **{"n_patches": 20, **options})
+        coates_ng(model, images, seed=0, **{"patches_per_image": 20, **options})
     text = str(caught.value)
     assert [fragment for fragment in fragments if fragment not in text] == []
     assert re.fullmatch(r"[^\n]{30,400}\.", text)

@@ -22,8 +22,8 @@ IMAGES = make_images(32, 2, 12, 12)
 
 def filters(arm: str, seed: int = 0, out_channels: int = 32, **parameters: Any) -> Tensor:
     model = make_conv(2, out_channels)
-    report = init_(model, IMAGES, arm, seed=seed, **{"n_patches": 10, **parameters})
-    assert report.arm == arm
+    report = init_(model, IMAGES, arm, seed=seed, **{"patches_per_image": 10, **parameters})
+    assert report.method == arm
     return model.weight.detach()[: report.filters_set].double()
 
 
@@ -56,14 +56,14 @@ def test_per_filter_matching(arm: str) -> None:
 
 def test_norm_matched_content_is_gaussian() -> None:
     """2,304 values, Kolmogorov-Smirnov: a right sampler fails once in a million seeds."""
-    bank = filters("norm-matched-random", out_channels=256, n_clusters=128).numpy()
+    bank = filters("norm-matched-random", out_channels=256, n_filters=128).numpy()
     assert bank.size == 2304
     assert scipy.stats.kstest(bank.ravel() / np.std(bank), "norm").pvalue > 1e-6
     # It would see uniform values of the same deviation.
     bound = math.sqrt(3)
     flat = np.random.RandomState(0).uniform(-bound, bound, 2304)
     assert scipy.stats.kstest(flat, "norm").pvalue < 1e-6
-    wanted = filters("prewarm", out_channels=256, n_clusters=128).numpy()
+    wanted = filters("prewarm", out_channels=256, n_filters=128).numpy()
     assert abs(np.corrcoef(bank.ravel(), wanted.ravel())[0, 1]) < 5 / math.sqrt(2304)
 
 
@@ -115,7 +115,7 @@ def test_a_bank_of_flat_patches() -> None:
         for matching in ["global", "per-filter"] if arm != "shuffled-prewarm" else [None]:
             model = make_conv(2, 32)
             options: dict[str, Any] = {"matching": matching} if matching else {}
-            init_(model, images, arm, n_patches=10, **options)
+            init_(model, images, arm, patches_per_image=10, **options)
             assert bool(torch.isfinite(model.weight).all()), (arm, matching)
 
 
@@ -124,7 +124,7 @@ def test_an_unknown_matching(arm: str) -> None:
     model = make_conv(2, 32)
     before = bits(model.weight)
     with pytest.raises(WarminitError, match=r"matching='norm'; one of global, per-filter is need"):
-        init_(model, IMAGES, arm, n_patches=10, matching="norm")
+        init_(model, IMAGES, arm, patches_per_image=10, matching="norm")
     assert bits(model.weight) == before
 
 

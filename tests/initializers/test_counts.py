@@ -48,7 +48,7 @@ def test_on_a_gpu_no_value_comes_to_the_host(
 
     monkeypatch.setattr(warminit.initializers.prewarm.clustering, "_plus_plus", told)
     images = torch.empty(64, 3, 32, 32, device="meta")
-    hyper = Hyperparameters(n_clusters, n_patches=100, patch_size=(3, 3), scale=scale)
+    hyper = Hyperparameters(n_clusters, patches_per_image=100, patch_size=(3, 3), scale=scale)
     filters = kmeans_filters(Batch(images), hyper, (3, 3), seed=0)
     assert filters.is_meta
     assert filters.shape == (n_clusters, 3, 3, 3)
@@ -110,7 +110,7 @@ def test_a_row_of_a_patch_is_read_at_once(layout: torch.memory_format, rows: int
 def test_nothing_as_large_as_the_images_is_made(arm: Any) -> None:
     images = torch.randn(64, 3, 64, 64, generator=generator())
     model = nn.Conv2d(3, 32, 3)
-    counted = operations(lambda: arm(model, images, n_patches=20, scale=0.25, layer=model))
+    counted = operations(lambda: arm(model, images, patches_per_image=20, scale=0.25, layers=model))
     assert counted.largest < images.numel() / 4
 
 

@@ -77,7 +77,7 @@ def test_a_head_is_left_below_the_limit(share: float) -> None:
     images = IMAGES - IMAGES.mean((2, 3), keepdim=True) + 1
     assert sized(model, images) == pytest.approx(share * FAINT, rel=1e-4)
     report = init_(model, images)
-    assert (report.parameters["head"] is None) is (share < 1)
+    assert (report.parameters["head_scale"] is None) is (share < 1)
 
 
 def test_pixels_are_measured_as_the_model_is_fed() -> None:
@@ -87,8 +87,8 @@ def test_pixels_are_measured_as_the_model_is_fed() -> None:
     mean, std = pixels.float().mean().item() / 255, 10.0
     fed = (pixels / 255 - mean) / std
     assert sized(model, fed) < FAINT < sized(model, pixels / 255)
-    report = init_(model, pixels, mean=[mean] * 2, std=[std] * 2, n_patches=9)
-    assert report.parameters["head"] is None
+    report = init_(model, pixels, mean=[mean] * 2, std=[std] * 2, patches_per_image=9)
+    assert report.parameters["head_scale"] is None
 
 
 @pytest.mark.parametrize("arm", ["whitening-small-head", "small-head"])
@@ -98,12 +98,15 @@ def test_a_deep_network_without_a_norm_keeps_its_head(arm: str) -> None:
     report = init_(model, IMAGES, arm)
     size = sized(model, IMAGES)
     assert bits(model.head.weight) == before
-    assert (report.parameters["head"], report.provenance["head"]) == (None, "left as it is")
+    assert (report.parameters["head_scale"], report.provenance["head_scale"]) == (
+        None,
+        "left as it is",
+    )
     assert report.notes[-1] == (
-        f"15 is left as it is: what it gives is small already, {size:.2g}. Pass head=0.1 to make "
+        f"15 is left as it is: what it gives is small already, {size:.2g}. Pass head_scale=0.1 to make "
         "it small all the same."
     ), report.notes
-    assert init_(asked, IMAGES, arm, head=0.1).parameters["head"] == 0.1
+    assert init_(asked, IMAGES, arm, head_scale=0.1).parameters["head_scale"] == 0.1
     assert bits(asked.head.weight) != before
 
 
@@ -113,7 +116,7 @@ def test_a_deep_network_whose_signals_do_not_fade_gets_a_small_head(
 ) -> None:
     model = deep(**options)
     before = bits(model.head.weight)
-    assert init_(model, IMAGES).parameters["head"] == 0.1
+    assert init_(model, IMAGES).parameters["head_scale"] == 0.1
     assert bits(model.head.weight) != before
 
 
@@ -131,4 +134,4 @@ def test_where_the_size_cannot_be_measured_the_head_is_made_small() -> None:
     model = Last(*layers, nn.Linear(4, 3))
     one = IMAGES[:1]  # which BatchNorm1d refuses in training
     assert math.isnan(sized(model, one))
-    assert init_(model, one).parameters["head"] == 0.1
+    assert init_(model, one).parameters["head_scale"] == 0.1

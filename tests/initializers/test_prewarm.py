@@ -26,8 +26,8 @@ IMAGES = make_images(32, 2, 12, 12)
 @pytest.mark.parametrize("kernel", [2, 3, 5])
 def test_the_function_under_it_gives_what_is_written(engine: Any, kernel: int) -> None:
     model = make_conv(2, 10, kernel)
-    prewarm_(model, IMAGES, n_patches=9, engine=engine, seed=3)
-    filters = prewarm_filters(IMAGES, 10, kernel, n_patches=9, engine=engine, seed=3)
+    prewarm_(model, IMAGES, patches_per_image=9, engine=engine, seed=3)
+    filters = prewarm_filters(IMAGES, 10, kernel, patches_per_image=9, engine=engine, seed=3)
     assert bits(model.weight[:5]) == bits(filters)
     # The scale is the paper's for colour, but for large kernels parity's.
     wanted = min(0.25, math.sqrt(2 / (2 * kernel**2)))
@@ -37,15 +37,15 @@ def test_the_function_under_it_gives_what_is_written(engine: Any, kernel: int) -
 def test_the_paper_engine_has_the_listings_bits() -> None:
     ours, theirs = nn.Module(), nn.Module()
     ours.conv1, theirs.conv1 = make_conv(2, 10), make_conv(2, 10)
-    prewarm_(ours, IMAGES, n_patches=9, engine="paper", seed=42, scale=0.2)
+    prewarm_(ours, IMAGES, patches_per_image=9, algorithm="paper", seed=42, scale=0.2)
     with torch.random.fork_rng(devices=[]):
-        conditioned_init(theirs, IMAGES, n_clusters=5, n_patches=9, scale=0.2, seed=42)
+        conditioned_init(theirs, IMAGES, n_filters=5, patches_per_image=9, scale=0.2, seed=42)
     assert bits(ours.conv1.weight) == bits(theirs.conv1.weight)
 
 
 @pytest.mark.parametrize("engine", ["fast", "paper"])
 def test_filters_of_larger_patches_are_their_center(engine: Any) -> None:
-    options: dict[str, Any] = {"n_patches": 9, "engine": engine, "scale": 0.25}
+    options: dict[str, Any] = {"patches_per_image": 9, "engine": engine, "scale": 0.25}
     whole = prewarm_filters(IMAGES, 10, 5, **options)
     cropped = prewarm_filters(IMAGES, 10, 3, patch_size=5, **options)
     assert torch.equal(cropped, whole[:, :, 1:4, 1:4])
@@ -53,7 +53,7 @@ def test_filters_of_larger_patches_are_their_center(engine: Any) -> None:
 
 def test_each_filter_is_a_weighted_cluster_mean() -> None:
     """Undone scale and weights, the filters sum to zero: the patches were centered."""
-    filters = prewarm_filters(IMAGES, 16, 3, n_patches=20).double().numpy()
+    filters = prewarm_filters(IMAGES, 16, 3, patches_per_image=20).double().numpy()
     unweighted = filters.reshape(8, -1) / arm_oracles.manhattan_weights(2, 3)
     np.testing.assert_allclose(unweighted.sum(1), 0, atol=1e-5)
     assert abs(filters.reshape(8, -1).sum(1)).max() > 0.01  # the weighted ones do not
@@ -61,10 +61,10 @@ def test_each_filter_is_a_weighted_cluster_mean() -> None:
 
 def test_more_clusters_than_filters() -> None:
     model = make_conv(2, 4)
-    report = prewarm_(model, IMAGES, n_patches=9, n_clusters=9)
+    report = prewarm_(model, IMAGES, patches_per_image=9, n_filters=9)
     assert (report.filters_set, report.out_channels) == (4, 4)
     assert report.notes == ("the first 4 of 9 filters fit into the layer",)
-    assert bits(model.weight) == bits(prewarm_filters(IMAGES, n_patches=9, n_clusters=9)[:4])
+    assert bits(model.weight) == bits(prewarm_filters(IMAGES, patches_per_image=9, n_filters=9)[:4])
 
 
 @pytest.mark.parametrize("layer", ["2", "module"])
@@ -72,20 +72,20 @@ def test_another_layer(layer: str) -> None:
     net = make_net(2, 8)
     before = {name: bits(p) for name, p in net.named_parameters()}
     given = net[2] if layer == "module" else layer
-    report = prewarm_(net, make_images(16, 8, 9, 9), n_patches=9, layer=given)
+    report = prewarm_(net, make_images(16, 8, 9, 9), patches_per_image=9, layers=given)
     changed = [name for name, p in net.named_parameters() if bits(p) != before[name]]
     assert (report.layer, report.filters_set, changed) == ("2", 2, ["2.weight"])
 
 
 def test_the_report_prints_as_a_table() -> None:
-    report = prewarm_(make_conv(2, 8), IMAGES, n_patches=9)
+    report = prewarm_(make_conv(2, 8), IMAGES, patches_per_image=9)
     lines = str(report).splitlines()
     assert lines[0] == "prewarm"
     rows = {line.split("  ")[0]: line for line in lines[1:]}
     assert "4 of 8" in rows["filters set"]
     assert "3 x 3" in rows["patch_size"]
-    assert rows["n_patches"].endswith("given")
-    assert rows["n_clusters"].endswith("floor(F / 2) with F = 8")
+    assert rows["patches_per_image"].endswith("given")
+    assert rows["n_filters"].endswith("floor(F / 2) with F = 8")
 
 
 # ---------------------------------------------------------------- fresh or trained
@@ -180,10 +180,10 @@ def trained_net() -> nn.Sequential:
 def test_200_quick_steps_of_sgd_look_trained_and_only_warn() -> None:
     net, images = trained_net(), make_images(32, 1, 12, 12)
     with pytest.warns(WarminitWarning, match=r"0 looks trained: .*start from scratch") as caught:
-        report = prewarm_(net, images, n_patches=9)
+        report = prewarm_(net, images, patches_per_image=9)
     assert report.filters_set == 16
     assert any("looks trained" in note for note in report.notes)
-    assert bits(first(net).weight[:16]) == bits(prewarm_filters(images, 32, 5, n_patches=9))
+    assert bits(first(net).weight[:16]) == bits(prewarm_filters(images, 32, 5, patches_per_image=9))
     assert len(caught) == 1
 
 
@@ -193,5 +193,5 @@ def test_a_warning_as_an_error_leaves_the_model_alone() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with pytest.raises(WarminitWarning):
-            prewarm_(model, IMAGES, n_patches=9)
+            prewarm_(model, IMAGES, patches_per_image=9)
     assert torch.equal(model.weight, torch.full_like(model.weight, 0.1))

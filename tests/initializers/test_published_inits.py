@@ -142,8 +142,8 @@ def test_scope_first_draws_the_input_layer_alone(arm: str) -> None:
 
 def test_a_named_layer() -> None:
     net = make_net()
-    assert init_(net, IMAGES, "he-normal", layer="2").layer == "2"
-    assert init_(net, IMAGES, "he-normal", layer=net[2]).found == "given as a module"
+    assert init_(net, IMAGES, "he-normal", layers="2").layer == "2"
+    assert init_(net, IMAGES, "he-normal", layers=net[2]).found == "given as a module"
 
 
 def test_groups_count_in_the_fan() -> None:

@@ -25,7 +25,7 @@ ARMS = ["small-head", "whitening-small-head"]
 
 
 def parameters(arm: str, **more: Any) -> dict[str, Any]:
-    return more | ({"n_patches": 9} if arm == "whitening-small-head" else {})
+    return more | ({"patches_per_image": 9} if arm == "whitening-small-head" else {})
 
 
 def head_of(net: nn.Module) -> nn.Linear:
@@ -51,33 +51,33 @@ def test_the_factor_by_hand(arm: str) -> None:
     with torch.no_grad():
         head.weight.copy_(torch.full((3, 5), 2.0) * torch.tensor([[1.0], [-1.0], [1.0]]))
     bias = bits(head.bias)
-    report = init_(net, IMAGES, arm, seed=0, **parameters(arm, head=0.25))
+    report = init_(net, IMAGES, arm, seed=0, **parameters(arm, head_scale=0.25))
     expected = 0.25 / math.sqrt(15)
     torch.testing.assert_close(head.weight.abs(), torch.full((3, 5), expected))
     assert bool((head.weight[1] < 0).all())
     assert bits(head.bias) == bias, "the bias may hold what is known of the classes"
-    assert report.parameters["head"] == 0.25
-    assert report.provenance["head"] == f"6.weight x {expected / 2:.3g}"
+    assert report.parameters["head_scale"] == 0.25
+    assert report.provenance["head_scale"] == f"6.weight x {expected / 2:.3g}"
 
 
 def test_the_filters_are_those_of_whitening() -> None:
     both, filters, control = make_net(), make_net(), make_net()
-    report = init_(both, IMAGES, "whitening-small-head", seed=4, n_patches=9, n_filters=3)
-    init_(filters, IMAGES, "whitening", seed=4, n_patches=9, n_filters=3, scale="unit")
+    report = init_(both, IMAGES, "whitening-small-head", seed=4, patches_per_image=9, n_filters=3)
+    init_(filters, IMAGES, "whitening", seed=4, patches_per_image=9, n_filters=3, scale="unit")
     init_(control, IMAGES, "small-head", seed=4)
     assert bits(first(both).weight) == bits(first(filters).weight)
     assert bits(head_of(both).weight) == bits(head_of(control).weight)
     assert bits(first(control).weight) == bits(first(make_net()).weight)
-    assert (report.arm, report.layer, report.filters_set) == ("whitening-small-head", "0", 3)
+    assert (report.method, report.layer, report.filters_set) == ("whitening-small-head", "0", 3)
 
 
 def test_it_is_what_init_does_and_asks_for_no_raw_pixels() -> None:
     one, other = make_net(), make_net()
     report = init_(one, IMAGES)
-    init_(other, IMAGES, "whitening-small-head", seed=0, n_patches=512)
+    init_(other, IMAGES, "whitening-small-head", seed=0, patches_per_image=512)
     assert float(IMAGES.min()) < 0, "standardized: the pixel rules would refuse them"
-    assert (report.arm, report.parameters["n_patches"]) == ("whitening-small-head", 512)
-    assert report.provenance["n_patches"] == "ceil(8192 / 16 images)"
+    assert (report.method, report.parameters["patches_per_image"]) == ("whitening-small-head", 512)
+    assert report.provenance["patches_per_image"] == "ceil(8192 / 16 images)"
     for mine, theirs in zip(one.parameters(), other.parameters(), strict=True):
         assert bits(mine) == bits(theirs)
 
@@ -95,7 +95,7 @@ def test_a_second_call_leaves_the_head(arm: str) -> None:
 def test_the_ends_of_the_range(head: float) -> None:
     net = make_net()
     before = head_of(net).weight.detach().clone()
-    init_(net, IMAGES, "small-head", seed=0, head=head)
+    init_(net, IMAGES, "small-head", seed=0, head_scale=head)
     after = head_of(net).weight.detach()
     if head == 0:
         assert not bool(after.any())
@@ -108,9 +108,9 @@ def test_the_ends_of_the_range(head: float) -> None:
 def test_a_head_of_zeros_keeps_its_bits() -> None:
     net = make_net()
     nn.init.zeros_(head_of(net).weight)
-    report = init_(net, IMAGES, "small-head", seed=0, head=0.1)
+    report = init_(net, IMAGES, "small-head", seed=0, head_scale=0.1)
     assert not bool(head_of(net).weight.any())
-    assert report.provenance["head"] == "6.weight x 1"
+    assert report.provenance["head_scale"] == "6.weight x 1"
 
 
 @pytest.mark.parametrize("head", [-0.1, 1.01, float("nan"), float("inf"), True, "0.1", [0.1]])
@@ -119,7 +119,7 @@ def test_an_unusable_share(arm: str, head: Any) -> None:
     net = make_net()
     before = {name: bits(each) for name, each in net.state_dict().items()}
     with pytest.raises(WarminitError, match="a number from 0 to 1 is needed") as error:
-        init_(net, IMAGES, arm, seed=0, **parameters(arm, head=head))
+        init_(net, IMAGES, arm, seed=0, **parameters(arm, head_scale=head))
     assert str(error.value).startswith(f"head={head!r};")
     assert {name: bits(each) for name, each in net.state_dict().items()} == before
 
@@ -188,8 +188,8 @@ def test_batches_of_a_generator_are_read_once() -> None:
         yield from IMAGES.split(4)
 
     one, other = make_net(), make_net()
-    report = init_(one, batches(), "whitening-small-head", seed=0, n_patches=9, batches=2)
-    init_(other, IMAGES[:8], "whitening-small-head", seed=0, n_patches=9)
+    report = init_(one, batches(), "whitening-small-head", seed=0, patches_per_image=9, batches=2)
+    init_(other, IMAGES[:8], "whitening-small-head", seed=0, patches_per_image=9)
     assert bits(first(one).weight) == bits(first(other).weight)
     assert bits(head_of(one).weight) == bits(head_of(other).weight)
     assert any("batches" in note for note in report.notes)
@@ -353,10 +353,10 @@ def test_a_model_without_such_a_head_gets_the_filters_alone(case: str) -> None:
     advice = "with torch.no_grad(): model.head.weight.mul_(0.1)."
     assert str(error.value).endswith(advice if case != "expanded" else ".clone() first.")
     assert {name: bits(each) for name, each in known.items()} == before
-    report = init_(model, IMAGES, "whitening-small-head", seed=0, n_patches=9)
+    report = init_(model, IMAGES, "whitening-small-head", seed=0, patches_per_image=9)
     assert report.notes[-1] == f"the head is left as it is: {error.value}"
-    assert report.provenance["head"] == "left as it is"
-    assert report.parameters["head"] is None
+    assert report.provenance["head_scale"] == "left as it is"
+    assert report.parameters["head_scale"] is None
     changed = {name for name, each in known.items() if bits(each) != before[name]}
     assert len(changed) == (case != "lazy"), "only the first layer's weight"
 
@@ -418,31 +418,34 @@ def test_a_head_behind_a_normalization_is_left_unless_asked_for(case: str) -> No
     before = bits(head_of(left).weight)
     report = init_(left, IMAGES)
     assert bits(head_of(left).weight) == before
-    assert (report.parameters["head"], report.provenance["head"]) == (None, "left as it is")
+    assert (report.parameters["head_scale"], report.provenance["head_scale"]) == (
+        None,
+        "left as it is",
+    )
     name = next(name for name, each in left.named_modules() if each is head_of(left))
     assert re.fullmatch(
-        rf"{name} is left as it is: [\w.]+ normalizes what it is fed\. Pass head=0\.1 to make it "
+        rf"{name} is left as it is: [\w.]+ normalizes what it is fed\. Pass head_scale=0\.1 to make it "
         r"small all the same\.", report.notes[-1]
     )  # fmt: skip
     told = re.search(r"it is: ([\w.]+) normalizes", report.notes[-1])
     assert told is not None
     assert told[1] == case or "Norm" in type(left.get_submodule(told[1])).__name__
-    assert init_(asked, IMAGES, head=0.1).parameters["head"] == 0.1
+    assert init_(asked, IMAGES, head_scale=0.1).parameters["head_scale"] == 0.1
     alone = init_(control, IMAGES, "small-head")
     assert bits(head_of(control).weight) == before
-    assert (alone.filters_set, alone.parameters, alone.provenance["head"], alone.notes) == (
-        0, {"head": None}, "left as it is", report.notes[-1:]
+    assert (alone.filters_set, alone.parameters, alone.provenance["head_scale"], alone.notes) == (
+        0, {"head_scale": None}, "left as it is", report.notes[-1:]
     )  # fmt: skip
-    alone = init_(control, IMAGES, "small-head", head=0.1)
+    alone = init_(control, IMAGES, "small-head", head_scale=0.1)
     assert bits(head_of(asked).weight) == bits(head_of(control).weight) != before
-    assert (alone.filters_set, alone.parameters, alone.notes) == (3, {"head": 0.1}, ())
+    assert (alone.filters_set, alone.parameters, alone.notes) == (3, {"head_scale": 0.1}, ())
 
 
 @pytest.mark.parametrize("case", NOT_NORMALIZED)
 def test_any_other_head_is_made_small(case: str) -> None:
     model = fed_by(NOT_NORMALIZED[case]())
     before = bits(head_of(model).weight)
-    assert init_(model, IMAGES).parameters["head"] == 0.1
+    assert init_(model, IMAGES).parameters["head_scale"] == 0.1
     assert bits(head_of(model).weight) != before
 
 

@@ -101,8 +101,8 @@ def test_edges_are_odd_bars_are_even_and_turn_evenly(shape: tuple[int, int, int]
 def test_in_a_model(arm: str, scale: Any) -> None:
     """Count and scale are Pre-Warm's; images count only for scales that need patches."""
     model, images = make_conv(2, 16), make_images(16, 2, 12, 12)
-    report = init_(model, images, arm, n_patches=10, scale=scale, seed=0)
-    assert (report.arm, report.filters_set) == (arm, 8)
+    report = init_(model, images, arm, patches_per_image=10, scale=scale, seed=0)
+    assert (report.method, report.filters_set) == (arm, 8)
     bank = model.weight.detach()[:8].flatten(1).double().numpy()
     stated = (
         arm_oracles.dct((2, 3, 3), False)[:8]
@@ -115,13 +115,13 @@ def test_in_a_model(arm: str, scale: Any) -> None:
         wanted = 0.25 if scale == 0.25 else math.sqrt(2 / 18)
         assert np.std(bank) == pytest.approx(wanted, rel=1e-6)
         other = make_conv(2, 16)
-        init_(other, images.flip(0, 3) * 2, arm, n_patches=10, scale=scale, seed=9)
+        init_(other, images.flip(0, 3) * 2, arm, patches_per_image=10, scale=scale, seed=9)
         assert bits(other.weight) == bits(model.weight)
 
 
 def test_brightness_adds_the_constant_direction_first() -> None:
     model = make_conv(1, 18)
-    init_(model, make_images(8, 1, 9, 9), "dct", n_patches=9, n_clusters=18, brightness=True)
+    init_(model, make_images(8, 1, 9, 9), "dct", patches_per_image=9, n_filters=18, brightness=True)
     flat = model.weight.detach().flatten(1)
     torch.testing.assert_close(flat[0], flat[0, :1].expand(9))
     assert torch.equal(flat[9:], -flat[:9])
@@ -133,7 +133,7 @@ def test_a_kernel_that_leaves_nothing_is_an_error(arm: str) -> None:
     model = make_conv(1, 8, 1)
     before = bits(model.weight)
     with pytest.raises(WarminitError, match=r"kernel|direction"):
-        init_(model, make_images(8, 1, 9, 9), arm, n_patches=9)
+        init_(model, make_images(8, 1, 9, 9), arm, patches_per_image=9)
     assert bits(model.weight) == before
 
 
@@ -149,6 +149,6 @@ def test_gabor_names_the_kernel(kernel: tuple[int, int]) -> None:
 )
 def test_small_kernels_give_finite_filters(arm: str, kernel: tuple[int, int]) -> None:
     model = make_conv(2, 16, kernel)
-    init_(model, make_images(8, 2, 9, 9), arm, n_patches=9)
+    init_(model, make_images(8, 2, 9, 9), arm, patches_per_image=9)
     assert bool(torch.isfinite(model.weight).all())
     assert float(model.weight.detach()[:8].flatten(1).norm(dim=1).min()) > 0

@@ -76,7 +76,7 @@ def test_at_most_2_m_filters_negatives_last(asked: int, set_: int) -> None:
     """One channel, 3 x 3: m = 8. Beyond 2 m the bank keeps its bits."""
     model = make_conv(1, 40)
     before = model.weight.detach().clone()
-    report = whiten_(model, make_images(32, 1, 10, 10), n_filters=asked, n_patches=12)
+    report = whiten_(model, make_images(32, 1, 10, 10), n_filters=asked, patches_per_image=12)
     weight = model.weight.detach()
     assert report.filters_set == set_
     assert bits(weight[set_:]) == bits(before[set_:])
@@ -102,7 +102,7 @@ def test_only_directions_that_the_patches_have() -> None:
     model = make_conv(3, 32)
     before = model.weight.detach().clone()
     gray = make_images(32, 1, 10, 10).expand(-1, 3, -1, -1)
-    report = whiten_(model, gray, n_filters=32, n_patches=12, eps=0.0)
+    report = whiten_(model, gray, n_filters=32, patches_per_image=12, eps=0.0)
     assert report.filters_set == 16
     assert bits(model.weight[16:]) == bits(before[16:])
     channels = model.weight.detach()[:16]
@@ -114,7 +114,7 @@ def test_only_directions_that_the_patches_have() -> None:
 @pytest.mark.parametrize("scale", [0.25, "parity", "match", "unit"])
 def test_the_scale_of_what_is_written(scale: Any, scaling: Any) -> None:
     model, images = make_conv(3, 32), make_images(32, 3, 10, 10)
-    whiten_(model, images, n_filters=16, n_patches=12, scale=scale, scaling=scaling, seed=4)
+    whiten_(model, images, n_filters=16, patches_per_image=12, scale=scale, scaling=scaling, seed=4)
     bank = model.weight.detach()[:16].flatten(1).double().numpy()
     patches = sampled(images, 12, seed=4).double().numpy()
     if scale in {"match", "unit"}:
@@ -130,8 +130,8 @@ def test_the_scale_of_what_is_written(scale: Any, scaling: Any) -> None:
 def test_the_path_is_prewarms() -> None:
     """Count and scale derived alike, and no spatial weights: the filters are the directions."""
     model, images = make_conv(3, 10), make_images(64, 3, 12, 12, seed=1)
-    report = whiten_(model, images, n_patches=20)
-    assert (report.arm, report.filters_set, report.out_channels) == ("whitening", 5, 10)
+    report = whiten_(model, images, patches_per_image=20)
+    assert (report.method, report.filters_set, report.out_channels) == ("whitening", 5, 10)
     assert report.parameters["scale"] == 0.25
     expected, _ = arm_oracles.whitening(centered(3).double().numpy(), 5, RELATIVE_EPS)
     expected *= 0.25 / expected.std()
@@ -177,7 +177,7 @@ def make_optimizer(name: str, net: nn.Module) -> torch.optim.Optimizer:
 def test_frozen_filters_stay_and_the_others_learn(name: str, optimizer_first: bool) -> None:
     net, images = make_net(2, 8), make_images(16, 2, 10, 10)
     optimizer = make_optimizer(name, net) if optimizer_first else None
-    report = whiten_(net, images, n_patches=9, trainable=False)
+    report = whiten_(net, images, patches_per_image=9, trainable=False)
     optimizer = optimizer or make_optimizer(name, net)
     frozen = set_filters(net, report)
     others = {key: value.detach().clone() for key, value in net.named_parameters()}
@@ -194,7 +194,7 @@ def test_frozen_filters_stay_and_the_others_learn(name: str, optimizer_first: bo
 
 def test_trainable_filters_learn() -> None:
     net, images = make_net(2, 8), make_images(16, 2, 10, 10)
-    start = set_filters(net, whiten_(net, images, n_patches=9))
+    start = set_filters(net, whiten_(net, images, patches_per_image=9))
     optimizer = make_optimizer("sgd", net)
     nn.functional.cross_entropy(net(images), torch.arange(16) % 3).backward()
     optimizer.step()
@@ -204,7 +204,7 @@ def test_trainable_filters_learn() -> None:
 def test_freezing_a_weight_that_never_learns_changes_nothing_else() -> None:
     model = make_conv(2, 8)
     model.weight.requires_grad_(False)
-    report = whiten_(model, make_images(8, 2, 10, 10), n_patches=9, trainable=False)
+    report = whiten_(model, make_images(8, 2, 10, 10), patches_per_image=9, trainable=False)
     assert report.filters_set == 4
     assert not model.weight.requires_grad
 
@@ -214,21 +214,23 @@ def test_an_unusable_eps(eps: Any) -> None:
     model = make_conv(2, 8)
     before = bits(model.weight)
     with pytest.raises(WarminitError, match=r"eps=.*finite number of at least 0.*0\.0466"):
-        whiten_(model, make_images(8, 2, 10, 10), n_patches=9, eps=eps)
+        whiten_(model, make_images(8, 2, 10, 10), patches_per_image=9, eps=eps)
     assert bits(model.weight) == before
 
 
 @pytest.mark.parametrize("n_filters", [0, -1, 2.5, True])
 def test_an_unusable_number_of_filters_is_named_as_it_was_given(n_filters: Any) -> None:
     with pytest.raises(WarminitError, match=rf"^n_filters={n_filters!r}; a whole number"):
-        whiten_(nn.Conv2d(3, 8, 3), torch.rand(4, 3, 8, 8), n_filters=n_filters, n_patches=9)
+        whiten_(
+            nn.Conv2d(3, 8, 3), torch.rand(4, 3, 8, 8), n_filters=n_filters, patches_per_image=9
+        )
 
 
 def test_patches_without_a_direction() -> None:
     model = make_conv(1, 8, 1)  # one value a patch: centering leaves nothing
     before = bits(model.weight)
     with pytest.raises(WarminitError, match=r"1 value, and nothing is left of it.*layer="):
-        whiten_(model, make_images(8, 1, 10, 10), n_patches=9)
+        whiten_(model, make_images(8, 1, 10, 10), patches_per_image=9)
     assert bits(model.weight) == before
     with pytest.raises(WarminitError, match=r"patches of 1 values have no direction left"):
         whitening_directions(torch.zeros(5, 1), 2)

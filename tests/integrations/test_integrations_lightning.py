@@ -106,7 +106,7 @@ def test_training_starts_with_the_filters_of_the_first_batch() -> None:
 
 @pytest.mark.parametrize("arm", ["integration_setup:nothing", "prewarm"])
 def test_batches_come_in_the_same_order(arm: str) -> None:
-    parameters = {} if arm != "prewarm" else {"n_patches": 9}
+    parameters = {} if arm != "prewarm" else {"patches_per_image": 9}
     plain, _ = trained([])
     model, _ = trained([PreWarm(arm, **parameters)])
     assert len(plain.seen) == setup.STEPS
@@ -118,7 +118,7 @@ def test_batches_come_in_the_same_order(arm: str) -> None:
 def test_a_run_that_resumes_is_left_alone(tmp_path: Path) -> None:
     first, trainer = trained([])
     trainer.save_checkpoint(tmp_path / "epoch.ckpt")
-    callback = PreWarm(n_patches=9)
+    callback = PreWarm(patches_per_image=9)
     model, trainer = trained([callback], resume=tmp_path / "epoch.ckpt", max_steps=23)
     assert trainer.global_step == 23
     assert callback.report is None
@@ -126,7 +126,7 @@ def test_a_run_that_resumes_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_second_fit_goes_on_and_another_model_is_conditioned() -> None:
-    callback = PreWarm(n_patches=9)
+    callback = PreWarm(patches_per_image=9)
     model, trainer = trained([callback], max_steps=5)
     report, last = callback.report, model.stem.clone()
     trainer.fit_loop.epoch_loop.max_steps = 8
@@ -141,12 +141,12 @@ def test_a_second_fit_goes_on_and_another_model_is_conditioned() -> None:
 def test_batches_may_be_mappings() -> None:
     rows = [{"image": i, "label": y} for i, y in zip(IMAGES, LABELS, strict=True)]
     batches: Any = DataLoader(rows, 32)  # type: ignore[arg-type]  # torch asks for less than it says
-    model, _ = trained([PreWarm(n_patches=9)], batches, max_steps=2)
-    assert torch.equal(model.stems[0][:4], prewarm_filters(IMAGES[:32], 8, 3, n_patches=9))
+    model, _ = trained([PreWarm(patches_per_image=9)], batches, max_steps=2)
+    assert torch.equal(model.stems[0][:4], prewarm_filters(IMAGES[:32], 8, 3, patches_per_image=9))
 
 
 def test_gradients_of_several_batches_condition_once() -> None:
-    model, _ = trained([PreWarm(n_patches=9)], max_steps=2, accumulate_grad_batches=5)
+    model, _ = trained([PreWarm(patches_per_image=9)], max_steps=2, accumulate_grad_batches=5)
     assert len(model.seen) == 10
     assert all(torch.equal(each, model.stems[0]) for each in model.stems[:5])
 
@@ -168,5 +168,5 @@ def test_the_default_of_init_makes_the_head_small_where_there_is_a_forward(
     model.net.register_forward_pre_hook(lambda *_: seen.append(weight.detach().clone()))
     trained([callback], model=model)
     assert callback.report is not None
-    assert callback.report.parameters["head"] == head
+    assert callback.report.parameters["head_scale"] == head
     assert torch.allclose(seen[-setup.STEPS], fresh * (0.1 if head else 1), rtol=0.05)

@@ -32,7 +32,7 @@ def test_all_ranks_start_alike(trainer: str, tmp_path: Path) -> None:
     assert not torch.equal(one[0], two[0])  # each rank saw a batch of its own,
     assert torch.equal(one[1], two[1])  # both started with the same filters,
     for images, start, _ in (one, two):  # which are of both batches, not of one,
-        alone = prewarm_filters(images, len(start), start.shape[-1], n_patches=9)
+        alone = prewarm_filters(images, len(start), start.shape[-1], patches_per_image=9)
         assert not torch.equal(start[:half], alone)
     assert torch.equal(one[2], two[2])  # and they trained as one model.
     assert not torch.equal(one[2], one[1])

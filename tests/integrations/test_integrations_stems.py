@@ -44,10 +44,10 @@ def test_a_unet_starts_with_the_filters_of_its_images(channels: int) -> None:
     raw = pixels(channels)
     mean, std = raw.mean((0, 2, 3)), raw.std((0, 2, 3))
     images = (raw - mean[:, None, None]) / std[:, None, None]
-    report = prewarm_(model, images, n_patches=20, seed=3)
+    report = prewarm_(model, images, patches_per_image=20, seed=3)
     assert report.layer == "encoder.conv1"
     stem = model.encoder.conv1.weight
-    assert torch.equal(stem[:32], prewarm_filters(images, 64, 7, n_patches=20, seed=3))
+    assert torch.equal(stem[:32], prewarm_filters(images, 64, 7, patches_per_image=20, seed=3))
     assert torch.equal(stem[32:], fresh[32:])
     # What is darker than the mean is to be found.
     wanted = (raw.mean(1, keepdim=True) < raw.mean()).float()

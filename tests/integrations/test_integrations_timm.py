@@ -51,7 +51,9 @@ def test_mean_and_std_of_the_data_config_are_taken() -> None:
     report = prewarm_(model, IMAGES[:64], seed=3)
     assert report.layer == "conv1.0"
     # The rules see the raw pixels again.
-    assert report.parameters["n_patches"] == derive_rules(PIXELS[:64], 24, 3, seed=3).n_patches
+    assert (
+        report.parameters["patches_per_image"] == derive_rules(PIXELS[:64], 24, 3, seed=3).n_patches
+    )
     meant = prewarm_filters(IMAGES[:64], 24, 3, mean=MEAN.flatten(), std=STD.flatten(), seed=3)
     assert torch.equal(stem(model)[:12], meant)
     assert torch.equal(stem(model)[12:], stem(fresh())[12:])
@@ -104,4 +106,4 @@ def test_another_number_of_channels_needs_statistics_of_its_own() -> None:
     images = (IMAGES[:64].repeat(1, 2, 1, 1)[:, :4]).contiguous()
     with pytest.raises(WarminitError, match="n_patches"):
         prewarm_(fresh(in_chans=4), images)
-    prewarm_(fresh(in_chans=4), images, n_patches=9)
+    prewarm_(fresh(in_chans=4), images, patches_per_image=9)

@@ -98,7 +98,7 @@ def test_training_starts_with_the_filters_of_the_first_batch(make: Any, tmp_path
 
 @pytest.mark.parametrize("arm", ["integration_setup:nothing", "prewarm"])
 def test_batches_come_in_the_same_order(arm: str, tmp_path: Path) -> None:
-    parameters = {} if arm != "prewarm" else {"n_patches": 9}
+    parameters = {} if arm != "prewarm" else {"patches_per_image": 9}
     plain = Run(vit, [], tmp_path)
     run = Run(vit, [PreWarm(arm, **parameters)], tmp_path)
     assert all(map(torch.equal, run.seen, plain.seen))
@@ -108,7 +108,7 @@ def test_batches_come_in_the_same_order(arm: str, tmp_path: Path) -> None:
 
 def test_a_run_that_resumes_is_left_alone(tmp_path: Path) -> None:
     first = Run(vit, [], tmp_path, max_steps=4, save_strategy="steps", save_steps=4)
-    callback = PreWarm(n_patches=9)
+    callback = PreWarm(patches_per_image=9)
     run = Run(vit, [callback], tmp_path, max_steps=6, resume=str(tmp_path / "checkpoint-4"))
     assert len(run.seen) == 2
     assert callback.report is None
@@ -117,21 +117,21 @@ def test_a_run_that_resumes_is_left_alone(tmp_path: Path) -> None:
 
 def test_an_evaluation_before_the_first_step_conditions_nothing(tmp_path: Path) -> None:
     options = {"eval_strategy": "steps", "eval_on_start": True, "eval_steps": 100, "max_steps": 2}
-    run = Run(vit, [PreWarm(n_patches=9)], tmp_path, **options)
-    assert torch.equal(run.stems[0][:8], prewarm_filters(run.seen[0], 16, 4, n_patches=9))
+    run = Run(vit, [PreWarm(patches_per_image=9)], tmp_path, **options)
+    assert torch.equal(run.stems[0][:8], prewarm_filters(run.seen[0], 16, 4, patches_per_image=9))
 
 
 def test_half_precision_conditions_in_full(tmp_path: Path) -> None:
-    run = Run(vit, [PreWarm(n_patches=9)], tmp_path, bf16=True, max_steps=2)
-    assert torch.equal(run.stems[0][:8], prewarm_filters(run.seen[0], 16, 4, n_patches=9))
+    run = Run(vit, [PreWarm(patches_per_image=9)], tmp_path, bf16=True, max_steps=2)
+    assert torch.equal(run.stems[0][:8], prewarm_filters(run.seen[0], 16, 4, patches_per_image=9))
 
 
 @pytest.mark.full
 def test_a_compiled_model_is_conditioned_once(tmp_path: Path) -> None:
     compiled = {"torch_compile": True, "torch_compile_backend": "eager", "max_steps": 4}
-    callback = PreWarm(n_patches=9)
+    callback = PreWarm(patches_per_image=9)
     run = Run(vit, [callback], tmp_path, **compiled)
-    assert torch.equal(run.stems[0][:8], prewarm_filters(run.seen[0], 16, 4, n_patches=9))
+    assert torch.equal(run.stems[0][:8], prewarm_filters(run.seen[0], 16, 4, patches_per_image=9))
     assert not torch.equal(run.stems[1], run.stems[0])
     assert not any(torch.equal(each[:8], run.stems[0][:8]) for each in run.stems[1:])
 

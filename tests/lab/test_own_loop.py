@@ -47,7 +47,7 @@ def train(init: Init, seed: int) -> dict[str, Any]:
         "accuracy": 1 / (1 + filters),
         "size": torch.tensor(filters),
         "elsewhere": elsewhere,
-        "head": float(before.sum()),
+        "head_scale": float(before.sum()),
         **{f"drawn {place}": value for place, value in enumerate(drawn)},
     }
 
@@ -156,7 +156,7 @@ def test_a_changed_version_function_or_value_is_another_run(
     assert run() == 1
     monkeypatch.undo()
     assert run() == 0
-    prewarm = {"name": "prewarm", "n_clusters": 2, "n_patches": 20, "scale": 0.1}
+    prewarm = {"name": "prewarm", "n_filters": 2, "patches_per_image": 20, "scale": 0.1}
     assert run(arms=[prewarm]) == 1
     assert run(arms=[dict(reversed(prewarm.items()))]) == 0  # the order of keys is nothing
     assert run(arms=[{**prewarm, "scale": 0.2}]) == 1

@@ -151,7 +151,7 @@ def test_two_models_side_by_side() -> None:
         (make_conv(), IMAGES * math.nan, {}, ("NaN", "finite", "Check")),
         (make_conv(), IMAGES, {"seed": -1}, ("seed=-1", "2**32")),
         (make_conv(), IMAGES, {"mean": 0.5}, ("mean was given", "std")),
-        (make_conv(), IMAGES, {"layer": "stem"}, ("layer='stem'", "missing")),
+        (make_conv(), IMAGES, {"layers": "stem"}, ("layers='stem'", "missing")),
         (nn.Linear(2, 2), IMAGES, {}, ("Linear", "no convolution")),
         (make_conv(), IMAGES[0], {}, ("3 dimensions", "(N, C, H, W)")),
         (make_conv(), 255 * (IMAGES > 0).byte(), {"mean": 0.0, "std": 1e-39}, ("NaN, infinite",)),

@@ -86,7 +86,7 @@ def test_layer_by_name_and_precision() -> None:
     model = nn.Sequential(nn.Identity(), make_conv(), nn.ReLU(), make_conv(8, 4))
     assert diagnose(model, IMAGES).layer == "1"
     inner = torch.randn(2, 8, 6, 6, generator=torch.Generator().manual_seed(0))
-    assert diagnose(model, inner, layer="3").layer == "3"
+    assert diagnose(model, inner, layers="3").layer == "3"
     # A half-precision bank is what it is: the figures are those of its own values in float64.
     half = make_conv().to(torch.bfloat16)
     assert diagnose(half, IMAGES) == diagnose(half.double(), IMAGES)

@@ -135,7 +135,7 @@ def test_a_named_layer_and_a_trained_one(tmp_path: Path) -> None:
     with pytest.warns(WarminitWarning, match="3 looks trained"):
         report = load_filters_(model, path, "3")
     assert torch.equal(model[3].weight[:4], bank)
-    assert report.arm == "filters of a file"
+    assert report.method == "filters of a file"
 
 
 def test_no_global_generator_is_touched(tmp_path: Path) -> None:
@@ -275,7 +275,7 @@ def test_the_command_answers_in_json_and_the_model_takes_the_file(here: Path) ->
     with torch.random.fork_rng():
         model = nn.Conv2d(1, 16, 5)
     report = load_filters_(model, here / "mine.safetensors")
-    assert (report.arm, report.filters_set) == ("whitening", 4)
+    assert (report.method, report.filters_set) == ("whitening", 4)
     assert report.parameters["dataset"] == "digits"
 
 

@@ -83,8 +83,8 @@ def test_a_model_a_layer_and_a_weight_give_the_same_picture() -> None:
     by_weight = pixels(conv.weight)
     assert np.array_equal(pixels(model), by_weight)
     assert np.array_equal(pixels(conv), by_weight)
-    assert np.array_equal(pixels(model, layer="0"), by_weight)
-    assert not np.array_equal(pixels(model, layer="2").shape, by_weight.shape)
+    assert np.array_equal(pixels(model, layers="0"), by_weight)
+    assert not np.array_equal(pixels(model, layers="2").shape, by_weight.shape)
 
 
 def test_a_parametrized_layer_is_drawn_as_it_computes() -> None:
@@ -116,7 +116,7 @@ def test_every_kind_of_convolution_has_a_picture(
 def test_the_report_of_prewarm_marks_what_it_set() -> None:
     model = nn.Sequential(nn.Conv2d(1, 8, 3))
     images = torch.rand(16, 1, 12, 12, generator=torch.Generator().manual_seed(0))
-    report = prewarm_(model, images, n_patches=4)
+    report = prewarm_(model, images, patches_per_image=4)
     picture = pixels(model, conditioned=report)
     assert (picture == MARK).all(2).any()
 
@@ -135,7 +135,7 @@ def weight(*shape: int) -> Tensor:
         (weight(4, 1, 3, 3), {"conditioned": [-1]}, "names filter -1, and there are 4"),
         (weight(4, 1, 3, 3), {"conditioned": REPORT}, "a report on 8 filters of conv"),
         (weight(4, 1, 3, 3), {"columns": 0}, "columns=0"),
-        (weight(4, 1, 3, 3), {"layer": "conv1"}, "a weight was given"),
+        (weight(4, 1, 3, 3), {"layers": "conv1"}, "a weight was given"),
         (nn.Linear(3, 4), {}, "has no convolution"),
     ],
 )

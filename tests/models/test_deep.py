@@ -58,7 +58,7 @@ def stem_activations(model: Net) -> Tensor:
 def test_a_number_takes_them_in_the_order_in_which_they_run() -> None:
     for count in range(1, 5):
         model, fresh = net(), values(net())
-        report = prewarm_(model, IMAGES, layers=count, n_patches=9, scale=0.2)
+        report = prewarm_(model, IMAGES, layers=count, patches_per_image=9, scale=0.2)
         assert report.layer == ", ".join(ORDER[:count])
         changed = {name for name, bits in values(model).items() if bits != fresh[name]}
         assert changed == {f"{name}.weight" for name in ORDER[:count]}
@@ -68,8 +68,8 @@ def test_a_number_takes_them_in_the_order_in_which_they_run() -> None:
 
 def test_names_are_taken_in_the_order_of_execution_too() -> None:
     one, other = net(), net()
-    report = prewarm_(one, IMAGES, layers=["block.second", "stem"], n_patches=9, scale=0.2)
-    prewarm_(other, IMAGES, layers=["stem", "block.second"], n_patches=9, scale=0.2)
+    report = prewarm_(one, IMAGES, layers=["block.second", "stem"], patches_per_image=9, scale=0.2)
+    prewarm_(other, IMAGES, layers=["stem", "block.second"], patches_per_image=9, scale=0.2)
     assert report.layer == "stem, block.second"
     assert values(one) == values(other)
     assert report.found.startswith("the only convolution that takes 3 channels")
@@ -78,18 +78,18 @@ def test_names_are_taken_in_the_order_of_execution_too() -> None:
 @pytest.mark.parametrize("write", [prewarm_, whiten_])
 def test_each_is_conditioned_on_what_the_conditioned_network_gives_it(write: Any) -> None:
     model = net()
-    write(model, IMAGES, layers=2, n_patches=9, scale=0.2, seed=3)
+    write(model, IMAGES, layers=2, patches_per_image=9, scale=0.2, seed=3)
     # The stem as alone; the next as a first layer would be, on the stem's activations.
     alone = net()
-    write(alone, IMAGES, n_patches=9, scale=0.2, seed=3)
+    write(alone, IMAGES, patches_per_image=9, scale=0.2, seed=3)
     assert torch.equal(model.stem.weight, alone.stem.weight)
     plain = nn.Conv2d(6, 8, 3)
-    write(plain, stem_activations(model), n_patches=9, scale=0.2, seed=3)
+    write(plain, stem_activations(model), patches_per_image=9, scale=0.2, seed=3)
     second: Any = model.block.first
     # The oracle's batch norm is computed in float64: clusters agree to float32's noise.
     torch.testing.assert_close(second.weight[:4], plain.weight[:4], rtol=1e-3, atol=1e-5)
     # On what the fresh network gives, the filters would be others.
-    write(plain, stem_activations(net()), n_patches=9, scale=0.2, seed=3)
+    write(plain, stem_activations(net()), patches_per_image=9, scale=0.2, seed=3)
     assert not torch.allclose(second.weight[:4], plain.weight[:4], rtol=1e-2, atol=1e-2)
 
 
@@ -103,9 +103,11 @@ CONDITIONING = (
 def test_every_arm_that_writes_filters_takes_layers_and_loaders(arm: str) -> None:
     batches = [IMAGES[:4], (IMAGES[4:], "labels"), torch.zeros(0)]  # the third is never read
     one, other, first = net(), net(), net()
-    report = init_(one, batches, arm, batches=2, layers=["stem", "block.first"], n_patches=9)
-    init_(other, IMAGES, arm, layers=2, n_patches=9)
-    init_(first, IMAGES, arm, layer="stem", n_patches=9)
+    report = init_(
+        one, batches, arm, batches=2, layers=["stem", "block.first"], patches_per_image=9
+    )
+    init_(other, IMAGES, arm, layers=2, patches_per_image=9)
+    init_(first, IMAGES, arm, layers="stem", patches_per_image=9)
     assert (report.layer, report.filters_set) == ("stem, block.first", 3 + 4)
     assert values(one) == values(other)
     assert torch.equal(one.stem.weight, first.stem.weight)
@@ -116,10 +118,10 @@ def test_every_arm_that_writes_filters_takes_layers_and_loaders(arm: str) -> Non
 
 def test_a_deeper_layer_alone_leaves_the_stem_as_it_is() -> None:
     model = net()
-    report = prewarm_(model, IMAGES, layers=["block.first"], n_patches=9, scale=0.2, seed=3)
+    report = prewarm_(model, IMAGES, layers=["block.first"], patches_per_image=9, scale=0.2, seed=3)
     assert torch.equal(model.stem.weight, net().stem.weight)
     plain = nn.Conv2d(6, 8, 3)
-    prewarm_(plain, stem_activations(net()), n_patches=9, scale=0.2, seed=3)
+    prewarm_(plain, stem_activations(net()), patches_per_image=9, scale=0.2, seed=3)
     conditioned: Any = model.block.first
     torch.testing.assert_close(conditioned.weight[:4], plain.weight[:4], rtol=1e-3, atol=1e-5)
     assert (report.layer, report.filters_set) == ("block.first", 4)
@@ -127,7 +129,7 @@ def test_a_deeper_layer_alone_leaves_the_stem_as_it_is() -> None:
 
 def test_the_first_layer_counts_from_the_one_that_is_named() -> None:
     model, fresh = net(), values(net())
-    prewarm_(model, IMAGES, layer="stem", layers=2, n_patches=9, scale=0.2)
+    prewarm_(model, IMAGES, layers="stem", layers=2, patches_per_image=9, scale=0.2)
     changed = {name for name, bits in values(model).items() if bits != fresh[name]}
     assert changed == {"stem.weight", "block.first.weight"}
 
@@ -138,7 +140,7 @@ def test_nothing_but_the_set_filters_changes(training: bool) -> None:
     model.drop.train(not training)
     model.norm.running_mean.fill_(0.25)  # type: ignore[union-attr]
     before, states = identity(model), global_states()
-    prewarm_(model, IMAGES, layers=4, n_patches=9, scale=0.2)
+    prewarm_(model, IMAGES, layers=4, patches_per_image=9, scale=0.2)
     assert identity(model) == before  # running statistics, modes, hooks, objects, strides
     assert global_states() == states
 
@@ -146,7 +148,7 @@ def test_nothing_but_the_set_filters_changes(training: bool) -> None:
 def test_the_same_seed_gives_the_same_bits() -> None:
     one, other, third = net(), net(), net()
     for model, seed in ((one, 1), (other, 1), (third, 2)):
-        prewarm_(model, IMAGES, layers=3, n_patches=9, scale=0.2, seed=seed)
+        prewarm_(model, IMAGES, layers=3, patches_per_image=9, scale=0.2, seed=seed)
     assert values(one) == values(other) != values(third)
 
 
@@ -156,14 +158,14 @@ def test_pixel_rules_hold_for_the_first_layer_only() -> None:
     pixels = (IMAGES * 255).byte()
     mean, std = [0.4, 0.5, 0.6], [0.2, 0.25, 0.3]
     report = prewarm_(model, pixels, layers=2, mean=mean, std=std)
-    assert "patch norm" in report.provenance["n_patches"]
+    assert "patch norm" in report.provenance["patches_per_image"]
     # The same again, the second layer's count and the first one's given as what they were.
     fed = (pixels.float() / 255 - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(
         3, 1, 1
     )
-    prewarm_(given, fed, n_patches=report.parameters["n_patches"])
+    prewarm_(given, fed, patches_per_image=report.parameters["patches_per_image"])
     assert torch.equal(model.stem.weight, given.stem.weight)
-    prewarm_(given, fed, layer="stem", layers=["block.first"], n_patches=DEEP_PATCHES)
+    prewarm_(given, fed, layers="stem", layers=["block.first"], patches_per_image=DEEP_PATCHES)
     deeper: tuple[Any, Any] = (model.block.first, given.block.first)
     torch.testing.assert_close(deeper[0].weight, deeper[1].weight, rtol=1e-3, atol=1e-5)
 
@@ -172,7 +174,7 @@ REFUSED: dict[str, tuple[Any, tuple[str, ...]]] = {
     "0": (0, ("layers=0", "runs 4 convolutions from stem on", "Choose 1 to 4")),
     "5": (5, ("layers=5", "runs 4 convolutions", "or name them")),
     "True": (True, ("layers=True is a bool", "a number or a list")),
-    "a word": ("stem", ("layers='stem' is a str", "Use layer= for a single name")),
+    "a word": ("stem", ("layers='stem' is a str", "Use layers= for a single name")),
     "none": ([], ("layers=[]", "nothing is not a convolution that runs")),
     "a name that does not run": (["stem", "unused"], ("'unused'", f"are: {', '.join(ORDER)}")),
     "a linear layer": (["stem", "fc"], ("'fc' is not a convolution that runs",)),
@@ -185,7 +187,7 @@ def test_layers_that_are_not_there_are_refused(case: str) -> None:
     model = net()
     before, kept = identity(model), values(model)
     with pytest.raises(WarminitError) as caught:
-        prewarm_(model, IMAGES, layers=asked, n_patches=9)
+        prewarm_(model, IMAGES, layers=asked, patches_per_image=9)
     assert not [text for text in fragments if text not in str(caught.value)], str(caught.value)
     assert (identity(model), values(model)) == (before, kept)
 
@@ -223,7 +225,7 @@ def test_an_error_in_the_second_layer_restores_the_first(case: str) -> None:
     model = build()
     before, kept, states = identity(model), values(model), global_states()
     with pytest.raises(WarminitError) as caught:
-        prewarm_(model, IMAGES, layers=2, n_patches=9, scale=0.2)
+        prewarm_(model, IMAGES, layers=2, patches_per_image=9, scale=0.2)
     assert text in str(caught.value)
     assert (identity(model), values(model)) == (before, kept)
     assert global_states() == states
@@ -231,7 +233,7 @@ def test_an_error_in_the_second_layer_restores_the_first(case: str) -> None:
 
 def test_filters_of_every_layer_are_frozen() -> None:
     model = net()
-    whiten_(model, IMAGES, layers=2, n_patches=9, scale=0.2, trainable=False)
+    whiten_(model, IMAGES, layers=2, patches_per_image=9, scale=0.2, trainable=False)
     start = copy.deepcopy(model.state_dict())
     optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
     model(IMAGES).square().sum().backward()
@@ -244,5 +246,5 @@ def test_filters_of_every_layer_are_frozen() -> None:
 
 @pytest.mark.parametrize("arm", ["norm-matched-random", "random-patches"])
 def test_the_controls_go_the_same_way(arm: str) -> None:
-    report = init_(net(), IMAGES, arm, layers=2, n_patches=9, scale=0.2)
+    report = init_(net(), IMAGES, arm, layers=2, patches_per_image=9, scale=0.2)
     assert (report.layer, report.filters_set) == ("stem, block.first", 7)

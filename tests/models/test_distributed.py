@@ -102,7 +102,7 @@ def test_one_shard_alone_gives_other_filters(answers: Answers) -> None:
 
 def test_derived_hyperparameters_are_rank_0s_everywhere(answers: Answers) -> None:
     parameters, _ = same(answers, "derived")
-    assert parameters["n_patches"] >= 1
+    assert parameters["patches_per_image"] >= 1
 
 
 def test_ddp_and_fsdp2_models_get_the_same_filters(answers: Answers) -> None:

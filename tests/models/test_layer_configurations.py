@@ -36,7 +36,7 @@ def check(seed: int) -> str:
     before, kept, weight, fed = identity(model), values(model), conv.weight.clone(), bits(images)
     states = global_states()
     # No pixel rule on some images: they are noise, and what it makes of noise is not the question.
-    report = init_(model, images, case.arm, seed=seed, n_patches=6)
+    report = init_(model, images, case.arm, seed=seed, patches_per_image=6)
     assert global_states() == states
     assert identity(model) == before  # objects, dtypes, devices, strides, modes, hooks, buffers
     assert bits(images) == fed
@@ -71,7 +71,7 @@ def check(seed: int) -> str:
         answer = conv(images.to(conv.weight.dtype))
     assert bool(torch.isfinite(answer).all())
     again = case.build()
-    init_(again, images, case.arm, seed=seed, n_patches=6)
+    init_(again, images, case.arm, seed=seed, patches_per_image=6)
     assert values(again) == now
     depthwise = "depthwise " if groups == conv.in_channels > 1 else ""
     return f"{depthwise}{case.dims}-D"
@@ -96,7 +96,7 @@ def test_dilated_patches_are_what_the_layer_sees() -> None:
     images = torch.rand(3, 2, 11, 9, generator=torch.Generator().manual_seed(0))
     torch.manual_seed(0)
     conv = nn.Conv2d(2, 12, (3, 2), dilation=(2, 3), bias=False)
-    init_(conv, images, "random-patches", n_patches=4)
+    init_(conv, images, "random-patches", patches_per_image=4)
     seen = F.unfold(images, (3, 2), dilation=(2, 3)).transpose(1, 2).flatten(0, 1)
     undilated = F.unfold(images, (3, 2)).transpose(1, 2).flatten(0, 1)
     filters = F.normalize(conv.weight.detach()[:6].flatten(1))
@@ -110,10 +110,10 @@ def test_each_group_learns_from_its_own_channels() -> None:
     images = torch.rand(5, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     images[:, 2:] = images[:, 2:].cumsum(3) / 8
     conv = nn.Conv2d(4, 8, 3, groups=2)
-    prewarm_(conv, images, n_patches=9, seed=4)
+    prewarm_(conv, images, patches_per_image=9, seed=4)
     for group in (0, 1):
         alone = nn.Conv2d(2, 4, 3)
-        prewarm_(alone, images[:, 2 * group : 2 * group + 2], n_patches=9, seed=4)
+        prewarm_(alone, images[:, 2 * group : 2 * group + 2], patches_per_image=9, seed=4)
         got = conv.weight.detach()[4 * group : 4 * group + 2]
         torch.testing.assert_close(got, alone.weight.detach()[:2], rtol=1e-5, atol=1e-6)
 
@@ -121,10 +121,10 @@ def test_each_group_learns_from_its_own_channels() -> None:
 def test_depthwise_layers_keep_the_floor_of_one_cluster() -> None:
     images = torch.rand(5, 6, 8, 8, generator=torch.Generator().manual_seed(0))
     conv = nn.Conv2d(6, 6, 3, groups=6)
-    report = prewarm_(conv, images, n_patches=9)
-    assert (report.filters_set, report.parameters["n_clusters"]) == (6, 1)
+    report = prewarm_(conv, images, patches_per_image=9)
+    assert (report.filters_set, report.parameters["n_filters"]) == (6, 1)
     assert report.parameters["groups"] == 6
-    assert "F = 1 in each group" in report.provenance["n_clusters"]
+    assert "F = 1 in each group" in report.provenance["n_filters"]
 
 
 @pytest.mark.parametrize("write", [prewarm_, whiten_])
@@ -132,7 +132,7 @@ def test_a_patch_of_one_value_is_refused(write: Any) -> None:
     conv = nn.Conv2d(3, 6, 1, groups=3)
     kept = values(conv)
     with pytest.raises(WarminitError, match=r"kernel \(1, 1\) over 1 channel has 1 value"):
-        write(conv, torch.rand(4, 3, 8, 8), n_patches=9)
+        write(conv, torch.rand(4, 3, 8, 8), patches_per_image=9)
     assert values(conv) == kept
 
 
@@ -141,7 +141,7 @@ def test_the_stem_of_a_vit_b_16() -> None:
     images = torch.rand(6, 3, 48, 48, generator=torch.Generator().manual_seed(0))
     torch.manual_seed(0)
     stem = nn.Conv2d(3, 768, 16, stride=16)
-    report = whiten_(stem, images, n_patches=130)
+    report = whiten_(stem, images, patches_per_image=130)
     assert report.filters_set == 384
     flat = stem.weight.detach()[:384].flatten(1)
     # Uncentered directions with no brightness: every filter sums to zero, to float32 rounding.
@@ -155,7 +155,7 @@ def test_any_channel_count_says_which_rule_holds(channels: int) -> None:
     images = (images > 0.7) * images
     model = nn.Conv2d(channels, 8, 3)
     provenance = prewarm_(model, images).provenance
-    assert ("Otsu" in provenance["n_patches"]) == (channels == 1)
+    assert ("Otsu" in provenance["patches_per_image"]) == (channels == 1)
     if channels > 1:
-        assert f"there are {channels} channels" in provenance["n_patches"]
-        assert ("extrapolated" in provenance["n_patches"]) == (channels != 3)
+        assert f"there are {channels} channels" in provenance["patches_per_image"]
+        assert ("extrapolated" in provenance["patches_per_image"]) == (channels != 3)

@@ -271,12 +271,12 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], dict[str, Any], tuple[str, ...
         ("the first layer that runs is 'embed', a Linear", "mix.0 (Conv2d, 3 channels)"),
     ),
     "a transposed one by name": (
-        transposed_first, {"layer": "0"},
+        transposed_first, {"layers": "0"},
         ("layer '0' is a ConvTranspose2d", "Conv2d or Conv3d is needed", "2 (Conv2d, 3 channels)"),
     ),
     "a name that is missing": (
-        Residual, {"layer": "stam"},
-        ("layer='stam' is missing from this Residual", "stem (Conv2d, 3 channels)", "fc (Linear)"),
+        Residual, {"layers": "stam"},
+        ("layers='stam' is missing from this Residual", "stem (Conv2d, 3 channels)", "fc (Linear)"),
     ),
     "other channels": (
         lambda: nn.Sequential(nn.Conv2d(1, 8, 3)), {},

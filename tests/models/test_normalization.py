@@ -183,7 +183,7 @@ def test_looking_changes_nothing() -> None:
 
 
 def filters_of(model: nn.Module, **options: Any) -> bytes:
-    init_(model, IMAGES, "whitening", seed=3, n_patches=512, **options)
+    init_(model, IMAGES, "whitening", seed=3, patches_per_image=512, **options)
     return bits(first(model).weight)
 
 
@@ -234,8 +234,8 @@ def test_batches_are_read_once() -> None:
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"layer": "9"}, "layer='9' is missing"),
-        ({"layer": "net.6"}, "layer 'net.6' is a Linear"),
+        ({"layers": "9"}, "layers='9' is missing"),
+        ({"layers": "net.6"}, "layer 'net.6' is a Linear"),
         ({"eps": -1}, "eps=-1;"),
         ({"images": torch.tensor(1.0)}, "images"),
         ({"images": IMAGES[:, :1]}, "images has 1 channels"),

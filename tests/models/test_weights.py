@@ -29,7 +29,7 @@ def make(filters: int = 8, **options: Any) -> nn.Conv2d:
 def expected(images: Tensor = IMAGES, **options: Any) -> Tensor:
     """The filters that a plain float32 layer gets."""
     plain = make(**options)
-    prewarm_(plain, images, n_patches=9)
+    prewarm_(plain, images, patches_per_image=9)
     return plain.weight.detach()
 
 
@@ -48,7 +48,7 @@ def test_every_dtype_of_weights_takes_every_dtype_of_images(
     images = (IMAGES * 255).byte() if fed == torch.uint8 else IMAGES.to(fed)
     model = make().to(dtype)
     before = identity(model)
-    prewarm_(model, images, n_patches=9)
+    prewarm_(model, images, patches_per_image=9)
     assert identity(model) == before
     # The filters are those of the same pixels in float32, rounded once to the weight's dtype.
     seen = images.float() / 255 if fed == torch.uint8 else images.float()
@@ -63,7 +63,7 @@ def test_every_dtype_of_weights_takes_every_dtype_of_images(
 def test_channels_last_keeps_its_layout_and_gets_the_same_filters() -> None:
     model = make().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     strides = model.weight.stride()
-    prewarm_(model, IMAGES.contiguous(memory_format=torch.channels_last), n_patches=9)
+    prewarm_(model, IMAGES.contiguous(memory_format=torch.channels_last), patches_per_image=9)
     assert model.weight.stride() == strides
     assert model.weight.is_contiguous(memory_format=torch.channels_last)
     assert torch.equal(model.weight, expected())
@@ -74,11 +74,11 @@ def test_a_frozen_weight_stays_frozen_and_a_tied_one_stays_tied() -> None:
     second.weight = first.weight
     model = nn.ModuleList([first, second])
     first.weight.requires_grad_(False)
-    prewarm_(model, IMAGES, layer="0", n_patches=9)
+    prewarm_(model, IMAGES, layers="0", patches_per_image=9)
     assert model[0].weight is model[1].weight
     assert not first.weight.requires_grad
     assert torch.equal(second.weight, expected())
-    whiten_(first, IMAGES, n_patches=9, trainable=False)  # nothing is left to freeze
+    whiten_(first, IMAGES, patches_per_image=9, trainable=False)  # nothing is left to freeze
 
 
 def test_an_optimizer_made_before_takes_the_same_steps_as_one_made_after() -> None:
@@ -86,7 +86,7 @@ def test_an_optimizer_made_before_takes_the_same_steps_as_one_made_after() -> No
     for before in (True, False):
         model = nn.Sequential(make(), nn.ReLU())
         made = torch.optim.AdamW(model.parameters(), lr=0.1) if before else None
-        prewarm_(model, IMAGES, n_patches=9)
+        prewarm_(model, IMAGES, patches_per_image=9)
         optimizer = made or torch.optim.AdamW(model.parameters(), lr=0.1)
         for _ in range(3):
             optimizer.zero_grad()
@@ -146,7 +146,7 @@ def test_parametrized_weights_compute_with_the_filters(kind: str) -> None:
     places = [(id(p), p.data_ptr(), p.stride()) for p in model.parameters()]
     rest = answer(model)[:, 4:]
     model.train()
-    report = prewarm_(model, IMAGES, n_patches=9)
+    report = prewarm_(model, IMAGES, patches_per_image=9)
     assert report.notes == ()
     assert model.training
     assert [(id(p), p.data_ptr(), p.stride()) for p in model.parameters()] == places
@@ -226,7 +226,7 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], dict[str, Any], tuple[str, ...
         quantized, {}, ("0 is a Conv2d whose weight is a method", "before it is quantized"),
     ),
     "quantized by name": (
-        quantized, {"layer": "0"}, ("0 is a Conv2d whose weight", "before it is quantized"),
+        quantized, {"layers": "0"}, ("0 is a Conv2d whose weight", "before it is quantized"),
     ),
     "lazy": (lambda: nn.Sequential(nn.LazyConv2d(8, 3)), {}, ("0 is lazy", "Run one batch")),
     "meta": (
@@ -248,7 +248,7 @@ def test_weights_that_cannot_be_written_are_refused_and_kept(kind: str) -> None:
     before = (identity(model), values(model)) if has_values else None
     states = global_states()
     with pytest.raises(WarminitError) as caught:
-        prewarm_(model, IMAGES, **{"n_patches": 9, **options})
+        prewarm_(model, IMAGES, **{"patches_per_image": 9, **options})
     assert not [text for text in fragments if text not in str(caught.value)], str(caught.value)
     assert global_states() == states
     if has_values:
@@ -262,7 +262,7 @@ def test_a_call_under_inference_mode_is_refused() -> None:
         torch.inference_mode(),
         pytest.raises(WarminitError, match="cannot be written under torch"),
     ):
-        prewarm_(conv, IMAGES, n_patches=9)
+        prewarm_(conv, IMAGES, patches_per_image=9)
     assert torch.equal(conv.weight, before)
 
 
@@ -270,7 +270,7 @@ def test_filters_that_cannot_be_frozen_are_not_written() -> None:
     model = parametrizations.weight_norm(make())
     before = values(model)
     with pytest.raises(WarminitError, match="trainable=False needs a plain weight"):
-        whiten_(model, IMAGES, n_patches=9, trainable=False)
+        whiten_(model, IMAGES, patches_per_image=9, trainable=False)
     assert values(model) == before
 
 
@@ -286,7 +286,7 @@ class Standardized(nn.Conv2d):
 
 def test_a_standardized_convolution_is_written_and_the_report_says_what_is_lost() -> None:
     model = Standardized(3, 8, 3)
-    report = prewarm_(model, IMAGES, n_patches=9)
+    report = prewarm_(model, IMAGES, patches_per_image=9)
     assert "keep their shape and lose their scale" in report.notes[0]
     assert torch.equal(model.weight[:4], expected()[:4])
     responses, meant = answer(model)[:, :4], expected()[:4]
@@ -303,7 +303,7 @@ def test_a_forward_without_a_convolution_is_refused() -> None:
     model = Unseen(3, 8, 3)
     before = values(model)
     with pytest.raises(WarminitError, match="no convolution was seen"):
-        prewarm_(model, IMAGES, n_patches=9)
+        prewarm_(model, IMAGES, patches_per_image=9)
     assert values(model) == before
 
 
@@ -316,7 +316,7 @@ def test_wrapped_models_share_the_filters_and_run(wrap: Callable[[nn.Module], An
     plain = nn.Sequential(make(), nn.ReLU())
     model = wrap(plain)
     model(IMAGES)  # compiled before it is written
-    assert prewarm_(model, IMAGES, n_patches=9).layer == "0"
+    assert prewarm_(model, IMAGES, patches_per_image=9).layer == "0"
     meant = F.relu(F.conv2d(IMAGES, expected(), plain[0].bias))  # type: ignore[arg-type]
     torch.testing.assert_close(model(IMAGES), meant)
 
@@ -327,7 +327,7 @@ def test_a_trained_layer_is_named_with_the_weights_of_its_metadata(cfg: Any) -> 
     nn.init.constant_(model[0].weight, 0.5)  # type: ignore[arg-type]
     model.pretrained_cfg = cfg
     with pytest.warns(WarminitWarning, match="looks trained") as caught:
-        prewarm_(model, IMAGES, n_patches=9)
+        prewarm_(model, IMAGES, patches_per_image=9)
     assert ("timm's metadata name the weights a1_in1k" in str(caught[0].message)) == (
         cfg is not None and "tag" in cfg
     )
@@ -337,7 +337,7 @@ def test_fresh_models_are_not_called_trained_for_their_metadata() -> None:
     # timm writes the same metadata with pretrained=True and False.
     model = nn.Sequential(make())
     model.pretrained_cfg = {"tag": "a1_in1k", "url": "x"}  # type: ignore[assignment]
-    assert prewarm_(model, IMAGES, n_patches=9).notes == ()
+    assert prewarm_(model, IMAGES, patches_per_image=9).notes == ()
 
 
 @pytest.mark.gpu
@@ -350,7 +350,7 @@ def test_every_device_and_layout_gets_the_same_filters(arm: str) -> None:
         model = make().to(place, memory_format=layout)  # type: ignore[call-overload]
         images = IMAGES.to(images_at).contiguous(memory_format=layout)
         before = bits(model.weight[4:])
-        init_(model, images, arm, n_patches=9)
+        init_(model, images, arm, patches_per_image=9)
         assert model.weight.device.type == place
         assert bits(model.weight[4:]) == before
         results.append(model.weight.detach().cpu().contiguous())

@@ -59,7 +59,7 @@ def condition_and_check(model: nn.Module, images: Tensor, layer: str) -> Any:
     before = {name: bits(value) for name, value in model.state_dict().items()}
     rest, modes = conv.weight.detach().clone(), [m.training for m in model.modules()]
     states = global_states()
-    report = prewarm_(model, images, n_patches=300, seed=1)
+    report = prewarm_(model, images, patches_per_image=300, seed=1)
     assert global_states() == states
     assert report.layer == layer
     assert [m.training for m in model.modules()] == modes
@@ -70,7 +70,9 @@ def condition_and_check(model: nn.Module, images: Tensor, layer: str) -> Any:
     assert report.filters_set == half
     assert torch.equal(conv.weight[half:], rest[half:])
     # The filters are those that the function makes of the images alone.
-    meant = prewarm_filters(images, conv.out_channels, conv.kernel_size, n_patches=300, seed=1)
+    meant = prewarm_filters(
+        images, conv.out_channels, conv.kernel_size, patches_per_image=300, seed=1
+    )
     assert torch.equal(conv.weight[:half], meant)
     if STANDARDIZED not in str(report):
         answers: list[tuple[Tensor, Tensor]] = []
@@ -145,11 +147,11 @@ def test_the_head_of_a_timm_model(name: str, head: str | None, fed_by: str | Non
     for share in (None, 0.1):
         model, images = timm_model(name)
         before = {key: each.clone() for key, each in model.state_dict().items()}
-        report = init_(model, images, head=share)
+        report = init_(model, images, head_scale=share)
         changed = {k for k, each in model.state_dict().items() if not torch.equal(each, before[k])}
         small = head is not None and (fed_by is None or share is not None)
         assert changed == {f"{report.layer}.weight"} | ({f"{head}.weight"} if small else set())
-        assert (report.provenance["head"] == "left as it is") is not small
+        assert (report.provenance["head_scale"] == "left as it is") is not small
         normalized = f"{head} is left as it is: {fed_by} normalizes what it is fed."
         assert any(normalized in note for note in report.notes) == (
             fed_by is not None and share is None
@@ -219,12 +221,12 @@ def test_metadata_are_the_same_with_weights_and_without() -> None:
 def test_a_stem_that_rearranges_pixels_is_refused_by_name() -> None:
     model, images = timm_model("tresnet_m")
     with pytest.raises(WarminitError, match=r"no convolution takes them.*body\.conv1\.conv"):
-        prewarm_(model, images, n_patches=9)
+        prewarm_(model, images, patches_per_image=9)
 
 
 def test_the_first_layers_of_a_resnet_one_after_another() -> None:
     model, images = timm_model("resnet18")
-    report = whiten_(model, images, layers=3, n_patches=300)
+    report = whiten_(model, images, layers=3, patches_per_image=300)
     assert report.layer == "conv1, layer1.0.conv1, layer1.0.conv2"
     check_forward(model, images)
 

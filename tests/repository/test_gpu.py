@@ -263,7 +263,7 @@ def test_an_init_on_a_gpu_gives_what_it_gives_on_the_cpu(arm: Any) -> None:
     for place in ("cpu", "cuda"):
         torch.manual_seed(5)
         model = nn.Conv2d(3, 16, 3).to(place)
-        arm(model, images.to(place), layer=model, n_patches=40, scale=0.25)
+        arm(model, images.to(place), layers=model, patches_per_image=40, scale=0.25)
         weights.append(model.weight.detach().cpu())
     assert weights[1].shape == weights[0].shape
     assert weights[1].isfinite().all()
@@ -272,7 +272,7 @@ def test_an_init_on_a_gpu_gives_what_it_gives_on_the_cpu(arm: Any) -> None:
 
 def test_k_means_on_a_gpu_brings_one_number_to_the_host() -> None:
     images = torch.randn(64, 3, 32, 32, device="cuda")
-    hyper = Hyperparameters(16, n_patches=50, patch_size=(3, 3), scale=0.25)
+    hyper = Hyperparameters(16, patches_per_image=50, patch_size=(3, 3), scale=0.25)
     with HostCopies() as copies:
         filters = kmeans_filters(Batch(images), hyper, (3, 3), seed=0)
     assert copies.sizes == [1]  # whether there are enough distinct patches
@@ -284,6 +284,6 @@ def test_an_init_on_a_gpu_brings_no_images_and_no_patches_to_the_host(arm: Any) 
     images = torch.randn(64, 3, 32, 32, device="cuda")
     model = nn.Conv2d(3, 16, 3).to("cuda")
     with HostCopies() as copies:
-        arm(model, images, layer=model, n_patches=50, scale=0.25)
+        arm(model, images, layers=model, patches_per_image=50, scale=0.25)
     # The weight itself is looked at: whether it is fresh, and whether it took what was written.
     assert max(copies.sizes, default=0) <= model.weight.numel()

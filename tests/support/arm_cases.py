@@ -61,7 +61,7 @@ def parameters_of(arm: str, **more: Any) -> dict[str, Any]:
         "prewarm", "norm-matched-random", "shuffled-prewarm", "random-patches", "whitening", "dct",
         "gabor", "coates-ng", "krahenbuhl", "whitening-small-head",
     }  # fmt: skip
-    return {"n_patches": 9, **more} if from_rules else more
+    return {"patches_per_image": 9, **more} if from_rules else more
 
 
 def run_stored(arm: str) -> tuple[np.ndarray[Any, np.dtype[np.float64]], dict[str, Any]]:

@@ -198,11 +198,11 @@ STATEMENTS: dict[str, Callable[[], Array]] = {
 UNORDERED = ("prewarm", "shuffled-prewarm")
 """The order of k-means clusters is no part of the paper: filters are stored by first value."""
 
-_COUNT = {"n_patches": 1, "scale": SCALE}
+_COUNT = {"patches_per_image": 1, "scale": SCALE}
 PARAMETERS: dict[str, dict[str, Any]] = {
     "whitening": {"n_filters": N_FILTERS, "eps": EPS, **_COUNT},
     **{
-        arm: {"n_clusters": N_FILTERS, **_COUNT}
+        arm: {"n_filters": N_FILTERS, **_COUNT}
         for arm in (*UNORDERED, "norm-matched-random", "random-patches", "dct", "gabor")
     },
 }

@@ -128,31 +128,31 @@ BAD_CALLS: dict[str, Row] = {
         ("meta", "(32, 1, 3, 3)", "no values", "to_empty"),
     ),
     "a layer that is not there": (
-        lambda: prewarm(layer="stem.conv"), ("layer='stem.conv'", "missing", "convolution", "0"),
+        lambda: prewarm(layers="stem.conv"), ("layers='stem.conv'", "missing", "convolution", "0"),
     ),
     "a layer that is linear": (
-        lambda: prewarm(layer="3"), ("layer '3'", "Linear", "Conv2d or Conv3d is needed", "0"),
+        lambda: prewarm(layers="3"), ("layer '3'", "Linear", "Conv2d or Conv3d is needed", "0"),
     ),
     "a layer of another model": (
-        lambda: prewarm(layer=nn.Conv2d(1, 32, 3)), ("layer=Conv2d", "not a module of", "0"),
+        lambda: prewarm(layers=nn.Conv2d(1, 32, 3)), ("layers=Conv2d", "not a module of", "0"),
     ),
-    "a layer by number": (lambda: prewarm(layer=0), ("layer", "0", "name")),
+    "a layer by number": (lambda: prewarm(layers=0), ("layer", "0", "name")),
     "a quantized layer": (
         lambda: prewarm(model=int_model()), ("torch.int8", "floating point", "before"),
     ),
     # counts
     "fewer patches than clusters": (
-        lambda: prewarm(make_images(2, 1, 12, 12), n_patches=3),
-        ("n_patches=3 x 2 images gives 6 patches", "n_clusters=16", "more images", "n_patches"),
+        lambda: prewarm(make_images(2, 1, 12, 12), patches_per_image=3),
+        ("patches_per_image=3 x 2 images gives 6 patches", "n_filters=16", "more images", "n_patches"),
     ),
-    "n_patches of 0": (lambda: prewarm(n_patches=0), ("n_patches=0", "at least 1", "Leave it out")),
-    "n_patches below 0": (lambda: rules(n_patches=-4), ("n_patches=-4", "at least 1")),
-    "n_patches as a float": (lambda: prewarm(n_patches=25.0), ("n_patches=25.0", "whole number")),
-    "n_patches as a word": (lambda: prewarm(n_patches="many"), ("n_patches='many'", "whole")),
-    "n_clusters of 0": (lambda: prewarm(n_clusters=0), ("n_clusters=0", "at least 1")),
+    "n_patches of 0": (lambda: prewarm(patches_per_image=0), ("patches_per_image=0", "at least 1", "Leave it out")),
+    "n_patches below 0": (lambda: rules(patches_per_image=-4), ("patches_per_image=-4", "at least 1")),
+    "n_patches as a float": (lambda: prewarm(patches_per_image=25.0), ("patches_per_image=25.0", "whole number")),
+    "n_patches as a word": (lambda: prewarm(patches_per_image="many"), ("patches_per_image='many'", "whole")),
+    "n_clusters of 0": (lambda: prewarm(n_filters=0), ("n_filters=0", "at least 1")),
     "too few distinct patches": (
-        lambda: prewarm(two_patch_images(), n_patches=40),
-        ("2 distinct patches", "n_clusters=16", "varied"),
+        lambda: prewarm(two_patch_images(), patches_per_image=40),
+        ("2 distinct patches", "n_filters=16", "varied"),
     ),
     # scale and sizes
     "scale of 0": (lambda: prewarm(scale=0), ("scale=0", "above 0", "0.20")),
@@ -203,7 +203,7 @@ BAD_CALLS: dict[str, Row] = {
     ),
     "standardized colour without statistics": (
         lambda: prewarm(fed(), make_model(3)),
-        ("standardized", "-1.1", "2.1", "mean=", "std=", "raw_images=", "n_patches="),
+        ("standardized", "-1.1", "2.1", "mean=", "std=", "raw_images=", "patches_per_image="),
     ),
     "floats from 0 to 255": (
         lambda: prewarm((make_images(*COLOUR) * 255).round(), make_model(3)),

@@ -55,13 +55,13 @@ def net() -> Net:
 
 def prewarmed(rank: int, _ranks: int) -> Any:
     model = net()
-    report = prewarm_(model, shard(rank), n_patches=N_PATCHES, scale=SCALE, seed=SEED)
+    report = prewarm_(model, shard(rank), patches_per_image=N_PATCHES, scale=SCALE, seed=SEED)
     return report.layer, model.state_dict()
 
 
 def whitened(rank: int, _ranks: int) -> Any:
     model = net()
-    whiten_(model, shard(rank), n_patches=N_PATCHES, scale=SCALE, seed=SEED)
+    whiten_(model, shard(rank), patches_per_image=N_PATCHES, scale=SCALE, seed=SEED)
     return model.stem.weight.detach()
 
 
@@ -73,7 +73,7 @@ def derived(rank: int, _ranks: int) -> Any:
 
 def in_ddp(rank: int, _ranks: int) -> Any:
     model = DistributedDataParallel(net())
-    report = prewarm_(model, shard(rank), n_patches=N_PATCHES, scale=SCALE, seed=SEED)
+    report = prewarm_(model, shard(rank), patches_per_image=N_PATCHES, scale=SCALE, seed=SEED)
     model(shard(rank)).square().mean().backward()  # its buckets still hold the same parameters
     assert model.module.stem.weight.grad is not None
     return report.layer, model.module.stem.weight.detach()
@@ -86,7 +86,7 @@ def in_fsdp(rank: int, ranks: int) -> Any:
     fully_shard(model, mesh=mesh)
     assert isinstance(model, FSDPModule)
     parameters = {name: id(each) for name, each in model.named_parameters()}
-    report = prewarm_(model, shard(rank), n_patches=N_PATCHES, scale=SCALE, seed=SEED)
+    report = prewarm_(model, shard(rank), patches_per_image=N_PATCHES, scale=SCALE, seed=SEED)
     assert {name: id(each) for name, each in model.named_parameters()} == parameters
     whole = {name: each.full_tensor() for name, each in model.named_parameters()}  # type: ignore[attr-defined]
     answer = model(shard(0))
@@ -102,7 +102,7 @@ def deep_in_fsdp(rank: int, ranks: int) -> Any:
     fully_shard(model.deeper, mesh=mesh)
     fully_shard(model, mesh=mesh)
     named = ["stem", "deeper"]
-    prewarm_(model, shard(rank), layers=named, n_patches=N_PATCHES, scale=SCALE, seed=SEED)
+    prewarm_(model, shard(rank), layers=named, patches_per_image=N_PATCHES, scale=SCALE, seed=SEED)
     return {name: each.full_tensor().detach() for name, each in model.named_parameters()}  # type: ignore[attr-defined]
 
 
@@ -133,7 +133,9 @@ def sharded_alone(kind: type[nn.Conv2d]) -> Callable[[int, int], Any]:
         before, model = layer.weight.detach().clone(), nn.Sequential(layer)
         fully_shard(model, mesh=init_device_mesh("cpu", (ranks,)))
         try:
-            report = prewarm_(model, shard(rank), n_patches=N_PATCHES, scale=SCALE, seed=SEED)
+            report = prewarm_(
+                model, shard(rank), patches_per_image=N_PATCHES, scale=SCALE, seed=SEED
+            )
             text = " ".join(report.notes)
         except WarminitError as error:
             text = str(error)
@@ -162,7 +164,7 @@ def classifier() -> Classifier:
 
 def small_head(rank: int, _ranks: int) -> Any:
     model = DistributedDataParallel(classifier())
-    init_(model, shard(rank), n_patches=N_PATCHES, scale=SCALE, seed=SEED)
+    init_(model, shard(rank), patches_per_image=N_PATCHES, scale=SCALE, seed=SEED)
     return model.module.state_dict()
 
 
@@ -171,7 +173,7 @@ def small_head_in_fsdp(rank: int, ranks: int) -> Any:
     mesh = init_device_mesh("cpu", (ranks,))
     fully_shard(model.head, mesh=mesh)
     fully_shard(model, mesh=mesh)
-    init_(model, shard(rank), n_patches=N_PATCHES, scale=SCALE, seed=SEED)
+    init_(model, shard(rank), patches_per_image=N_PATCHES, scale=SCALE, seed=SEED)
     return {name: each.full_tensor().detach() for name, each in model.named_parameters()}  # type: ignore[attr-defined]
 
 
@@ -189,7 +191,7 @@ def head_refused(rank: int, ranks: int) -> Any:
 def deep(rank: int, _ranks: int) -> Any:
     model = net()
     named = ["stem", "deeper"]
-    prewarm_(model, shard(rank), layers=named, n_patches=N_PATCHES, scale=SCALE, seed=SEED)
+    prewarm_(model, shard(rank), layers=named, patches_per_image=N_PATCHES, scale=SCALE, seed=SEED)
     return model.state_dict()
 
 
@@ -256,7 +258,9 @@ SCENARIOS: dict[str, Callable[[int, int], Any]] = {
     "no batch": refused(empty_on_one),
     "a loader that fails": refused(failing_on_one),
     "smaller than the kernel": refused(small_on_one),
-    "too few distinct patches": refused(constant_everywhere, n_patches=N_PATCHES, n_clusters=8),
+    "too few distinct patches": refused(
+        constant_everywhere, patches_per_image=N_PATCHES, n_filters=8
+    ),
 }
 
 

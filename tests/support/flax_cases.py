@@ -131,7 +131,7 @@ def test_a_tree_of_linen_gets_the_same() -> None:
     assert same == {
         "params": {
             "stem": {"kernel": False, "bias": True},
-            "head": {"kernel": True, "bias": True},
+            "head_scale": {"kernel": True, "bias": True},
         }
     }
 
@@ -153,9 +153,9 @@ def test_groups_are_told_by_the_kernel_and_dilation_by_the_caller(
     images = np.concatenate([IMAGES[:64], IMAGES[:64, :, :, :1] ** 2], axis=-1)
     stem = linen.Conv(16, (3, 3), kernel_dilation=dilation, feature_group_count=groups)
     params = {"stem": stem.init(jax.random.key(0), images[:1])["params"]}
-    new, report = prewarm(params, images, layer="stem", dilation=dilation, n_patches=9)
+    new, report = prewarm(params, images, layers="stem", dilation=dilation, patches_per_image=9)
     twin = torch.nn.Conv2d(4, 16, 3, groups=groups, dilation=dilation)
-    prewarm_(twin, torch.tensor(images).permute(0, 3, 1, 2), n_patches=9)
+    prewarm_(twin, torch.tensor(images).permute(0, 3, 1, 2), patches_per_image=9)
     rows = [*range(4), *range(8, 12)] if groups == 2 else [*range(8)]
     wanted = setup.kernel_of(twin.weight.detach())[..., rows]
     np.testing.assert_allclose(new["stem"]["kernel"][..., rows], wanted, rtol=0, atol=1e-6)
@@ -178,13 +178,13 @@ def test_what_cannot_be_used_is_refused() -> None:
     with pytest.raises(WarminitError) as caught:
         prewarm(tree, IMAGES[:8])
     assert str(caught.value) == (
-        "layer=None with images (8, 28, 28, 3) leads to 2 kernels; exactly one is needed. There "
+        "layers=None with images (8, 28, 28, 3) leads to 2 kernels; exactly one is needed. There "
         "are: one.kernel (3, 3, 3, 8), two.kernel (3, 3, 3, 8). Pass images (N, *size, C), or name "
-        "the layer with layer=."
+        "the layer with layers=."
     )
     with pytest.raises(WarminitError, match="leads to 0 kernels"):
-        prewarm(tree, IMAGES[:8], layer="wo")
-    new, report = prewarm(tree, IMAGES[:8], layer="two", n_patches=9)
+        prewarm(tree, IMAGES[:8], layers="wo")
+    new, report = prewarm(tree, IMAGES[:8], layers="two", patches_per_image=9)
     assert report.layer == "two"
     np.testing.assert_array_equal(new["one"]["kernel"], kernel)
     with pytest.raises(WarminitError, match="is not one that takes images"):

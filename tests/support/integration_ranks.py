@@ -20,7 +20,7 @@ def lightning() -> tuple[Tensor, Tensor, Tensor]:
     from warminit.integrations.lightning import PreWarm
 
     model: Any = Classifier()
-    callbacks: Any = [PreWarm(n_patches=9)]
+    callbacks: Any = [PreWarm(patches_per_image=9)]
     trainer = pl.Trainer(
         accelerator="cpu", devices=2, strategy="ddp", max_steps=STEPS, callbacks=callbacks,
         logger=False, enable_checkpointing=False, enable_progress_bar=False,
@@ -36,7 +36,7 @@ def transformers(folder: Path) -> tuple[Tensor, Tensor, Tensor]:
     from warminit.integrations.transformers import PreWarm
 
     run = Run(
-        vit, [PreWarm(n_patches=9)], folder, max_steps=STEPS, ddp_backend="gloo",
+        vit, [PreWarm(patches_per_image=9)], folder, max_steps=STEPS, ddp_backend="gloo",
         ddp_find_unused_parameters=False,
     )  # fmt: skip
     return run.seen[0], run.stems[0], run.conv.weight.detach()

@@ -79,11 +79,11 @@ def test_a_built_model_gets_the_same() -> None:
 def test_groups_and_dilation_are_those_of_the_layer(options: dict[str, Any]) -> None:
     images = np.concatenate([IMAGES[:64], IMAGES[:64, :, :, :1] ** 2], axis=-1)
     layer = layers.Conv2D(16, 3, **options)
-    prewarm(keras.Sequential([keras.Input((28, 28, 4)), layer]), images, n_patches=9)
+    prewarm(keras.Sequential([keras.Input((28, 28, 4)), layer]), images, patches_per_image=9)
     twin = torch.nn.Conv2d(
         4, 16, 3, groups=options.get("groups", 1), dilation=options.get("dilation_rate", 1)
     )
-    report = prewarm_(twin, torch.tensor(images).permute(0, 3, 1, 2), n_patches=9)
+    report = prewarm_(twin, torch.tensor(images).permute(0, 3, 1, 2), patches_per_image=9)
     rows = 8 if "groups" not in options else [*range(4), *range(8, 12)]
     wanted = setup.kernel_of(twin.weight.detach())
     chosen = list(range(rows)) if isinstance(rows, int) else rows
@@ -101,13 +101,13 @@ def test_channels_may_come_first() -> None:
 def test_signals_and_volumes() -> None:
     signals = IMAGES[:64].reshape(64, 784, 3)
     layer = layers.Conv1D(8, 9)
-    prewarm(keras.Sequential([keras.Input((784, 3)), layer]), signals, n_patches=9)
-    wanted = prewarm_filters(torch.tensor(signals).permute(0, 2, 1), 8, (9,), n_patches=9)
+    prewarm(keras.Sequential([keras.Input((784, 3)), layer]), signals, patches_per_image=9)
+    wanted = prewarm_filters(torch.tensor(signals).permute(0, 2, 1), 8, (9,), patches_per_image=9)
     np.testing.assert_allclose(
         kernel(layer)[..., :4], wanted.permute(2, 1, 0).numpy(), rtol=0, atol=1e-6
     )
     volumes = IMAGES[:64].reshape(64, 7, 4, 28, 3)
-    shape = PreWarm(volumes, n_patches=9)((2, 2, 2, 3, 8)).shape
+    shape = PreWarm(volumes, patches_per_image=9)((2, 2, 2, 3, 8)).shape
     assert tuple(shape) == (2, 2, 2, 3, 8)
 
 
@@ -121,9 +121,11 @@ def test_half_precision_is_rounded_once(dtype: str) -> None:
 
 
 def test_any_arm_of_a_single_layer() -> None:
-    made = keras.ops.convert_to_numpy(PreWarm(IMAGES[:64], "whitening", n_patches=9)((3, 3, 3, 32)))
+    made = keras.ops.convert_to_numpy(
+        PreWarm(IMAGES[:64], "whitening", patches_per_image=9)((3, 3, 3, 32))
+    )
     twin = torch.nn.Conv2d(3, 32, 3)
-    report = whiten_(twin, TORCH_IMAGES[:64], n_patches=9)
+    report = whiten_(twin, TORCH_IMAGES[:64], patches_per_image=9)
     wanted = setup.kernel_of(twin.weight.detach()[: report.filters_set])
     np.testing.assert_allclose(made[..., : report.filters_set], wanted, rtol=0, atol=1e-6)
 
@@ -157,7 +159,7 @@ def test_what_cannot_be_used_is_refused() -> None:
         "this PreWarm has no filters yet, and nothing else of it can be saved. Build the layer "
         "first."
     )
-    used = PreWarm(IMAGES[:8], n_patches=9)
+    used = PreWarm(IMAGES[:8], patches_per_image=9)
     used((3, 3, 3, 8))
     assert refused(lambda: used((5, 5, 3, 8))) == (
         "this PreWarm was made for the kernel of another layer, with filters (3, 3, 3, 4), and is "
@@ -176,13 +178,13 @@ def test_the_layer_must_be_told_where_several_take_the_images() -> None:
     model = keras.Model(inputs, layers.Add()([one(inputs), two(inputs)]), name="both")
     before = [kernel(each) for each in (one, two)]
     assert refused(lambda: prewarm(model, IMAGES[:8])) == (
-        "layer=None with images (8, 28, 28, 3) leads to 2 convolutions of both; exactly one is "
-        "needed. There are: one, two. Build the model, and name its input layer with layer=."
+        "layers=None with images (8, 28, 28, 3) leads to 2 convolutions of both; exactly one is "
+        "needed. There are: one, two. Build the model, and name its input layer with layers=."
     )
-    assert "leads to 0 convolutions" in refused(lambda: prewarm(model, IMAGES[:8], layer="three"))
-    assert refused(lambda: prewarm(model, IMAGES[:8] * np.nan, layer="two"))
+    assert "leads to 0 convolutions" in refused(lambda: prewarm(model, IMAGES[:8], layers="three"))
+    assert refused(lambda: prewarm(model, IMAGES[:8] * np.nan, layers="two"))
     np.testing.assert_array_equal(kernel(two), before[1])
-    prewarm(model, IMAGES[:8], layer="two", n_patches=9)
+    prewarm(model, IMAGES[:8], layers="two", patches_per_image=9)
     np.testing.assert_array_equal(kernel(one), before[0])
     assert not np.array_equal(kernel(two), before[1])
 
@@ -197,8 +199,8 @@ assert keras.backend.backend() == sys.argv[3]
 images = np.load(sys.argv[1])
 layer = keras.layers.Conv2D(32, 3)
 model = keras.Sequential([keras.Input((28, 28, 3)), layer])
-prewarm(model, images, seed=3, n_patches=20)
-fresh = keras.ops.convert_to_numpy(PreWarm(images, seed=3, n_patches=20)((3, 3, 3, 32)))
+prewarm(model, images, seed=3, patches_per_image=20)
+fresh = keras.ops.convert_to_numpy(PreWarm(images, seed=3, patches_per_image=20)((3, 3, 3, 32)))
 np.save(sys.argv[2], [keras.ops.convert_to_numpy(layer.kernel), fresh])
 """
 
@@ -219,6 +221,8 @@ def test_on_another_backend(backend: str, tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    wanted = setup.kernel_of(prewarm_filters(TORCH_IMAGES[:64], 32, 3, seed=3, n_patches=20))
+    wanted = setup.kernel_of(
+        prewarm_filters(TORCH_IMAGES[:64], 32, 3, seed=3, patches_per_image=20)
+    )
     for made in np.load(tmp_path / "kernels.npy"):
         np.testing.assert_allclose(made[..., :16], wanted, rtol=0, atol=1e-6)

@@ -17,9 +17,9 @@ from warminit.lab.verdict.analysis import Analysis, analyse
 
 EVAL_STEPS = (50, 100, 150, 200)
 DERIVED: dict[str, dict[str, Any]] = {
-    "prewarm": {"n_patches": 22, "engine": "paper"},
-    "whitening": {"n_patches": 22},
-    "whitening-small-head": {"n_patches": 22},
+    "prewarm": {"patches_per_image": 22, "algorithm": "paper"},
+    "whitening": {"patches_per_image": 22},
+    "whitening-small-head": {"patches_per_image": 22},
 }
 """What the laboratory derives from the embedded images for these arms."""
 

@@ -28,4 +28,4 @@ def run(key: str) -> PlannedRun:
         seed=7,
         protocol=Protocol(steps=2),
     )
-    return PlannedRun(spec, {"scale": 0.1, "n_patches": 23}, key)
+    return PlannedRun(spec, {"scale": 0.1, "patches_per_image": 23}, key)

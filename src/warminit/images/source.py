@@ -94,8 +94,9 @@ class Batch:
         """
         if self.images.ndim != 4 or any(step != 1 for step in self.dilation):
             raise WarminitError(
-                f"engine='paper' is Listing 1, for undilated Conv2d only; this layer has dilation "
-                f"{self.dilation} and images {tuple(self.images.shape)}. Use engine='fast'."
+                f"algorithm='paper' is Listing 1, for undilated Conv2d only; this layer has "
+                f"dilation {self.dilation} and images {tuple(self.images.shape)}. Use "
+                "algorithm='fast'."
             )
         images = as_model_input(self.images, self.statistics)
         # NumPy has no bfloat16.

@@ -23,15 +23,16 @@ from warminit.initializers.network.published import (
     orthogonal,
     torch_default,
 )
-from warminit.initializers.prewarm.ablations import prewarm
 from warminit.initializers.prewarm.controls import (
     norm_matched_random,
     random_patches,
     shuffled_prewarm,
 )
+from warminit.initializers.prewarm.method import prewarm_
 from warminit.initializers.stems.coates_ng import coates_ng
 from warminit.initializers.stems.structure import dct, gabor
 from warminit.initializers.stems.whitening import whiten_
+from warminit.renamed import PARAMETERS, in_new_names, takes_old_names
 from warminit.report import InitReport
 
 Arm = Callable[..., InitReport]
@@ -46,7 +47,7 @@ ARMS: dict[str, Arm] = {
     "he-uniform": he_uniform,
     "glorot": glorot,
     "orthogonal": orthogonal,
-    "prewarm": prewarm,
+    "prewarm": prewarm_,
     "norm-matched-random": norm_matched_random,
     "shuffled-prewarm": shuffled_prewarm,
     "random-patches": random_patches,
@@ -61,31 +62,37 @@ ARMS: dict[str, Arm] = {
 }
 
 
-DEFAULT_ARM = "whitening-small-head"
+DEFAULT_METHOD = "whitening-small-head"
 """What the search for a default chose; docs/evidence.md says on what grounds."""
 
 
+@takes_old_names("arm")
 def init_(
-    model: nn.Module, images: Images, arm: str = DEFAULT_ARM, *, seed: int = 0, **parameters: Any
+    model: nn.Module,
+    images: Images,
+    method: str = DEFAULT_METHOD,
+    *,
+    seed: int = 0,
+    **parameters: Any,
 ) -> InitReport:
-    """Initialize a model by any arm, in place; without one, by the arm that the search chose.
+    """Initialize a model by any method, in place; without one, by the one that the search chose.
 
     Args:
-        model: Any module that the arm can use.
+        model: Any module that the method can use.
         images: (N, C, *size), one training batch as the model is fed, a tensor; or batches of them,
             such as a DataLoader.
-        arm: A name of `ARMS`, or `module:function` of your own. The default,
+        method: A name that `methods()` lists, or `module:function` of your own. The default,
             `whitening_small_head`, sets whitening filters in the first convolution and makes the
             last linear layer small, unless a normalization feeds it or its outputs are small.
-        seed: Of the arm's own generator.
-        **parameters: Passed to the arm; docs/initializers.md lists them.
+        seed: Of the method's own generator.
+        **parameters: Passed to the method; docs/initializers.md lists them.
 
     Returns:
-        The arm's report. What the default left undone, such as the head of a model that does not
+        The method's report. What the default left undone, such as the head of a model that does not
         end in a linear layer, is in its notes.
 
     Raises:
-        WarminitError: If there is no such arm, or as the arm raises.
+        WarminitError: If there is no such method, or as the method raises.
 
     Example:
         >>> import torch
@@ -93,17 +100,19 @@ def init_(
         >>> images = torch.rand(4, 1, 28, 28, generator=torch.Generator().manual_seed(0))
         >>> init_(model, images, "he-normal").filters_set
         8
-        >>> init_(model, images).arm
+        >>> init_(model, images).method
         'whitening-small-head'
     """
-    chosen = get_arm(arm)
+    chosen = get_arm(method)
     check_seed(seed)
+    if ":" not in method:
+        parameters = in_new_names(parameters, PARAMETERS, warn=True)
     names, any_other = keywords(chosen)
     if not any_other and (unknown := [name for name in parameters if name not in names]):
         near = difflib.get_close_matches(unknown[0], names, n=1)
         hint = f"Did you mean {near[0]!r}? " if near else ""
         raise WarminitError(
-            f"arm {arm!r} does not take {unknown[0]!r}. {hint}It takes: "
+            f"method {method!r} does not take {unknown[0]!r}. {hint}It takes: "
             f"{', '.join(sorted(names)) or 'no parameters'}."
         )
     return chosen(model, images, seed=int(seed), **parameters)
@@ -119,7 +128,8 @@ def get_arm(name: str) -> Arm:
     """
     if not isinstance(name, str):
         raise WarminitError(
-            f"arm={name!r} is a {type(name).__name__}; a name is needed, such as {DEFAULT_ARM!r}."
+            f"method={name!r} is a {type(name).__name__}; a name is needed, such as "
+            f"{DEFAULT_METHOD!r}."
         )
     if name in ARMS:
         return ARMS[name]
@@ -129,7 +139,7 @@ def get_arm(name: str) -> Arm:
     near = difflib.get_close_matches(name, [*ARMS, *installed], n=1)
     hint = f"Did you mean {near[0]!r}? " if near else ""
     raise WarminitError(
-        f"arm={name!r} is unknown. {hint}There are: {', '.join(arm_names())}; your own is named "
+        f"method={name!r} is unknown. {hint}There are: {', '.join(arm_names())}; your own is named "
         "module:function."
     )
 
@@ -168,12 +178,12 @@ def _import_arm(name: str, target: str) -> Arm:
         arm = getattr(importlib.import_module(module_name), function_name)
     except (ImportError, AttributeError, ValueError) as error:
         raise WarminitError(
-            f"arm={name!r} cannot be imported: {error}. Name a function that can be imported from "
-            "here, as module:function."
+            f"method={name!r} cannot be imported: {error}. Name a function that can be "
+            "imported from here, as module:function."
         ) from error
     if not callable(arm):
         raise WarminitError(
-            f"arm={name!r} is a {type(arm).__name__}; a function (model, images, *, seed, "
+            f"method={name!r} is a {type(arm).__name__}; a function (model, images, *, seed, "
             "**parameters) -> InitReport is needed."
         )
     result: Arm = arm

@@ -127,7 +127,7 @@ def _find(names: list[str], leaves: list[Any], images: tuple[int, ...], layer: s
     if len(found) != 1:
         there = ", ".join(f"{names[i]} {leaves[i].shape}" for i in found or kernels) or "none"
         raise WarminitError(
-            f"layer={layer!r} with images {images} leads to {len(found)} kernels; exactly one is "
-            f"needed. There are: {there}. Pass images (N, *size, C), or name the layer with layer=."
+            f"layers={layer!r} with images {images} leads to {len(found)} kernels; exactly one is "
+            f"needed. There are: {there}. Pass images (N, *size, C), or name the layer with layers=."
         )
     return found[0]

@@ -138,8 +138,8 @@ def _find(model: Any, images: NDArray[Any], name: str | None) -> Any:
     if len(found) != 1:
         names = ", ".join(each.name for each in found or layers) or "none"
         raise WarminitError(
-            f"layer={name!r} with images {images.shape} leads to {len(found)} convolutions of "
+            f"layers={name!r} with images {images.shape} leads to {len(found)} convolutions of "
             f"{model.name}; exactly one is needed. There are: {names}. Build the model, and name "
-            "its input layer with layer=."
+            "its input layer with layers=."
         )
     return found[0]

@@ -20,6 +20,7 @@ from warminit.models.effective import effective_weight
 from warminit.models.find import FoundLayer
 from warminit.models.restore import errors_explained
 from warminit.models.survey import CONVOLUTIONS
+from warminit.renamed import takes_old_names
 
 DUPLICATE_COSINE = 0.99
 """Two filters whose cosine is above this in size are near-duplicates."""
@@ -32,11 +33,12 @@ _LARGEST = 1e60
 """Sums of squares of products of two such values still fit into float64."""
 
 
+@takes_old_names("layer")
 def diagnose(
     model: nn.Module,
     images: Images,
     *,
-    layer: str | nn.Module | None = None,
+    layers: str | nn.Module | None = None,
     mean: Sequence[float] | float | Tensor | None = None,
     std: Sequence[float] | float | Tensor | None = None,
     seed: int = 0,
@@ -51,7 +53,7 @@ def diagnose(
         model: Any module with a convolution of 1, 2 or 3 dimensions.
         images: (N, C, *size), one training batch as the model is fed, or batches of them; uint8 is
             divided by 255 and, with `mean` and `std`, standardized.
-        layer: Dotted name of the layer, or the module; found as by `find_layer` by default.
+        layers: Dotted name of the layer, or the module; found as by `find_layer` by default.
         mean: Per-channel mean for uint8 images; of no effect on others.
         std: Per-channel standard deviation for uint8 images.
         seed: Of the sample of about 50,000 patches, spread evenly over the images. Images that hold
@@ -75,7 +77,7 @@ def diagnose(
     check_seed(seed)
     subject = Subject(model, images, mean=mean, std=std)
     with errors_explained(model):
-        target = subject.first(layer)
+        target = subject.first(layers)
         conv = target.module
         batch, statistics = subject.images.detach(), standardization(mean, std, conv.in_channels)
         weight, bank, bias = _bank(target)
@@ -160,7 +162,7 @@ def _bank(layer: FoundLayer) -> tuple[Tensor, Tensor, Tensor]:
     if weight is None:
         raise WarminitError(
             f"{layer.name} is a {type(conv).__name__} in whose forward no convolution was seen; "
-            "one is needed to know its filters. Name another layer with layer=."
+            "one is needed to know its filters. Name another layer with layers=."
         )
     filters = weight.cpu().double()
     bias = filters.new_zeros(len(filters))

@@ -17,6 +17,7 @@ from warminit.initializers.stems.conditioning import trained_note
 from warminit.models.find import FoundLayer, find_layer
 from warminit.models.restore import errors_explained, restored_on_error
 from warminit.models.write import write_rows_
+from warminit.renamed import takes_old_names
 from warminit.report import InitReport
 
 TENSOR = "filters"
@@ -49,7 +50,7 @@ def save_filters(
     Args:
         filters: (n, C, *K), floating point and finite, 1 to 3 spatial dimensions.
         path: The file; it is replaced whole or not at all.
-        report: Of the initialization that made them, as `prewarm_` and every arm return it.
+        report: Of the initialization that made them, as `prewarm_` and every method return it.
         metadata: More texts by name, such as the data set; `load_filters_` reports them.
 
     Returns:
@@ -104,8 +105,9 @@ def save_filters(
     return target
 
 
+@takes_old_names("layer")
 def load_filters_(
-    model: nn.Module, path: str | os.PathLike[str], layer: str | nn.Module | None = None
+    model: nn.Module, path: str | os.PathLike[str], layers: str | nn.Module | None = None
 ) -> InitReport:
     """Write the filters of a file into a model's convolution, in place, from its first filter on.
 
@@ -115,11 +117,11 @@ def load_filters_(
     Args:
         model: Any module with a convolution; call before or after the optimizer is made.
         path: A file of `save_filters` or `warminit filters`.
-        layer: Dotted name of the layer, or the module; the model's first convolution by default.
+        layers: Dotted name of the layer, or the module; the model's first convolution by default.
 
     Returns:
-        The report of the arm that made the filters, for this layer, with the file's metadata among
-        its parameters.
+        The report of the method that made the filters, for this layer, with the file's metadata
+        among its parameters.
 
     Raises:
         WarminitError: If safetensors is not installed, the file holds no filters, or these do not
@@ -128,7 +130,7 @@ def load_filters_(
     started = time.perf_counter()
     bank = _read(Path(path).expanduser())
     with errors_explained(model):
-        target = find_layer(model, layer)
+        target = find_layer(model, layers)
         conv = target.module
         _check_fit(bank.filters, target, str(path))
         filters = bank.filters[: conv.out_channels].float()
@@ -141,7 +143,7 @@ def load_filters_(
                 notes = (*notes, cut)
             told = bank.report
             return InitReport(
-                arm=told.get("arm", "filters of a file"),
+                method=told.get("method", told.get("arm", "filters of a file")),
                 layer=target.name,
                 found=target.found,
                 filters_set=len(filters),
@@ -200,7 +202,7 @@ def _read(path: Path) -> _Bank:
 
 def _check_report(report: dict[str, Any]) -> None:
     """Raise ValueError unless what `InitReport` takes from a file's report has its kind."""
-    kinds = {"arm": str, "provenance": dict, "seed": int, "notes": list}
+    kinds = {"arm": str, "method": str, "provenance": dict, "seed": int, "notes": list}
     for name, kind in kinds.items():
         if name in report and type(report[name]) is not kind:
             raise ValueError(f"{name} is a {type(report[name]).__name__}, not a {kind.__name__}")
@@ -221,14 +223,14 @@ def _check_fit(filters: Tensor, target: FoundLayer, path: str) -> None:
         raise WarminitError(
             f"path={path!r} holds filters of {channels} channels, and {target.name} takes "
             f"{wanted}{per}. Make them from images of {wanted} channels, or name another layer "
-            "with layer=."
+            "with layers=."
         )
     kernel = tuple(filters.shape[2:])
     if kernel != tuple(conv.kernel_size):
         raise WarminitError(
             f"path={path!r} holds filters of kernel size {kernel}, and {target.name} has "
             f"{tuple(conv.kernel_size)}. Make them with the kernel size of the layer, or name "
-            "another with layer=."
+            "another with layers=."
         )
     if conv.groups > 1 and len(filters) != conv.out_channels:
         raise WarminitError(

@@ -13,6 +13,7 @@ from warminit.errors import WarminitError
 from warminit.models.effective import effective_weight
 from warminit.models.find import find_layer
 from warminit.models.ranks import is_sharded
+from warminit.renamed import takes_old_names
 from warminit.report import InitReport
 
 if TYPE_CHECKING:
@@ -32,10 +33,11 @@ MARK = (213, 94, 0)
 _GROUND = (255, 255, 255)
 
 
+@takes_old_names("layer")
 def plot_filters(
     model_or_weight: nn.Module | Tensor,
     *,
-    layer: str | nn.Module | None = None,
+    layers: str | nn.Module | None = None,
     conditioned: Conditioned = None,
     columns: int | None = None,
 ) -> "Image":
@@ -48,7 +50,7 @@ def plot_filters(
 
     Args:
         model_or_weight: A model, a layer, or a weight (F, C, *K) of 1 to 3 spatial dimensions.
-        layer: Dotted name of the layer, or the module; the model's input layer by default.
+        layers: Dotted name of the layer, or the module; the model's input layer by default.
         conditioned: Which filters get a border: the first n, these indices, or those that the
             report of an initialization says were set.
         columns: Filters a row; by default about as many as there are rows.
@@ -73,7 +75,7 @@ def plot_filters(
             "plot_filters draws with Pillow, which is not installed. Install it with `pip install "
             "pillow`, or everything with `pip install warminit[lab]`."
         ) from error
-    filters = filter_weight(model_or_weight, layer)
+    filters = filter_weight(model_or_weight, layers)
     tiles = filter_tiles(filters)
     marked = set(conditioned_rows(conditioned, len(tiles)))
     columns = _columns(len(tiles), columns, wide=tiles.shape[2] / tiles.shape[1])
@@ -90,21 +92,21 @@ def plot_filters(
     return Image.fromarray(canvas)
 
 
-def filter_weight(model_or_weight: nn.Module | Tensor, layer: Any = None) -> Tensor:
+def filter_weight(model_or_weight: nn.Module | Tensor, layers: Any = None) -> Tensor:
     """Return filters (F, C, *K) as the layer computes with them, on the CPU in float32.
 
     Raises:
         WarminitError: If it is no bank of filters, or not finite.
     """
     if isinstance(model_or_weight, Tensor):
-        if layer is not None:
+        if layers is not None:
             raise WarminitError(
-                f"layer={layer!r} names a layer, but a weight was given. Pass the model with it, "
+                f"layers={layers!r} names a layer, but a weight was given. Pass the model with it, "
                 "or the weight alone."
             )
         name, weight = "the weight", model_or_weight
     else:
-        found = find_layer(model_or_weight, layer)
+        found = find_layer(model_or_weight, layers)
         name = f"{found.name}.weight"
         weight = found.module.weight
         if not is_sharded(weight):  # all ranks would have to gather it

@@ -18,15 +18,13 @@ class _Reached(BaseException):  # no error: the layer is reached, and no `except
     pass
 
 
-def chosen_layers(
-    survey: Survey, first: FoundLayer, layers: int | Sequence[str]
-) -> list[FoundLayer]:
+def chosen_layers(survey: Survey, first: FoundLayer, layers: Any) -> list[FoundLayer]:
     """Return the convolutions to condition, in the order in which they run.
 
     Args:
         survey: Of the model.
         first: The input layer; it comes first where `layers` is a number.
-        layers: How many convolutions, or their dotted names.
+        layers: How many convolutions, or which: dotted names or modules.
 
     Raises:
         WarminitError: If a name is no convolution that runs, or there are fewer than asked for.
@@ -42,12 +40,16 @@ def chosen_layers(
                 f"Choose 1 to {len(order)}, or name them."
             )
         names = order[:layers]
-    elif isinstance(layers, str) or not isinstance(layers, Sequence):
+    elif not isinstance(layers, Sequence):
         raise WarminitError(
-            f"layers={layers!r} is a {type(layers).__name__}; a number or a list of dotted names "
-            "is needed. Use layer= for a single name."
+            f"layers={layers!r}: expected a dotted name, a module, several of these, or how many. "
+            "Leave it out for the input layer."
         )
     else:
+        names_of = {module: name for name, module in named.items()}
+        layers = [
+            names_of.get(each, "?") if isinstance(each, nn.Module) else each for each in layers
+        ]
         missing = [name for name in layers if name not in order]
         if missing or not layers:
             raise WarminitError(

@@ -96,19 +96,19 @@ def _named(
     if isinstance(layer, str):
         if layer not in named:
             raise WarminitError(
-                f"layer={layer!r} is missing from this {type(model).__name__}; a dotted name of a "
+                f"layers={layer!r} is missing from this {type(model).__name__}; a dotted name of a "
                 f"convolution is needed. {_candidates(named)}"
             )
         return layer, named[layer], "given by name"
     if not isinstance(layer, nn.Module):
         raise WarminitError(
-            f"layer={layer!r} is a {type(layer).__name__}; a dotted name or a module is needed. "
+            f"layers={layer!r} is a {type(layer).__name__}; a dotted name or a module is needed. "
             f"{_candidates(named)}"
         )
     names = [name for name, module in named.items() if module is layer]
     if not names:
         raise WarminitError(
-            f"layer={type(layer).__name__}(...) is not a module of this {type(model).__name__}. "
+            f"layers={type(layer).__name__}(...) is not a module of this {type(model).__name__}. "
             f"{_candidates(named)}"
         )
     return names[0], layer, "given as a module"
@@ -152,7 +152,7 @@ def _chosen(
     if first is None:
         raise WarminitError(
             f"no layer of this {type(model).__name__} is called when one image goes through, so "
-            f"which is first is not known. {_candidates(named)} Name it with layer=."
+            f"which is first is not known. {_candidates(named)} Name it with layers=."
         )
     if first in convolutions and first not in fitting:
         raise WarminitError(

@@ -103,7 +103,7 @@ class Survey:
             raise WarminitError(
                 f"{self.lazy} is lazy: an image through the model would give it its shape, and "
                 "without one the order of the layers is not known. Run one batch through the model "
-                "first, or name the layer with layer=."
+                "first, or name the layer with layers=."
             )
         image = self.images[:1]
         return _pass(self.model, image if self._as_fed is None else self._as_fed(image))
@@ -120,7 +120,7 @@ class Survey:
         if self.passed.error is not None and not order:
             raise WarminitError(
                 f"{self.not_through()}, so the order of its layers is not known: "
-                f"{said(self.passed.error)}. Name the layer with layer=."
+                f"{said(self.passed.error)}. Name the layer with layers=."
             ) from self.passed.error
         return order
 

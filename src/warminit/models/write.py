@@ -168,7 +168,7 @@ def _read_back(
     if effective is None or before is None:
         raise WarminitError(
             f"{name} is a {kind} in whose forward no convolution was seen, so the filters' effect "
-            "cannot be verified. Name another layer with layer=."
+            "cannot be verified. Name another layer with layers=."
         )
     made, meant = effective[rows].double().flatten(1), filters.double().flatten(1)
     tolerance = 8 * torch.finfo(filters.dtype).eps * float(meant.abs().max())

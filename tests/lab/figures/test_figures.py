@@ -65,12 +65,16 @@ def batch(mini: ImageDataset) -> Batch:
 
 @functools.cache
 def prewarm_stages(batch: Batch) -> Pipeline:
-    return prewarm_pipeline(*batch, n_clusters=16, n_patches=22, scale=0.2, kernel=(3, 3), seed=42)
+    return prewarm_pipeline(
+        *batch, n_filters=16, patches_per_image=22, scale=0.2, kernel=(3, 3), seed=42
+    )
 
 
 @functools.cache
 def whitening_stages(batch: Batch) -> Pipeline:
-    return whitening_pipeline(*batch, n_filters=6, n_patches=22, scale=0.2, kernel=(3, 3), seed=42)
+    return whitening_pipeline(
+        *batch, n_filters=6, patches_per_image=22, scale=0.2, kernel=(3, 3), seed=42
+    )
 
 
 def texts(svg: str) -> list[str]:
@@ -300,7 +304,9 @@ def test_heat_maps_hold_every_configuration_and_mark_the_rule() -> None:
         shown += len(values)
         ruled = [value for value in values if value["rule"]]
         if panel == (3, 16):  # of 22 and 25 the nearer to 24
-            assert [(value["n_patches"], value["scale"]) for value in ruled] == [(25, "0.2")]
+            assert [(value["patches_per_image"], value["scale"]) for value in ruled] == [
+                (25, "0.2")
+            ]
             assert len(marks(chart, "rect")) == 2
         else:
             assert not ruled
@@ -347,7 +353,9 @@ def test_the_pipeline_ends_with_the_bits_of_prewarm(
 ) -> None:
     stages = prewarm_stages(batch)
     model = nn.Conv2d(1, 32, 3)
-    prewarm_(model, batch[0], n_clusters=16, n_patches=22, scale=0.2, engine="paper", seed=42)
+    prewarm_(
+        model, batch[0], n_filters=16, patches_per_image=22, scale=0.2, algorithm="paper", seed=42
+    )
     assert torch.equal(stages.filters, model.weight.detach()[:16])
 
 
@@ -356,7 +364,7 @@ def test_the_pipeline_ends_with_the_bits_of_whitening(
 ) -> None:
     stages = whitening_stages(batch)
     model = nn.Conv2d(1, 12, 3)
-    whiten_(model, batch[0], n_filters=6, n_patches=22, scale=0.2, seed=42)
+    whiten_(model, batch[0], n_filters=6, patches_per_image=22, scale=0.2, seed=42)
     assert torch.equal(stages.filters, model.weight.detach()[:6])
     cloud = stages.patches.double().numpy()
     expected = np.linalg.svd(cloud, compute_uv=False) ** 2 / len(cloud)
@@ -394,7 +402,7 @@ def test_the_start_of_a_run_is_made_anew(mini: ImageDataset, one_thread: None) -
         model = build_model("simplecnn", 1, (28, 28), 10)
         weight = find_layer(model).module.weight
         assert torch.equal(start.before, weight)
-        prewarm_(model, start.images, seed=7, n_patches=22, engine="paper")
+        prewarm_(model, start.images, seed=7, patches_per_image=22, algorithm="paper")
         assert torch.equal(start.after, weight)
     assert start.changed == tuple(range(16))
     assert float(start.pixels.min()) >= 0

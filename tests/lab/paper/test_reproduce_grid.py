@@ -44,8 +44,8 @@ def as_the_paper_says(parameters: Any, number: int) -> float:
     if parameters["patch_size"] == 5:
         return noise - 0.001
     found = (
-        parameters["n_clusters"] == 16
-        and parameters["n_patches"] in {22, 25}
+        parameters["n_filters"] == 16
+        and parameters["patches_per_image"] in {22, 25}
         and parameters["scale"] in {0.1, 0.2, 0.25}
     )
     return 0.02 + noise if found else 0.001 + noise
@@ -114,17 +114,17 @@ def test_the_best_count_and_those_not_told_apart_from_it() -> None:
     study = Study.create(
         name="sweep",
         datasets=["cifar10"],
-        arms=["torch-default", {"name": "prewarm", "n_patches": [4, 16, 28, 40]}],
+        arms=["torch-default", {"name": "prewarm", "patches_per_image": [4, 16, 28, 40]}],
         seeds=4,
     )
     seeds = np.array([0.0, 0.01, 0.02, 0.03])
     wobble = np.array([0.001, -0.001, 0.001, -0.001])
     scores = {
         "torch-default": 0.70 + seeds,
-        "prewarm(n_patches=4)": 0.65 + seeds + wobble,
-        "prewarm(n_patches=16)": 0.7195 + seeds - wobble,
-        "prewarm(n_patches=28)": 0.72 + seeds,
-        "prewarm(n_patches=40)": 0.70 + seeds + wobble,
+        "prewarm(patches_per_image=4)": 0.65 + seeds + wobble,
+        "prewarm(patches_per_image=16)": 0.7195 + seeds - wobble,
+        "prewarm(patches_per_image=28)": 0.72 + seeds,
+        "prewarm(patches_per_image=40)": 0.70 + seeds + wobble,
     }
     runs = scored(study, {arm: list(map(float, values)) for arm, values in scores.items()})
     analysis = analyse(study, runs)

@@ -70,7 +70,7 @@ def test_a_run_keeps_the_filters_that_it_ends_with() -> None:
     def ended(rate: float) -> StoredRun:
         spec = make_spec(steps=3, batch_size=16, schedule="constant", lr_start=rate)
         spec = spec.model_copy(update={"arm": spec.arm.model_copy(update={"name": "prewarm"})})
-        options = {"n_patches": 9, "engine": "paper"}
+        options = {"patches_per_image": 9, "algorithm": "paper"}
         result = train(dataset, spec, arm=get_arm("prewarm"), arm_parameters=options)
         again = RunResult.from_dict(json.loads(json.dumps(result.to_dict())))
         return StoredRun(

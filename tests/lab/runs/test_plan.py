@@ -33,8 +33,8 @@ def study(**changes: Any) -> Study:
     values: dict[str, Any] = {
         "name": "plan",
         "datasets": ["digits"],
-        "arms": [{"name": "prewarm", "n_clusters": 8, "scale": 0.1}],
-        "baseline": "prewarm(n_clusters=8, scale=0.1)",
+        "arms": [{"name": "prewarm", "n_filters": 8, "scale": 0.1}],
+        "baseline": "prewarm(n_filters=8, scale=0.1)",
         "seeds": [7],
         "protocol": PROTOCOL,
     }
@@ -56,7 +56,7 @@ def keys(asked: Study, dataset: ImageDataset, **options: Any) -> list[str]:
 
 
 def arm(**parameters: Any) -> dict[str, Any]:
-    chosen = {"name": "prewarm", "n_clusters": 8, "scale": 0.1} | parameters
+    chosen = {"name": "prewarm", "n_filters": 8, "scale": 0.1} | parameters
     inside = ", ".join(f"{key}={chosen[key]}" for key in sorted(chosen) if key != "name")
     return {"arms": [chosen], "baseline": f"{chosen['name']}({inside})"}
 
@@ -66,7 +66,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "model": {"models": ["resnet20"]},
     "arm": {"arms": ["torch-default"]},
     "parameter": arm(scale=0.2),
-    "another parameter": arm(n_patches=9),
+    "another parameter": arm(patches_per_image=9),
     "steps": {"protocol": {**PROTOCOL, "steps": 5}},
     "batch size": {"protocol": {**PROTOCOL, "batch_size": 17}},
     "optimizer": {"protocol": {**PROTOCOL, "optimizer": "sgd"}},
@@ -103,14 +103,14 @@ def test_everything_that_decides_a_run_makes_another_key(
 @pytest.mark.parametrize(
     "change",
     [
-        {"arms": [{"scale": 0.1, "n_clusters": 8, "name": "prewarm"}]},
+        {"arms": [{"scale": 0.1, "n_filters": 8, "name": "prewarm"}]},
         {"name": "another", "description": "Words."},
         {"metric": "train_loss", "margin": 0.01},
         {"protocol": dict(reversed(PROTOCOL.items()))},
     ],
 )
 def test_what_decides_nothing_leaves_the_key(dataset: ImageDataset, change: dict[str, Any]) -> None:
-    baseline = {"baseline": "prewarm(n_clusters=8, scale=0.1)"}
+    baseline = {"baseline": "prewarm(n_filters=8, scale=0.1)"}
     assert keys(study(**baseline, **change), dataset) == keys(study(), dataset)
 
 
@@ -157,12 +157,16 @@ def test_a_user_s_code_is_part_of_the_key(
 def test_arms_get_the_rules_of_the_training_split_and_the_study_s_own_values(
     dataset: ImageDataset,
 ) -> None:
-    arms = ["torch-default", "prewarm", {"name": "prewarm", "n_patches": 3, "engine": "fast"}]
+    arms = [
+        "torch-default",
+        "prewarm",
+        {"name": "prewarm", "patches_per_image": 3, "algorithm": "fast"},
+    ]
     default, derived, given = plan_runs(study(arms=arms), {"digits": dataset})
     wanted = derive_rules(dataset.train_images, 32, (3, 3)).n_patches
     assert default.arm_parameters == {}
-    assert derived.arm_parameters == {"n_patches": wanted, "engine": "paper"}
-    assert given.arm_parameters == {"n_patches": 3, "engine": "fast"}
+    assert derived.arm_parameters == {"patches_per_image": wanted, "algorithm": "paper"}
+    assert given.arm_parameters == {"patches_per_image": 3, "algorithm": "fast"}
 
 
 def test_published_patch_counts_are_table_1_s(dataset: ImageDataset) -> None:
@@ -171,7 +175,7 @@ def test_published_patch_counts_are_table_1_s(dataset: ImageDataset) -> None:
         datasets=list(published), arms=["torch-default", "prewarm"], patch_counts="as-published"
     )
     found = {
-        run.spec.dataset: run.arm_parameters["n_patches"]
+        run.spec.dataset: run.arm_parameters["patches_per_image"]
         for run in plan_runs(asked, dict.fromkeys(published, dataset))
         if run.spec.arm.name == "prewarm"
     }

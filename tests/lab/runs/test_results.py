@@ -21,7 +21,7 @@ VALUES = {
     "init_report": {"arm": "mine", "provenance": {"scale": "by the test"}, "seconds": 0.5},
     "init_seconds": 0.25,
     "train_seconds": 1.5,
-    "trained_filters": {"layer": "conv1", "shape": [1], "float32": "AAAAAA=="},
+    "trained_filters": {"layers": "conv1", "shape": [1], "float32": "AAAAAA=="},
 }
 """As JSON has them."""
 
@@ -40,7 +40,7 @@ def test_the_store_has_the_text_of_plain_values_and_reads_equal_parts_once(tmp_p
     path, study = tmp_path / "study.sqlite", small_study(arms=["torch-default"], seeds=2)
     with Store.opened(path) as store:
         for spec in study.runs():
-            run = PlannedRun(spec, {"n_patches": 22}, f"run {spec.seed}")
+            run = PlannedRun(spec, {"patches_per_image": 22}, f"run {spec.seed}")
             store.add(run, {"device": "cpu", "torch": "2"}, RunResult.from_dict(VALUES))
     with closing(sqlite3.connect(path)) as connection:
         texts = {text for (text,) in connection.execute("SELECT result FROM runs")}

@@ -126,9 +126,12 @@ def test_json_that_is_written_run_by_run_is_laid_out_as_one(analysis: Analysis) 
 
 
 def test_latex_is_a_table_that_compiles_in_form() -> None:
-    study = small_study(arms=["torch-default", {"name": "prewarm", "n_patches": 16}], seeds=3)
+    study = small_study(
+        arms=["torch-default", {"name": "prewarm", "patches_per_image": 16}], seeds=3
+    )
     runs = scored(
-        study, {"torch-default": [0.7, 0.72, 0.71], "prewarm(n_patches=16)": [0.8, 0.82, 0.815]}
+        study,
+        {"torch-default": [0.7, 0.72, 0.71], "prewarm(patches_per_image=16)": [0.8, 0.82, 0.815]},
     )
     text = to_latex(analyse(study, runs))
     assert text.startswith(r"\begin{tabular}")

@@ -44,7 +44,7 @@ def test_a_result_comes_back_bit_for_bit(path: Path) -> None:
         assert store.about("study") == "{}"
         assert store.about("nothing") is None
     assert stored.spec == run("first").spec
-    assert stored.arm_parameters == {"scale": 0.1, "n_patches": 23}
+    assert stored.arm_parameters == {"scale": 0.1, "patches_per_image": 23}
     assert stored.environment == PLACE
     assert stored.error is None
     assert stored.result is not None

@@ -128,14 +128,14 @@ def test_what_is_possible_is_not_refused(changes: dict[str, Any]) -> None:
 
 
 def test_lists_of_values_are_swept_in_order() -> None:
-    swept = {"name": "prewarm", "scale": [0.1, 0.2], "n_clusters": 16, "n_patches": [5, 9]}
+    swept = {"name": "prewarm", "scale": [0.1, 0.2], "n_filters": 16, "patches_per_image": [5, 9]}
     study = Study.create(**(VALID | {"arms": ["torch-default", swept]}))
     assert [arm.label for arm in study.arms] == [
         "torch-default",
-        "prewarm(n_clusters=16, n_patches=5, scale=0.1)",
-        "prewarm(n_clusters=16, n_patches=9, scale=0.1)",
-        "prewarm(n_clusters=16, n_patches=5, scale=0.2)",
-        "prewarm(n_clusters=16, n_patches=9, scale=0.2)",
+        "prewarm(n_filters=16, patches_per_image=5, scale=0.1)",
+        "prewarm(n_filters=16, patches_per_image=9, scale=0.1)",
+        "prewarm(n_filters=16, patches_per_image=5, scale=0.2)",
+        "prewarm(n_filters=16, patches_per_image=9, scale=0.2)",
     ]
 
 

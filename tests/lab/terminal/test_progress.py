@@ -71,7 +71,7 @@ def test_a_run_that_starts_again_gives_its_steps_back(study: Study) -> None:
 
 def test_a_sweep_of_many_arms_does_not_fill_the_screen() -> None:
     study = small_study(
-        arms=["torch-default", {"name": "prewarm", "n_patches": list(range(1, 30))}]
+        arms=["torch-default", {"name": "prewarm", "patches_per_image": list(range(1, 30))}]
     )
     state = StudyProgress(study, list)
     state.plan(planned(study))

@@ -124,7 +124,7 @@ def test_partial_data_sets_are_labelled() -> None:
 @pytest.mark.parametrize(("head", "told"), [(None, True), (0.1, False), (0.0, False)])
 def test_a_head_that_was_left_is_told_beside_the_numbers(head: float | None, told: bool) -> None:
     study = small_study(arms=["torch-default", "whitening-small-head"])
-    report = {"parameters": {"head": head}, "notes": []}
+    report = {"parameters": {"head_scale": head}, "notes": []}
     results = {
         (arm, seed): replace(result(0.5), init_report=report if "head" in arm else {})
         for arm in ("torch-default", "whitening-small-head")

@@ -159,11 +159,11 @@ def output_size(model: nn.Module, head: Head, images: Tensor) -> float:
 
 
 def check_share(share: float) -> float:
-    """Return `head` as a float, or raise WarminitError."""
+    """Return `head_scale` as a float, or raise WarminitError."""
     if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
         raise WarminitError(
-            f"head={share!r}; a number from 0 to 1 is needed, the head's deviation as a share of "
-            f"torch's default. The default is {HEAD}."
+            f"head_scale={share!r}; a number from 0 to 1 is needed, the head's deviation as a "
+            f"share of torch's default. The default is {HEAD}."
         )
     return float(share)
 

@@ -19,8 +19,9 @@ from warminit.initializers.heads.last_layer import (
     output_size,
     shrink_,
 )
-from warminit.initializers.stems.subject import Subject, check_any_images
-from warminit.initializers.stems.whitening import WhiteningOptions, whiten_subject_
+from warminit.initializers.stems.options import WhiteningKeywords
+from warminit.initializers.stems.subject import Subject, check_any_images, only
+from warminit.initializers.stems.whitening import whiten_subject_
 from warminit.models.ranks import all_or_none
 from warminit.models.restore import errors_explained, restored_on_error
 from warminit.report import InitReport
@@ -44,8 +45,8 @@ def whitening_small_head(
     images: Images,
     *,
     seed: int,
-    head: float | None = None,
-    **options: Unpack[WhiteningOptions],
+    head_scale: float | None = None,
+    **options: Unpack[WhiteningKeywords],
 ) -> InitReport:
     """Set whitening filters, and a small last linear layer where Adam could throw its outputs.
 
@@ -59,19 +60,21 @@ def whitening_small_head(
         model: Any module with a convolution.
         images: (N, C, *size), one training batch as the model is fed, or batches of them.
         seed: Of the patches' positions.
-        head: Deviation of the head's weight as a share of torch's default, 0 to 1. By default 0.1,
-            but the head is left where a normalization runs between it and the layer before it (as
-            in a ResNet or a transformer), since a step of Adam cannot throw what it is fed, and
-            where its outputs are below 0.02 already, as in a deep network without a normalization.
-        **options: As for `whiten_`, but for two defaults: `n_patches` gives 8,192 in all, 32 of
-            each of 256 images; and `scale` is "unit", for all of `layers`, where the next layer
-            with weights after the first runs before any normalization does, as in a network without
-            BatchNorm.
+        head_scale: Deviation of the head's weight as a share of torch's default, 0 to 1. By
+            default 0.1, but the head is left where a normalization runs between it and the layer
+            before it (as in a ResNet or a transformer), since a step of Adam cannot throw what it
+            is fed, and where its outputs are below 0.02 already, as in a deep network without a
+            normalization.
+        **options: As for `whiten_`, but for two defaults: `patches_per_image` gives 8,192 in all,
+            32 of each of 256 images; and `scale` is "unit", for all of `layers`, where the next
+            layer with weights after the first runs before any normalization does, as in a network
+            without BatchNorm.
 
     Returns:
-        The report. The head's weight has at most `head` times the deviation 1 / sqrt(3 fan_in),
-        and a second call leaves it as it is but for rounding. Where the head is left, or the model
-        does not end in a linear layer, `parameters["head"]` is None, and a note says why.
+        The report. The head's weight has at most `head_scale` times the deviation
+        1 / sqrt(3 fan_in), and a second call leaves it as it is but for rounding. Where the head is
+        left, or the model does not end in a linear layer, `parameters["head_scale"]` is None, and a
+        note says why.
 
     Raises:
         WarminitError: For any input that cannot be used; the model is then bit-identical to before.
@@ -87,21 +90,21 @@ def whitening_small_head(
         (4, 0.1)
     """
     started = time.perf_counter()
-    if head is not None:
-        head = check_share(head)
+    if head_scale is not None:
+        head_scale = check_share(head_scale)
     # Read once: a generator of batches cannot be read again for the head.
     statistics = {"mean": options.get("mean"), "std": options.get("std")}
     subject = Subject(model, images, options.pop("batches", None), **statistics)
     with errors_explained(model):
         with all_or_none():
-            targets = subject.targets(options.get("layer"), options.get("layers"))
+            targets = subject.targets(options.get("layers"))
         provenance = {}
         if options.get("scale") is None and (fed := _fed_unnormalized(subject, options)):
             options["scale"] = "unit"
             provenance["scale"] = f"nothing normalizes what {fed} is fed"
-        if options.get("n_patches") is None:
-            options["n_patches"] = -(-N_PATCHES // len(subject.images))
-            provenance["n_patches"] = f"ceil({N_PATCHES} / {len(subject.images)} images)"
+        if options.get("patches_per_image") is None:
+            options["patches_per_image"] = -(-N_PATCHES // len(subject.images))
+            provenance["patches_per_image"] = f"ceil({N_PATCHES} / {len(subject.images)} images)"
         # Whatever fails, both of the two are as before.
         written = [target.module for target in targets]
         try:
@@ -115,13 +118,13 @@ def whitening_small_head(
             try:
                 if isinstance(found, WarminitError):
                     raise found
-                done = _make_small(subject, found, head)
+                done = _make_small(subject, found, head_scale)
             except WarminitError as error:
                 done = _Done(None, _LEFT, f"the head is left as it is: {error}")
             return replace(
                 report,
-                parameters={**report.parameters, "head": done.share},
-                provenance={**report.provenance, **provenance, "head": done.provenance},
+                parameters={**report.parameters, "head_scale": done.share},
+                provenance={**report.provenance, **provenance, "head_scale": done.provenance},
                 notes=(*report.notes, *([done.note] if done.note else [])),
                 seconds=time.perf_counter() - started,
             )
@@ -132,7 +135,7 @@ def small_head(
     images: Images,
     *,
     seed: int,
-    head: float | None = None,
+    head_scale: float | None = None,
     batches: int | None = None,
 ) -> InitReport:
     """Make the last linear layer small and leave every filter: the control for the head.
@@ -144,7 +147,7 @@ def small_head(
         images: (N, C, *size), as the model is fed; the first goes through once, to find the last
             layer, and at most 8 to see how large its outputs are.
         seed: Not used.
-        head: As for `whitening_small_head`: by default 0.1 where that was seen to help.
+        head_scale: As for `whitening_small_head`: by default 0.1 where that was seen to help.
         batches: How many batches to read where `images` is a loader.
 
     Returns:
@@ -156,24 +159,24 @@ def small_head(
     """
     started = time.perf_counter()
     check_seed(seed)
-    if head is not None:
-        head = check_share(head)
+    if head_scale is not None:
+        head_scale = check_share(head_scale)
     subject = Subject(model, images, batches)
     with errors_explained(model):
         with all_or_none():
             check_any_images(subject.images)
         found = _find(subject)
         with restored_on_error([found.module]):
-            done = _make_small(subject, found, head)
+            done = _make_small(subject, found, head_scale)
             outputs = found.module.out_features
             return InitReport(
-                arm="small-head",
+                method="small-head",
                 layer=found.name,
                 found="the linear layer whose output is the model's",
                 filters_set=0 if done.share is None else outputs,
                 out_channels=outputs,
-                parameters={"head": done.share},
-                provenance={"head": done.provenance},
+                parameters={"head_scale": done.share},
+                provenance={"head_scale": done.provenance},
                 seed=seed,
                 seconds=time.perf_counter() - started,
                 notes=tuple(note for note in (subject.note, done.note) if note),
@@ -185,13 +188,13 @@ def _find(subject: Subject) -> Head:
         return find_head(subject.survey)
 
 
-def _make_small(subject: Subject, found: Head, head: float | None) -> _Done:
+def _make_small(subject: Subject, found: Head, head_scale: float | None) -> _Done:
     """Make the head small, unless no share is asked for and it is better left.
 
     Raises:
         WarminitError: If its weight cannot be written.
     """
-    if head is None:
+    if head_scale is None:
         reason = ""
         if found.normalized_by:
             reason = f"{found.normalized_by} normalizes what it is fed"
@@ -200,14 +203,14 @@ def _make_small(subject: Subject, found: Head, head: float | None) -> _Done:
             if (size := output_size(subject.model, found, images)) < FAINT:
                 reason = f"what it gives is small already, {size:.2g}"
         if reason:
-            asked = f"Pass head={HEAD} to make it small all the same."
+            asked = f"Pass head_scale={HEAD} to make it small all the same."
             return _Done(None, _LEFT, f"{found.name} is left as it is: {reason}. {asked}")
-    share = HEAD if head is None else head
+    share = HEAD if head_scale is None else head_scale
     return _Done(share, f"{found.name}.weight x {shrink_(found, share):.3g}", None)
 
 
-def _fed_unnormalized(subject: Subject, options: WhiteningOptions) -> str:
+def _fed_unnormalized(subject: Subject, options: WhiteningKeywords) -> str:
     """Return the layer that is fed what the filters give at its own size; "" where none is."""
-    first = subject.first(options.get("layer"))
+    first = subject.first(only(options.get("layers")))
     following = subject.survey.next_after(first.module)
     return following.name if following and not following.normalizes else ""

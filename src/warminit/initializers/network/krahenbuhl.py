@@ -27,11 +27,11 @@ def krahenbuhl(
     images: Images,
     *,
     seed: int,
-    layer: str | nn.Module | None = None,
+    layers: str | nn.Module | None = None,
     scope: Scope = "all",
     basis: Basis = "kmeans",
     beta: float = 0.0,
-    n_patches: int = 50,
+    patches_per_image: int = 50,
     mean: Statistics = None,
     std: Statistics = None,
 ) -> InitReport:
@@ -49,14 +49,14 @@ def krahenbuhl(
         model: Any module with a convolution.
         images: (N, C, *size), one training batch as the model is fed, or batches of them.
         seed: Of the Gaussian weights, the positions and k-means.
-        layer: The input layer: dotted name or module; found as for `prewarm_` by default.
+        layers: The input layer: dotted name or module; found as for `prewarm_` by default.
         scope: "all" as published, or "first" for the input layer only.
         basis: Of the input layer: "pca", the leading directions of the patches, or "kmeans",
             centroids of the whitened patches, each of unit norm. Where the patches give fewer
             directions than there are filters, the rest is Gaussian.
         beta: Mean of every channel that has a bias. Their function's default; their command line
             takes 0.1.
-        n_patches: Patches an image that the basis is made from.
+        patches_per_image: Patches an image that the basis is made from.
         mean: Per-channel mean to standardize uint8 images with.
         std: Per-channel standard deviation to standardize uint8 images with.
 
@@ -82,28 +82,33 @@ def krahenbuhl(
         )
     if type(beta) not in {int, float} or not abs(beta) < float("inf"):
         raise WarminitError(f"beta={beta!r}; a finite number is needed. Leave it out for 0.")
-    count = check_count("n_patches", n_patches)
+    count = check_count("patches_per_image", patches_per_image)
     return fit_layers_(
         model,
         images,
-        partial(_unit_channels, basis=basis, beta=float(beta), n_patches=count),
-        arm="krahenbuhl",
+        partial(_unit_channels, basis=basis, beta=float(beta), patches_per_image=count),
+        method="krahenbuhl",
         seed=seed,
         scope=scope,
-        parameters={"basis": basis, "beta": float(beta), "n_patches": count},
-        layer=layer,
+        parameters={"basis": basis, "beta": float(beta), "patches_per_image": count},
+        layers=layers,
         mean=mean,
         std=std,
     )
 
 
 def _unit_channels(
-    layer: RunningLayer, generator: torch.Generator, *, basis: Basis, beta: float, n_patches: int
+    layer: RunningLayer,
+    generator: torch.Generator,
+    *,
+    basis: Basis,
+    beta: float,
+    patches_per_image: int,
 ) -> int:
     weight, bias = layer.weight.clone(), None if layer.bias is None else layer.bias.clone()
     drawn = torch.randn(layer.weight.shape, generator=generator, dtype=torch.float64)
     if layer.is_input:
-        _set_directions(drawn, layer, generator, basis, n_patches)
+        _set_directions(drawn, layer, generator, basis, patches_per_image)
     drawn = drawn.to(layer.weight.device)
     layer.weight.copy_(drawn)
     if layer.bias is not None:

@@ -28,11 +28,11 @@ def fit_layers_(
     images: Images,
     fit: Fit,
     *,
-    arm: str,
+    method: str,
     seed: int,
     scope: Scope,
     parameters: Mapping[str, Any],
-    layer: str | nn.Module | None = None,
+    layers: str | nn.Module | None = None,
     mean: Statistics = None,
     std: Statistics = None,
 ) -> InitReport:
@@ -48,11 +48,11 @@ def fit_layers_(
         model: Any module with a convolution, wrapped or not.
         images: (N, C, *size), one training batch as the model is fed, or batches of them.
         fit: Fits one layer.
-        arm: Name for the report.
+        method: Name for the report.
         seed: Of the generator of `fit`, and of whatever the model draws in the pass.
         scope: "first" fits the input layer; "all" every convolution and linear layer that runs.
         parameters: What the report lists.
-        layer: The input layer: dotted name or module; the first convolution by default.
+        layers: The input layer: dotted name or module; the first convolution by default.
         mean: Per-channel mean to standardize uint8 images with.
         std: Per-channel standard deviation to standardize uint8 images with.
 
@@ -74,7 +74,7 @@ def fit_layers_(
     with errors_explained(model):
         model = unwrap(model)
         with all_or_none():
-            target = subject.first(layer)
+            target = subject.first(layers)
             check_values(model)
             wanted: dict[str, nn.Module] = {target.name: target.module}
             if scope == "all":
@@ -90,9 +90,9 @@ def fit_layers_(
             notes = [f"{', '.join(names)}: {text}" for text, names in walk.notes.items()]
             if not walk.fitted:
                 raise WarminitError(
-                    f"{arm} can fit no layer of {type(model).__name__}, and at least one is needed "
-                    f"({'; '.join(notes)[:160]}). Pass another layer=, or the batch that the model "
-                    "is fed."
+                    f"{method} can fit no layer of {type(model).__name__}, and at least one is "
+                    f"needed ({'; '.join(notes)[:160]}). Name another layer with layers=, or the batch that "
+                    "the model is fed."
                 )
         fitted = agreed(walk.fitted)
         keys = {id(parameter): key for key, parameter in model.named_parameters()}
@@ -101,7 +101,7 @@ def fit_layers_(
                 for parameter in wanted[name].parameters(recurse=False):
                     parameter.copy_(agreed_tensor(copies[keys[id(parameter)]]))
             return InitReport(
-                arm=arm,
+                method=method,
                 layer=", ".join(fitted),
                 found=target.found if scope == "first" else _IN_ORDER,
                 filters_set=sum(fitted.values()),

@@ -19,7 +19,7 @@ def lsuv(
     images: Images,
     *,
     seed: int,
-    layer: str | nn.Module | None = None,
+    layers: str | nn.Module | None = None,
     scope: Scope = "all",
     tol: float = 0.1,
     max_iterations: int = 10,
@@ -40,7 +40,7 @@ def lsuv(
         model: Any module with a convolution.
         images: (N, C, *size), one training batch as the model is fed, or batches of them.
         seed: Of the orthonormal draws.
-        layer: With scope="first", the layer: dotted name or module; found as for `prewarm_` by
+        layers: With scope="first", the layer: dotted name or module; found as for `prewarm_` by
             default.
         scope: "all" as published, for every convolution and linear layer that runs, or "first".
         tol: Above 0.
@@ -71,20 +71,20 @@ def lsuv(
             "Leave it out for 0.1."
         )
     count = check_count("max_iterations", max_iterations)
-    if layer is not None and scope == "all":
+    if layers is not None and scope == "all":
         raise WarminitError(
-            f"layer={layer!r} was given with scope='all', which takes every layer that runs; one "
+            f"layers={layers!r} was given with scope='all', which takes every layer that runs; one "
             "of the two is needed. Pass scope='first' with it, or leave it out."
         )
     return fit_layers_(
         model,
         images,
         partial(_unit_variance, tol=float(tol), max_iterations=count),
-        arm="lsuv",
+        method="lsuv",
         seed=seed,
         scope=scope,
         parameters={"tol": float(tol), "max_iterations": count},
-        layer=layer,
+        layers=layers,
         mean=mean,
         std=std,
     )

@@ -27,7 +27,7 @@ def torch_default(
     images: Tensor,
     *,
     seed: int,
-    layer: str | nn.Module | None = None,
+    layers: str | nn.Module | None = None,
     scope: Scope = "first",
 ) -> InitReport:
     """Draw weights as `nn.Conv2d` and `nn.Linear` do: kaiming_uniform, a = sqrt(5).
@@ -40,14 +40,14 @@ def torch_default(
         model: Any module with an `nn.Conv2d`; biases stay.
         images: Not used.
         seed: Of the draw.
-        layer: Dotted name of the layer, or the module; the first convolution by default.
+        layers: Dotted name of the layer, or the module; the first convolution by default.
         scope: "first" draws that layer, "all" every convolution and linear layer.
 
     Returns:
         The report; every weight lies within 1 / sqrt(fan_in).
     """
     draw = partial(nn.init.kaiming_uniform_, a=math.sqrt(5))
-    return _redraw(model, draw, "torch-default", seed, layer, scope)
+    return _redraw(model, draw, "torch-default", seed, layers, scope)
 
 
 def he_normal(
@@ -55,7 +55,7 @@ def he_normal(
     images: Tensor,
     *,
     seed: int,
-    layer: str | nn.Module | None = None,
+    layers: str | nn.Module | None = None,
     scope: Scope = "first",
 ) -> InitReport:
     """Draw weights from a normal distribution of deviation sqrt(2 / fan_in) (He et al., 2015).
@@ -66,14 +66,14 @@ def he_normal(
         model: Any module with an `nn.Conv2d`; biases stay.
         images: Not used.
         seed: Of the draw.
-        layer: Dotted name of the layer, or the module; the first convolution by default.
+        layers: Dotted name of the layer, or the module; the first convolution by default.
         scope: "first" draws that layer, "all" every convolution and linear layer.
 
     Returns:
         The report; the weight's variance is 2 / fan_in in expectation.
     """
     draw = partial(nn.init.kaiming_normal_, nonlinearity="relu")
-    return _redraw(model, draw, "he-normal", seed, layer, scope)
+    return _redraw(model, draw, "he-normal", seed, layers, scope)
 
 
 def he_uniform(
@@ -81,7 +81,7 @@ def he_uniform(
     images: Tensor,
     *,
     seed: int,
-    layer: str | nn.Module | None = None,
+    layers: str | nn.Module | None = None,
     scope: Scope = "first",
 ) -> InitReport:
     """Draw weights uniformly with deviation sqrt(2 / fan_in) (He et al., 2015).
@@ -90,14 +90,14 @@ def he_uniform(
         model: Any module with an `nn.Conv2d`; biases stay.
         images: Not used.
         seed: Of the draw.
-        layer: Dotted name of the layer, or the module; the first convolution by default.
+        layers: Dotted name of the layer, or the module; the first convolution by default.
         scope: "first" draws that layer, "all" every convolution and linear layer.
 
     Returns:
         The report; every weight lies within sqrt(6 / fan_in).
     """
     draw = partial(nn.init.kaiming_uniform_, nonlinearity="relu")
-    return _redraw(model, draw, "he-uniform", seed, layer, scope)
+    return _redraw(model, draw, "he-uniform", seed, layers, scope)
 
 
 def glorot(
@@ -105,7 +105,7 @@ def glorot(
     images: Tensor,
     *,
     seed: int,
-    layer: str | nn.Module | None = None,
+    layers: str | nn.Module | None = None,
     scope: Scope = "first",
 ) -> InitReport:
     """Draw weights uniformly with variance 2 / (fan_in + fan_out) (Glorot & Bengio, 2010).
@@ -114,13 +114,13 @@ def glorot(
         model: Any module with an `nn.Conv2d`; biases stay.
         images: Not used.
         seed: Of the draw.
-        layer: Dotted name of the layer, or the module; the first convolution by default.
+        layers: Dotted name of the layer, or the module; the first convolution by default.
         scope: "first" draws that layer, "all" every convolution and linear layer.
 
     Returns:
         The report; every weight lies within sqrt(6 / (fan_in + fan_out)).
     """
-    return _redraw(model, nn.init.xavier_uniform_, "glorot", seed, layer, scope)
+    return _redraw(model, nn.init.xavier_uniform_, "glorot", seed, layers, scope)
 
 
 def orthogonal(
@@ -128,7 +128,7 @@ def orthogonal(
     images: Tensor,
     *,
     seed: int,
-    layer: str | nn.Module | None = None,
+    layers: str | nn.Module | None = None,
     scope: Scope = "first",
     gain: float = 1.0,
 ) -> InitReport:
@@ -138,7 +138,7 @@ def orthogonal(
         model: Any module with an `nn.Conv2d`; biases stay.
         images: Not used.
         seed: Of the draw.
-        layer: Dotted name of the layer, or the module; the first convolution by default.
+        layers: Dotted name of the layer, or the module; the first convolution by default.
         scope: "first" draws that layer, "all" every convolution and linear layer.
         gain: Factor on the orthonormal matrix.
 
@@ -147,15 +147,15 @@ def orthogonal(
         whichever is smaller.
     """
     draw = partial(nn.init.orthogonal_, gain=gain)
-    return _redraw(model, draw, "orthogonal", seed, layer, scope)
+    return _redraw(model, draw, "orthogonal", seed, layers, scope)
 
 
 def _redraw(
     model: nn.Module,
     draw: _Draw,
-    arm: str,
+    method: str,
     seed: int,
-    layer: str | nn.Module | None,
+    layers: str | nn.Module | None,
     scope: Scope,
 ) -> InitReport:
     started = time.perf_counter()
@@ -163,7 +163,7 @@ def _redraw(
     if scope not in get_args(Scope):
         raise WarminitError(f"scope={scope!r}; one of {', '.join(get_args(Scope))} is needed.")
     with errors_explained(model):
-        first = find_layer(model, layer)
+        first = find_layer(model, layers)
         chosen = {first.name: first.module} if scope == "first" else affine_layers(model)
         # All are drawn before one is written, on the CPU in float32, so that every device and dtype
         # starts from the same values, and an error leaves the model as it was.
@@ -176,7 +176,7 @@ def _redraw(
             for weight, values in drawn:
                 weight.copy_(values)
             return InitReport(
-                arm=arm,
+                method=method,
                 layer=", ".join(chosen),
                 found=first.found if scope == "first" else "every convolution and linear layer",
                 filters_set=sum(len(weight) for weight, _ in drawn),

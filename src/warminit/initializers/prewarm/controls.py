@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from warminit.errors import WarminitError
 from warminit.images.source import Batch, Images
-from warminit.initializers.prewarm.method import Engine, kmeans_filters
-from warminit.initializers.stems.conditioning import ArmOptions, MakeFilters, condition_
+from warminit.initializers.prewarm.method import kmeans_filters
+from warminit.initializers.stems.conditioning import MakeFilters, condition_
+from warminit.initializers.stems.options import Algorithm, StemOptions
 from warminit.initializers.stems.rules import Hyperparameters
 from warminit.report import InitReport
 
@@ -27,9 +28,9 @@ def norm_matched_random(
     images: Images,
     *,
     seed: int,
-    engine: Engine = "fast",
+    algorithm: Algorithm = "fast",
     matching: Matching = "global",
-    **options: Unpack[ArmOptions],
+    **options: Unpack[StemOptions],
 ) -> InitReport:
     """Set as many filters as Pre-Warm does, Gaussian, with its bank's standard deviation.
 
@@ -40,9 +41,9 @@ def norm_matched_random(
         model: Any module with an `nn.Conv2d`.
         images: (N, C, H, W), one training batch as the model is fed.
         seed: Of Pre-Warm, and of the Gaussian draw.
-        engine: Of the Pre-Warm that is matched.
+        algorithm: Of the Pre-Warm that is matched.
         matching: "global" matches the bank's standard deviation, "per-filter" each filter's norm.
-        **options: As for `prewarm_`, `layer` and `layers` included.
+        **options: As for `prewarm_`, `layers` and `batches` included.
 
     Returns:
         The report; the set filters' standard deviation (or norms) equal Pre-Warm's at this seed.
@@ -50,10 +51,10 @@ def norm_matched_random(
     return condition_(
         model,
         images,
-        _matched(_gaussian, engine, _norm(matching, _deviation)),
-        arm="norm-matched-random",
+        _matched(_gaussian, algorithm, _norm(matching, _deviation)),
+        method="norm-matched-random",
         seed=seed,
-        parameters={"engine": engine, "matching": matching},
+        parameters={"algorithm": algorithm, "matching": matching},
         **options,
     )
 
@@ -63,8 +64,8 @@ def shuffled_prewarm(
     images: Images,
     *,
     seed: int,
-    engine: Engine = "fast",
-    **options: Unpack[ArmOptions],
+    algorithm: Algorithm = "fast",
+    **options: Unpack[StemOptions],
 ) -> InitReport:
     """Set Pre-Warm's filters with the values of each one permuted.
 
@@ -74,8 +75,8 @@ def shuffled_prewarm(
         model: Any module with an `nn.Conv2d`.
         images: (N, C, H, W), one training batch as the model is fed.
         seed: Of Pre-Warm, and of the permutations, one for each filter.
-        engine: Of the Pre-Warm that is shuffled.
-        **options: As for `prewarm_`, `layer` and `layers` included.
+        algorithm: Of the Pre-Warm that is shuffled.
+        **options: As for `prewarm_`, `layers` and `batches` included.
 
     Returns:
         The report; each set filter holds the values of Pre-Warm's at this seed.
@@ -83,10 +84,10 @@ def shuffled_prewarm(
     return condition_(
         model,
         images,
-        _matched(_shuffled, engine, _unchanged),
-        arm="shuffled-prewarm",
+        _matched(_shuffled, algorithm, _unchanged),
+        method="shuffled-prewarm",
         seed=seed,
-        parameters={"engine": engine},
+        parameters={"algorithm": algorithm},
         **options,
     )
 
@@ -96,9 +97,9 @@ def random_patches(
     images: Images,
     *,
     seed: int,
-    engine: Engine = "fast",
+    algorithm: Algorithm = "fast",
     matching: Matching = "global",
-    **options: Unpack[ArmOptions],
+    **options: Unpack[StemOptions],
 ) -> InitReport:
     """Set raw patches of the images, neither centered nor clustered (Lehmann & Ebner, 2021).
 
@@ -108,9 +109,9 @@ def random_patches(
         model: Any module with an `nn.Conv2d`.
         images: (N, C, H, W), one training batch as the model is fed.
         seed: Of Pre-Warm, and of the choice of patches.
-        engine: Of the Pre-Warm whose norm is matched.
+        algorithm: Of the Pre-Warm whose norm is matched.
         matching: "global" matches the norm of the bank, "per-filter" that of each filter.
-        **options: As for `prewarm_`, `layer` and `layers` included.
+        **options: As for `prewarm_`, `layers` and `batches` included.
 
     Returns:
         The report; each set filter is a multiple of a patch that stands in one of the images.
@@ -118,21 +119,21 @@ def random_patches(
     return condition_(
         model,
         images,
-        _matched(_raw_patches, engine, _norm(matching, _bank_norm)),
-        arm="random-patches",
+        _matched(_raw_patches, algorithm, _norm(matching, _bank_norm)),
+        method="random-patches",
         seed=seed,
-        parameters={"engine": engine, "matching": matching},
+        parameters={"algorithm": algorithm, "matching": matching},
         **options,
     )
 
 
-def _matched(content: Content, engine: Engine, norm: Norm) -> MakeFilters:
+def _matched(content: Content, algorithm: Algorithm, norm: Norm) -> MakeFilters:
     """Make Pre-Warm's filters, put other content in their place and give it their norm."""
 
     def make(
         batch: Batch, hyper: Hyperparameters, kernel_size: tuple[int, ...], seed: int
     ) -> Tensor:
-        wanted = kmeans_filters(batch, hyper, kernel_size, seed, engine=engine).cpu().double()
+        wanted = kmeans_filters(batch, hyper, kernel_size, seed, algorithm=algorithm).cpu().double()
         generator = torch.Generator().manual_seed(seed)
         filters = content(wanted, batch, generator).double()
         return (filters * (norm(wanted) / norm(filters))).float().to(batch.device)

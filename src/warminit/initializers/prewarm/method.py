@@ -1,12 +1,12 @@
 """model, images -> model conditioned in place, InitReport. Pre-Warm on any first convolution."""
 
-from collections.abc import Sequence
 from functools import partial
-from typing import Literal, get_args
+from typing import Unpack, get_args
 
 import torch
 from torch import Tensor, nn
 
+from warminit.checks import check_keywords
 from warminit.errors import WarminitError
 from warminit.images.patches import Centering, center_patches
 from warminit.images.source import Batch, Images
@@ -15,33 +15,33 @@ from warminit.initializers.stems.conditioning import condition_, filters_from_im
 from warminit.initializers.stems.filters import (
     Scale,
     Scaling,
+    check_scaling,
     scale_bank,
     shape_filters,
     weight_centroids,
 )
+from warminit.initializers.stems.options import Algorithm, PrewarmOptions, RuleOptions
 from warminit.initializers.stems.rules import Hyperparameters
-from warminit.initializers.stems.subject import Statistics
+from warminit.initializers.stems.subject import Layers, Statistics, only
+from warminit.models.find import find_layer
+from warminit.renamed import takes_old_names
 from warminit.report import InitReport
 
-Engine = Literal["fast", "paper"]
 
-
+@takes_old_names("n_clusters", "n_patches", "engine", "layer")
 def prewarm_(
     model: nn.Module,
     images: Images,
     *,
-    n_clusters: int | None = None,
-    n_patches: int | None = None,
+    n_filters: int | None = None,
+    patches_per_image: int | None = None,
     scale: Scale | None = None,
-    patch_size: int | tuple[int, ...] | None = None,
+    layers: Layers = None,
+    batches: int | None = None,
     mean: Statistics = None,
     std: Statistics = None,
-    raw_images: Tensor | None = None,
-    layer: str | nn.Module | None = None,
-    layers: int | Sequence[str] | None = None,
-    batches: int | None = None,
-    engine: Engine = "fast",
     seed: int = 0,
+    **options: Unpack[PrewarmOptions],
 ) -> InitReport:
     """Condition a model's first convolution on one batch, in place (Section 4.2).
 
@@ -53,21 +53,19 @@ def prewarm_(
         model: Any module with a convolution; call before or after the optimizer is made.
         images: (N, C, *size), one training batch as the model is fed, or an iterable of batches;
             uint8 is divided by 255 and, with `mean` and `std`, standardized.
-        n_clusters: Filters to set; derived as floor(F / 2).
-        n_patches: Patches an image; derived by Otsu's density or the patch norm.
+        n_filters: Filters to set; floor(F / 2) by default.
+        patches_per_image: Patches an image; derived by Otsu's density or the patch norm.
         scale: Standard deviation of the set filters; derived as 0.20 or 0.25, capped by parity. Or
             "parity", "match" or "unit", see `scale_bank`.
-        patch_size: At least the kernel's size, which it defaults to; filters of larger patches are
-            cropped to their center.
+        layers: A layer by its dotted name, or the module; a list of several; or a number, the first
+            n convolutions that run. Each after the first is conditioned on the activations that the
+            model, conditioned so far, gives it. The input layer by default.
+        batches: Batches to read where `images` is a loader, 8 by default.
         mean: Per-channel mean that `images` were standardized with; lets the rules see raw pixels.
         std: Per-channel standard deviation that `images` were standardized with.
-        raw_images: Raw pixels for the rules, in place of `mean` and `std`.
-        layer: Dotted name of the layer, or the module; found by `find_layer` by default.
-        layers: Condition the first n convolutions, or those that are named, one after another.
-        batches: How many batches to read where `images` is a loader, 8 by default.
-        engine: "fast" clusters in torch on the images' device; "paper" gives the bits of
-            `conditioned_init` with the same seed and hyperparameters.
-        seed: Of the call's own generator, 0 to 2**32 - 1.
+        seed: Of the patches' positions and of k-means, 0 to 2**32 - 1.
+        **options: What only an ablation needs, see `PrewarmOptions`: `patch_size`, `raw_images`,
+            `algorithm`, `fraction`, `centering`, `spatial`, `scaling`.
 
     Returns:
         A report that prints as a small table.
@@ -83,46 +81,52 @@ def prewarm_(
         >>> report.layer, report.filters_set
         ('0', 16)
     """
+    check_keywords("prewarm_", options, PrewarmOptions)
+    rest = dict(options)
+    fraction, algorithm = rest.pop("fraction", None), rest.pop("algorithm", "fast")
+    ingredients = {
+        name: rest.pop(name) for name in ("centering", "spatial", "scaling") if name in rest
+    }
+    ingredients["scaling"] = check_scaling(ingredients.get("scaling"), scale)
+    if fraction is not None:
+        n_filters = _filters_of(fraction, n_filters, model, images, layers)
+    defaults = {"centering": "patch", "spatial": True, "scaling": "global"}
     return condition_(
         model,
         images,
-        partial(kmeans_filters, engine=engine),
-        arm="prewarm",
+        partial(kmeans_filters, algorithm=algorithm, **ingredients),
+        method="prewarm",
         seed=seed,
-        layer=layer,
         layers=layers,
         batches=batches,
-        parameters={"engine": engine},
-        n_clusters=n_clusters,
-        n_patches=n_patches,
+        parameters={
+            "algorithm": algorithm,
+            **{name: value for name, value in ingredients.items() if value != defaults[name]},
+        },
+        n_filters=n_filters,
+        patches_per_image=patches_per_image,
         scale=scale,
-        patch_size=patch_size,
         mean=mean,
         std=std,
-        raw_images=raw_images,
+        **rest,
     )
 
 
+@takes_old_names("n_clusters", "n_patches", "engine")
 def prewarm_filters(
     images: Tensor,
     out_channels: int = 32,
     kernel_size: int | tuple[int, ...] = 3,
     *,
-    n_clusters: int | None = None,
-    n_patches: int | None = None,
-    scale: Scale | None = None,
-    patch_size: int | tuple[int, ...] | None = None,
-    mean: Statistics = None,
-    std: Statistics = None,
-    raw_images: Tensor | None = None,
-    engine: Engine = "fast",
+    algorithm: Algorithm = "fast",
     seed: int = 0,
+    **options: Unpack[RuleOptions],
 ) -> Tensor:
     """Compute the filters that `prewarm_` writes, from images alone.
 
     In scikit-learn's terms, for whoever wants to exchange a stage: patches at random positions are
     `feature_extraction.image.PatchExtractor`, less each one's mean; the centroids are those of
-    `cluster.MiniBatchKMeans(n_init=3)` with engine="paper", and of `cluster.KMeans` up to 1 % of
+    `cluster.MiniBatchKMeans(n_init=3)` with algorithm="paper", and of `cluster.KMeans` up to 1 % of
     its inertia with "fast"; `whiten_` has `decomposition.PCA(whiten=True)` in their place. Then
     come the spatial weights and the scale, a product each. docs/integrations.md has it as code.
 
@@ -130,18 +134,13 @@ def prewarm_filters(
         images: (N, C, H, W), one training batch as the model is fed.
         out_channels: F, filters of the layer that they are for.
         kernel_size: K of that layer.
-        n_clusters: As for `prewarm_`; so are all the others.
-        n_patches: Patches an image.
-        scale: Standard deviation of the filters.
-        patch_size: At least `kernel_size`.
-        mean: Per-channel mean that `images` were standardized with.
-        std: Per-channel standard deviation that `images` were standardized with.
-        raw_images: Raw pixels for the rules.
-        engine: "fast" or "paper".
+        algorithm: Of k-means, "fast" or "paper".
         seed: Of the call's own generator.
+        **options: As for `prewarm_`, see `RuleOptions`: `n_filters`, `patches_per_image`, `scale`,
+            `patch_size`, `mean`, `std`, `raw_images`.
 
     Returns:
-        (n_clusters, C, *K) float32 on the images' device. Where patches are no larger than the
+        (n_filters, C, *K) float32 on the images' device. Where patches are no larger than the
         kernel, its standard deviation is `scale` to rounding.
 
     Raises:
@@ -150,23 +149,35 @@ def prewarm_filters(
     Example:
         >>> import torch
         >>> images = torch.rand(16, 1, 28, 28, generator=torch.Generator().manual_seed(0))
-        >>> prewarm_filters(images, n_patches=20).shape
+        >>> prewarm_filters(images, patches_per_image=20).shape
         torch.Size([16, 1, 3, 3])
     """
+    check_keywords("prewarm_filters", options, RuleOptions)
     return filters_from_images(
         images,
         out_channels,
         kernel_size,
-        partial(kmeans_filters, engine=engine),
+        partial(kmeans_filters, algorithm=algorithm),
         seed=seed,
-        n_clusters=n_clusters,
-        n_patches=n_patches,
-        scale=scale,
-        patch_size=patch_size,
-        mean=mean,
-        std=std,
-        raw_images=raw_images,
+        **options,
     )
+
+
+def _filters_of(
+    fraction: float, n_filters: int | None, model: nn.Module, images: Images, layers: Layers
+) -> int:
+    """Return how many filters a share of the bank is."""
+    if n_filters is not None:
+        raise WarminitError(
+            f"fraction={fraction} and n_filters={n_filters}: expected one of the two. Leave one "
+            "out."
+        )
+    if not isinstance(fraction, int | float) or not 0 < fraction <= 1:
+        raise WarminitError(
+            f"fraction={fraction!r}; a number above 0 and at most 1 is needed. The paper's is 0.5."
+        )
+    sample = images if isinstance(images, Tensor) else None
+    return max(1, round(fraction * find_layer(model, only(layers), sample).module.out_channels))
 
 
 def kmeans_filters(
@@ -175,7 +186,7 @@ def kmeans_filters(
     kernel_size: tuple[int, ...],
     seed: int,
     *,
-    engine: Engine = "fast",
+    algorithm: Algorithm = "fast",
     centering: Centering = "patch",
     spatial: bool = True,
     scaling: Scaling = "global",
@@ -187,7 +198,7 @@ def kmeans_filters(
         hyper: Resolved hyperparameters.
         kernel_size: K of the layer.
         seed: Of the positions and of k-means.
-        engine: "fast" or "paper".
+        algorithm: "fast" or "paper".
         centering: What is removed from each patch before clustering: "patch", "channel", "none".
         spatial: Whether centroids are weighted by distance from the center.
         scaling: One factor for the bank ("global"), or one for each filter ("per-filter").
@@ -195,11 +206,11 @@ def kmeans_filters(
     Returns:
         (n_clusters, C, *K) float32 on the batch's device.
     """
-    if engine == "paper":
+    if algorithm == "paper":
         patches = batch.listed_patches(hyper.n_patches, hyper.patch_size, seed)
         centered = center_patches(patches.numpy(), centering, batch.channels)
         centroids = torch.from_numpy(minibatch_kmeans(centered, hyper.n_clusters, seed))
-    elif engine == "fast":
+    elif algorithm == "fast":
         patches = batch.patches(
             hyper.n_patches, hyper.patch_size, torch.Generator().manual_seed(seed)
         )
@@ -209,7 +220,9 @@ def kmeans_filters(
             torch.Generator().manual_seed(seed),
         )
     else:
-        raise WarminitError(f"engine={engine!r}; one of {', '.join(get_args(Engine))} is needed.")
+        raise WarminitError(
+            f"algorithm={algorithm!r}; one of {', '.join(get_args(Algorithm))} is needed."
+        )
     bank = weight_centroids(centroids, hyper.patch_size) if spatial else centroids.double()
     bank = scale_bank(bank, hyper.scale, patches=patches, scaling=scaling)
     return shape_filters(bank, hyper.patch_size, kernel_size).to(batch.device)

@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from warminit.errors import WarminitError
 from warminit.images.source import Batch, Images
-from warminit.initializers.stems.conditioning import ArmOptions, condition_
+from warminit.initializers.stems.conditioning import condition_
 from warminit.initializers.stems.filters import scale_bank, shape_filters
+from warminit.initializers.stems.options import StemOptions
 from warminit.initializers.stems.rules import Hyperparameters
 from warminit.report import InitReport
 
@@ -24,7 +25,7 @@ def coates_ng(
     seed: int,
     norm_eps: float = 0.0025,
     zca_eps: float = 0.1,
-    **options: Unpack[ArmOptions],
+    **options: Unpack[StemOptions],
 ) -> InitReport:
     """Set filters to a dictionary learned by spherical k-means on whitened patches.
 
@@ -43,7 +44,8 @@ def coates_ng(
         norm_eps: As a share of the variance of the sampled pixels, above 0. The paper's 10, on
             pixels from 0 to 255, is 0.0025 of it where their deviation is 63, as CIFAR-10's is.
         zca_eps: Added to the eigenvalues, above 0; the paper's value for patches of unit contrast.
-        **options: As for `prewarm_`, `layer` and `layers` included; count and scale are Pre-Warm's.
+        **options: As for `prewarm_`, `layers` and `batches` included; count and scale are
+            Pre-Warm's.
 
     Returns:
         The report. Where patches are no larger than the kernel, each set filter sums to zero, so it
@@ -56,7 +58,7 @@ def coates_ng(
         >>> import torch
         >>> model = torch.nn.Conv2d(1, 8, 3)
         >>> images = torch.rand(16, 1, 28, 28, generator=torch.Generator().manual_seed(0))
-        >>> report = coates_ng(model, images, seed=0, n_patches=20)
+        >>> report = coates_ng(model, images, seed=0, patches_per_image=20)
         >>> report.filters_set, bool(model.weight[:4].sum((1, 2, 3)).abs().max() < 1e-5)
         (4, True)
     """
@@ -70,7 +72,7 @@ def coates_ng(
         model,
         images,
         partial(_dictionary, norm_eps=float(norm_eps), zca_eps=float(zca_eps)),
-        arm="coates-ng",
+        method="coates-ng",
         seed=seed,
         parameters={"norm_eps": norm_eps, "zca_eps": zca_eps},
         **options,

@@ -1,23 +1,22 @@
 """model, images, a way to make filters -> model conditioned in place, InitReport."""
 
-import sys
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypedDict, Unpack
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor, nn
 
-from warminit.checks import as_kernel_size
+from warminit.checks import as_kernel_size, outside
 from warminit.errors import WarminitError, WarminitWarning
 from warminit.images.check import check_images, standardization
 from warminit.images.source import Batch, Images, read_images, within_memory
-from warminit.initializers.stems.filters import Scale
+from warminit.initializers.stems.options import RuleOptions
 from warminit.initializers.stems.resolve import resolve_rules
 from warminit.initializers.stems.rules import Hyperparameters
-from warminit.initializers.stems.subject import Statistics, Subject
+from warminit.initializers.stems.subject import Layers, Subject, only
 from warminit.models.deep import activations
 from warminit.models.find import FoundLayer
 from warminit.models.fresh import looks_trained
@@ -25,6 +24,7 @@ from warminit.models.ranks import agreed, agreed_tensor, all_or_none, is_sharded
 from warminit.models.restore import errors_explained, restored_on_error
 from warminit.models.survey import unwrap
 from warminit.models.write import check_freezable, check_weight, freeze_rows_, write_rows_
+from warminit.renamed import PARAMETERS, in_new_names
 from warminit.report import InitReport
 
 DEEP_PATCHES = 8
@@ -32,26 +32,6 @@ DEEP_PATCHES = 8
 
 MakeFilters = Callable[[Batch, Hyperparameters, tuple[int, ...], int], Tensor]
 """(images of one group, hyperparameters, kernel_size, seed) -> filters (n, C / groups, *K)."""
-
-
-class RuleOptions(TypedDict, total=False):
-    """What a caller may give in place of the derived rules; `prewarm_` documents each."""
-
-    n_clusters: int | None
-    n_patches: int | None
-    scale: Scale | None
-    patch_size: int | tuple[int, ...] | None
-    mean: Statistics
-    std: Statistics
-    raw_images: Tensor | None
-
-
-class ArmOptions(RuleOptions, total=False):
-    """What every arm that writes filters takes besides its own parameters: where, and the rules."""
-
-    layer: str | nn.Module | None
-    layers: int | Sequence[str] | None
-    batches: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +49,9 @@ def condition_(
     images: Images | Subject,
     make_filters: MakeFilters,
     *,
-    arm: str,
+    method: str,
     seed: int,
-    layer: str | nn.Module | None = None,
-    layers: int | Sequence[str] | None = None,
+    layers: Layers = None,
     batches: int | None = None,
     trainable: bool = True,
     parameters: Mapping[str, Any] | None = None,
@@ -80,7 +59,7 @@ def condition_(
 ) -> InitReport:
     """Find the layer, derive what is not given, make filters and write them.
 
-    Every arm that writes filters goes this way, so they share its guarantees: all checks come
+    Every method that writes filters goes this way, so they share its guarantees: all checks come
     before the write, what is written is read back, and nothing but the set filters changes. Under
     an initialized process group every rank must call; all of them end with the same filters.
 
@@ -89,11 +68,10 @@ def condition_(
         images: (N, C, *size), one training batch as the model is fed, or batches of them; or both,
             read already.
         make_filters: Draws only from generators of its own, seeded by its last argument.
-        arm: Name for the report.
+        method: Name for the report.
         seed: Passed to `make_filters`.
-        layer: Dotted name of the layer, or the module.
-        layers: The first n convolutions in the order in which they run, or names of them: each is
-            conditioned on the activations that the model, conditioned so far, gives it.
+        layers: Which layers, see `Layers`; each after the first is conditioned on the activations
+            that the model, conditioned so far, gives it.
         batches: How many batches to read where `images` is a loader.
         trainable: False sets the gradient of the set filters to zero.
         parameters: What the report lists besides the hyperparameters.
@@ -112,23 +90,24 @@ def condition_(
         subject = Subject(model, subject, batches, **statistics)
     with errors_explained(model):
         with all_or_none():
-            targets = subject.targets(layer, layers)
+            targets = subject.targets(layers)
             if not trainable:
                 for target in targets:
                     check_freezable(target.module)
         with restored_on_error(target.module for target in targets):
-            made, notes = _condition_each_(subject, targets, make_filters, seed, options, layer)
+            first = subject.first(only(layers))
+            made, notes = _condition_each_(subject, targets, make_filters, seed, options, first)
             if not trainable:
                 for target, each in zip(targets, made, strict=True):
                     freeze_rows_(target.module, each.rows)
             return InitReport(
-                arm=arm,
+                method=method,
                 layer=", ".join(target.name for target in targets),
                 found=targets[0].found,
                 filters_set=sum(len(each.rows) for each in made),
                 out_channels=sum(target.module.out_channels for target in targets),
                 parameters={**_reported(targets[0], made[0].hyper), **(parameters or {})},
-                provenance=made[0].hyper.provenance,
+                provenance=in_new_names(made[0].hyper.provenance, PARAMETERS),
                 seed=seed,
                 seconds=time.perf_counter() - started,
                 notes=notes,
@@ -164,14 +143,14 @@ def _condition_each_(
     make_filters: MakeFilters,
     seed: int,
     options: RuleOptions,
-    layer: str | nn.Module | None,
+    first: FoundLayer,
 ) -> tuple[list[_Made], tuple[str, ...]]:
     """Make and write the filters of one layer after another; return them and the notes."""
     notes = [subject.note] if subject.note else []
     made: list[_Made] = []
     for target in targets:
         fed, given, name = subject.images.detach(), options, ""
-        if target is not subject.first(layer):
+        if target is not first:
             with all_or_none():
                 fed = activations(subject.model, target, subject.as_fed(subject.images))
             given, name = _for_activations(options), f"what {target.name} is fed"
@@ -183,14 +162,6 @@ def _condition_each_(
             notes += made[-1].notes
             notes += write_rows_(target.name, target.module, made[-1].rows, made[-1].filters)
     return made, tuple(notes)
-
-
-def outside() -> int:
-    """Return the `stacklevel` of the code that called into this package."""
-    level, frame = 1, sys._getframe(1)  # noqa: SLF001 - inspect.stack() reads every source file
-    while frame.f_back and frame.f_globals.get("__name__", "").split(".")[0] == "warminit":
-        level, frame = level + 1, frame.f_back
-    return level
 
 
 def _make(
@@ -257,7 +228,7 @@ def _for_activations(options: RuleOptions) -> RuleOptions:
     kept: RuleOptions = {}
     if "scale" in options:
         kept["scale"] = options["scale"]
-    kept["n_patches"] = options.get("n_patches") or DEEP_PATCHES
+    kept["patches_per_image"] = options.get("patches_per_image") or DEEP_PATCHES
     return kept
 
 
@@ -279,8 +250,8 @@ def trained_note(target: FoundLayer, model: nn.Module) -> str | None:
 
 def _reported(target: FoundLayer, hyper: Hyperparameters) -> dict[str, Any]:
     shown: dict[str, Any] = {
-        "n_clusters": hyper.n_clusters,
-        "n_patches": hyper.n_patches,
+        "n_filters": hyper.n_clusters,
+        "patches_per_image": hyper.n_patches,
         "patch_size": hyper.patch_size,
         "scale": hyper.scale,
     }

@@ -15,6 +15,26 @@ Scaling = Literal["global", "per-filter"]
 NAMED_SCALES = ("parity", "match", "unit")
 
 
+def check_scaling(scaling: Scaling | None, scale: Scale | None) -> Scaling:
+    """Return how a bank is scaled: "global" where nothing is said.
+
+    Raises:
+        WarminitError: If it is unknown, or given beside a scale that has a factor for each filter.
+    """
+    if scaling is None:
+        return "global"
+    if scaling not in get_args(Scaling):
+        raise WarminitError(
+            f"scaling={scaling!r}; one of {', '.join(get_args(Scaling))} is needed."
+        )
+    if scale in {"match", "unit"}:
+        raise WarminitError(
+            f"scaling={scaling!r} and scale={scale!r}: expected one of the two, since this scale "
+            "has a factor for each filter. Leave scaling out."
+        )
+    return scaling
+
+
 def spatial_weights(kernel_size: tuple[int, ...]) -> Tensor:
     """Weight each kernel position by its inverse Manhattan distance from the center (Equation 2).
 

@@ -21,8 +21,8 @@ def resolve_rules(
     groups: int = 1,
     dilation: tuple[int, ...] = (),
     seed: int = 0,
-    n_clusters: int | None = None,
-    n_patches: int | None = None,
+    n_filters: int | None = None,
+    patches_per_image: int | None = None,
     scale: Scale | None = None,
     patch_size: int | tuple[int, ...] | None = None,
     mean: Sequence[float] | float | Tensor | None = None,
@@ -39,8 +39,8 @@ def resolve_rules(
             one, at the scale of its own channels and fan-in.
         dilation: Of the layer.
         seed: Of the patch-norm sample.
-        n_clusters: Filters to set, in each group.
-        n_patches: Patches an image.
+        n_filters: Filters to set, in each group.
+        patches_per_image: Patches an image.
         scale: A number above 0, or one of `NAMED_SCALES`.
         patch_size: At least the kernel's size.
         mean: As for `derive_rules`; so are `std` and `raw_images`.
@@ -53,6 +53,8 @@ def resolve_rules(
     Raises:
         WarminitError: For any value that cannot be used.
     """
+    if patches_per_image is not None:
+        check_count("patches_per_image", patches_per_image)
     hyper = rules_of(
         images,
         out_channels,
@@ -61,14 +63,14 @@ def resolve_rules(
         mean=mean,
         std=std,
         raw_images=raw_images,
-        n_patches=n_patches,
+        n_patches=patches_per_image,
         seed=seed,
     )
     if images.shape[1] // groups * math.prod(kernel_size) == 1:
         raise WarminitError(
             f"a patch of kernel {kernel_size} over 1 channel has 1 value, and nothing is left of "
             "it once its mean is removed; at least 2 are needed. Condition another layer with "
-            "layer=."
+            "layers=."
         )
     provenance = dict(hyper.provenance)
     if groups > 1:
@@ -77,8 +79,8 @@ def resolve_rules(
         hyper = replace(hyper, n_clusters=max(1, per_group // 2), scale=group_scale)
         provenance["n_clusters"] = f"max(1, floor(F / 2)) with F = {per_group} in each group"
         provenance["scale"] = f"{why_scale}, of a group"
-    if n_clusters is not None:
-        hyper = replace(hyper, n_clusters=check_count("n_clusters", n_clusters))
+    if n_filters is not None:
+        hyper = replace(hyper, n_clusters=check_count("n_filters", n_filters))
         provenance["n_clusters"] = "given"
     if scale is not None:
         hyper = replace(hyper, scale=_checked_scale(scale))
@@ -96,8 +98,9 @@ def resolve_rules(
     total = hyper.n_patches * len(images)
     if total < hyper.n_clusters:
         raise WarminitError(
-            f"n_patches={hyper.n_patches} x {len(images)} images gives {total} patches, fewer than "
-            f"n_clusters={hyper.n_clusters}. Pass more images, or a larger n_patches."
+            f"patches_per_image={hyper.n_patches} x {len(images)} images gives {total} patches, "
+            f"fewer than n_filters={hyper.n_clusters}. Pass more images, or a larger "
+            "patches_per_image."
         )
     return replace(hyper, provenance=provenance)
 

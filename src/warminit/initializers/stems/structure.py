@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from warminit.errors import WarminitError
 from warminit.images.source import Batch, Images
-from warminit.initializers.stems.conditioning import ArmOptions, condition_
+from warminit.initializers.stems.conditioning import condition_
 from warminit.initializers.stems.filters import scale_bank, shape_filters
+from warminit.initializers.stems.options import StemOptions
 from warminit.initializers.stems.rules import Hyperparameters
 from warminit.report import InitReport
 
@@ -23,7 +24,7 @@ def dct(
     *,
     seed: int,
     brightness: bool = False,
-    **options: Unpack[ArmOptions],
+    **options: Unpack[StemOptions],
 ) -> InitReport:
     """Set the lowest frequencies of the orthonormal DCT-II over channels and space.
 
@@ -35,7 +36,7 @@ def dct(
         images: (N, C, H, W); only for the count of channels, and for scales that need patches.
         seed: Of those patches.
         brightness: Whether the constant direction is used; centering takes it from Pre-Warm.
-        **options: As for `prewarm_`, `layer` and `layers` included; `n_clusters` is
+        **options: As for `prewarm_`, `layers` and `batches` included; `n_filters` is
             the number of filters.
 
     Returns:
@@ -46,7 +47,7 @@ def dct(
         model,
         images,
         partial(_fixed_bank, bank=partial(dct_directions, brightness=brightness)),
-        arm="dct",
+        method="dct",
         seed=seed,
         parameters={"brightness": brightness},
         **options,
@@ -58,7 +59,7 @@ def gabor(
     images: Images,
     *,
     seed: int,
-    **options: Unpack[ArmOptions],
+    **options: Unpack[StemOptions],
 ) -> InitReport:
     """Set Gabor functions: edges and bars at evenly spaced orientations, the same in every channel.
 
@@ -69,7 +70,7 @@ def gabor(
         model: Any module with an `nn.Conv2d` whose kernel is at least 3 x 3.
         images: (N, C, H, W); only for the count of channels, and for scales that need patches.
         seed: Of those patches.
-        **options: As for `prewarm_`, `layer` and `layers` included; `n_clusters` is
+        **options: As for `prewarm_`, `layers` and `batches` included; `n_filters` is
             the number of filters.
 
     Returns:
@@ -79,7 +80,7 @@ def gabor(
         model,
         images,
         partial(_fixed_bank, bank=gabor_bank),
-        arm="gabor",
+        method="gabor",
         seed=seed,
         **options,
     )

@@ -16,6 +16,9 @@ from warminit.models.survey import Survey
 
 Statistics = Sequence[float] | float | Tensor | None
 
+Layers = str | nn.Module | int | Sequence[str | nn.Module] | None
+"""One layer by name or as a module, several, the first n that run, or None: the input layer."""
+
 
 class Subject:
     """What one call works on.
@@ -69,12 +72,16 @@ class Subject:
             self._first[layer] = first
         return self._first[layer]
 
-    def targets(
-        self, layer: str | nn.Module | None, layers: int | Sequence[str] | None
-    ) -> list[FoundLayer]:
+    def targets(self, layers: Layers) -> list[FoundLayer]:
         """Return the layers to condition, in the order in which they run."""
-        first = self.first(layer)
-        return [first] if layers is None else chosen_layers(self.survey, first, layers)
+        first = self.first(only(layers))
+        several = layers is not None and only(layers) is None
+        return chosen_layers(self.survey, first, layers) if several else [first]
+
+
+def only(layers: Layers) -> str | nn.Module | None:
+    """Return the one layer that is meant, None where several are, or the input layer."""
+    return layers if isinstance(layers, str | nn.Module) else None
 
 
 def check_any_images(images: Tensor) -> None:

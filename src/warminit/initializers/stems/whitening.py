@@ -1,20 +1,27 @@
 """model, images -> model conditioned in place with whitening directions in the centroids' place."""
 
-from collections.abc import Sequence
 from functools import partial
-from typing import TypedDict, Unpack
+from typing import Unpack
 
 import torch
 from torch import Tensor, nn
 
-from warminit.checks import check_count
+from warminit.checks import check_count, check_keywords
 from warminit.errors import WarminitError
 from warminit.images.patches import center_patches, second_moment
 from warminit.images.source import Batch, Images
 from warminit.initializers.stems.conditioning import condition_
-from warminit.initializers.stems.filters import Scale, Scaling, scale_bank, shape_filters
+from warminit.initializers.stems.filters import (
+    Scale,
+    Scaling,
+    check_scaling,
+    scale_bank,
+    shape_filters,
+)
+from warminit.initializers.stems.options import WhiteningKeywords, WhiteningOptions
 from warminit.initializers.stems.rules import Hyperparameters
-from warminit.initializers.stems.subject import Statistics, Subject
+from warminit.initializers.stems.subject import Layers, Statistics, Subject
+from warminit.renamed import takes_old_names
 from warminit.report import InitReport
 
 RELATIVE_EPS = 0.0466
@@ -23,40 +30,20 @@ RELATIVE_EPS = 0.0466
 _RANK_TOLERANCE = 1e-9
 
 
-class WhiteningOptions(TypedDict, total=False):
-    """Keywords of `whiten_`, which documents each."""
-
-    n_filters: int | None
-    n_patches: int | None
-    scale: Scale | None
-    scaling: Scaling
-    eps: float
-    trainable: bool
-    mean: Statistics
-    std: Statistics
-    raw_images: Tensor | None
-    layer: str | nn.Module | None
-    layers: int | Sequence[str] | None
-    batches: int | None
-
-
+@takes_old_names("n_patches", "layer")
 def whiten_(
     model: nn.Module,
     images: Images,
     *,
     n_filters: int | None = None,
-    n_patches: int | None = None,
+    patches_per_image: int | None = None,
     scale: Scale | None = None,
-    scaling: Scaling = "global",
-    eps: float = RELATIVE_EPS,
-    trainable: bool = True,
+    layers: Layers = None,
+    batches: int | None = None,
     mean: Statistics = None,
     std: Statistics = None,
-    raw_images: Tensor | None = None,
-    layer: str | nn.Module | None = None,
-    layers: int | Sequence[str] | None = None,
-    batches: int | None = None,
     seed: int = 0,
+    **options: Unpack[WhiteningOptions],
 ) -> InitReport:
     """Write whitening directions of one batch's patches into a model's first convolution.
 
@@ -69,21 +56,16 @@ def whiten_(
         model: Any module with a convolution; call before or after the optimizer is made.
         images: (N, C, *size), one training batch as the model is fed, or an iterable of batches;
             uint8 is divided by 255 and, with `mean` and `std`, standardized.
-        n_filters: Filters to set; derived as floor(F / 2). At most 2 (C K^2 - 1) are set, see
+        n_filters: Filters to set; floor(F / 2) by default. At most 2 (C K^2 - 1) are set, see
             `whitening_directions`.
-        n_patches: Patches an image; derived as for `prewarm_`.
+        patches_per_image: Patches an image; derived as for `prewarm_`.
         scale: As for `prewarm_`.
-        scaling: One factor for the bank ("global"), or one for each filter ("per-filter").
-        eps: Regularization relative to the mean eigenvalue, at least 0.
-        trainable: False keeps the set filters as they are: their gradient is set to zero by a hook
-            on the weight. Weight decay still shrinks them, and a copy of the model has no hook.
+        layers: As for `prewarm_`.
+        batches: Batches to read where `images` is a loader, 8 by default.
         mean: Per-channel mean that `images` were standardized with; lets the rules see raw pixels.
         std: Per-channel standard deviation that `images` were standardized with.
-        raw_images: Raw pixels for the rules, in place of `mean` and `std`.
-        layer: Dotted name of the layer, or the module; found by `find_layer` by default.
-        layers: Condition the first n convolutions, or those that are named, one after another.
-        batches: How many batches to read where `images` is a loader, 8 by default.
         seed: Of the patches' positions, 0 to 2**32 - 1.
+        **options: `eps`, `scaling`, `trainable` and `raw_images`, see `WhiteningOptions`.
 
     Returns:
         A report that prints as a small table.
@@ -98,32 +80,29 @@ def whiten_(
         >>> whiten_(model, images).filters_set
         16
     """
+    check_keywords("whiten_", options, WhiteningOptions)
     return whiten_subject_(
         model,
         images,
         "whitening",
         seed,
-        batches=batches,
         n_filters=n_filters,
-        n_patches=n_patches,
+        patches_per_image=patches_per_image,
         scale=scale,
-        scaling=scaling,
-        eps=eps,
-        trainable=trainable,
+        layers=layers,
+        batches=batches,
         mean=mean,
         std=std,
-        raw_images=raw_images,
-        layer=layer,
-        layers=layers,
+        **options,
     )
 
 
 def whiten_subject_(
     model: nn.Module,
     images: Images | Subject,
-    arm: str,
+    method: str,
     seed: int,
-    **options: Unpack[WhiteningOptions],
+    **options: Unpack[WhiteningKeywords],
 ) -> InitReport:
     """Whiten as `whiten_` does, under another name or with images that are read already."""
     eps, trainable = options.pop("eps", RELATIVE_EPS), options.pop("trainable", True)
@@ -134,16 +113,16 @@ def whiten_subject_(
     n_filters = options.pop("n_filters", None)
     if n_filters is not None:
         n_filters = check_count("n_filters", n_filters)
-    scaling = options.pop("scaling", "global")
+    scaling = check_scaling(options.pop("scaling", None), options.get("scale"))
     return condition_(
         model,
         images,
         partial(whitening_filters, eps=eps, scaling=scaling),
-        arm=arm,
+        method=method,
         seed=seed,
         parameters={"eps": eps} | ({} if trainable else {"trainable": False}),
         trainable=trainable,
-        n_clusters=n_filters,
+        n_filters=n_filters,
         **options,
     )
 

@@ -70,8 +70,8 @@ def grid_rows(analysis: Analysis, dataset: str) -> list[GridRow]:
     rows = [
         GridRow(
             patch_size=int(parameters[cell.arm]["patch_size"]),
-            n_clusters=int(parameters[cell.arm]["n_clusters"]),
-            n_patches=int(parameters[cell.arm]["n_patches"]),
+            n_clusters=int(parameters[cell.arm]["n_filters"]),
+            n_patches=int(parameters[cell.arm]["patches_per_image"]),
             scale=float(parameters[cell.arm]["scale"]),
             comparison=cell.comparison,
         )

@@ -1,4 +1,4 @@
-"""a sweep of n_patches on colour sets -> the c of Equation 6 that follows, and how sure it is."""
+"""a sweep of patch counts on colour sets -> the c of Equation 6, and how sure it is."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -35,7 +35,7 @@ def sweeps_patches(analysis: Analysis) -> bool:
     """Whether every arm but the baseline is Pre-Warm at a patch count of its own."""
     swept = [arm for arm in analysis.study.arms if arm.label != analysis.study.baseline]
     return len(swept) > 1 and all(
-        arm.name == "prewarm" and set(arm.parameters) == {"n_patches"} for arm in swept
+        arm.name == "prewarm" and set(arm.parameters) == {"patches_per_image"} for arm in swept
     )
 
 
@@ -45,7 +45,7 @@ def find_optima(
     """Find the best patch count on each data set.
 
     Args:
-        analysis: Of a study that sweeps n_patches alone.
+        analysis: Of a study that sweeps patches_per_image alone.
         patch_norms: Of the training splits; a data set without one is left out.
         out_channels: F, filters of the layer.
 
@@ -53,9 +53,9 @@ def find_optima(
         One optimum for each data set with results; not_worse[0] <= n_patches <= not_worse[1].
     """
     counts = {
-        arm.label: int(arm.parameters["n_patches"])
+        arm.label: int(arm.parameters["patches_per_image"])
         for arm in analysis.study.arms
-        if "n_patches" in arm.parameters
+        if "patches_per_image" in arm.parameters
     }
     optima = []
     for dataset, norm in patch_norms.items():

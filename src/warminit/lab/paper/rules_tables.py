@@ -180,7 +180,13 @@ def _median_seconds(
             model.get_parameter("conv1.weight").copy_(fresh)
         _wait(place)
         started = time.perf_counter()
-        prewarm_(model, images, n_patches=published_patches(name), engine=engine, seed=TIMED_SEED)
+        prewarm_(
+            model,
+            images,
+            patches_per_image=published_patches(name),
+            algorithm=engine,
+            seed=TIMED_SEED,
+        )
         _wait(place)
         times.append(time.perf_counter() - started)
     return statistics.median(times[1:])

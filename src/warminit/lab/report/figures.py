@@ -91,7 +91,7 @@ def power_figure(analysis: Analysis) -> PageFigure | None:
 
 def grid_figures(analysis: Analysis, datasets: Mapping[str, ImageDataset]) -> list[PageFigure]:
     """Return the heat maps where every arm but the baseline is a point of a grid, else none."""
-    needed = {"patch_size", "n_clusters", "n_patches", "scale"}
+    needed = {"patch_size", "n_filters", "patches_per_image", "scale"}
     others = [arm for arm in analysis.study.arms if arm.label != analysis.study.baseline]
     if len(others) < 4 or any(not needed <= arm.parameters.keys() for arm in others):
         return []

@@ -101,17 +101,17 @@ def _pipelines(
     for run, start in starts:
         arm, given = run.spec.arm, run.arm_parameters
         kernel = tuple(start.after.shape[2:])
-        own = {"n_patches", "n_clusters", "n_filters", "scale", "engine", "head"}
+        own = {"patches_per_image", "n_filters", "scale", "algorithm", "head_scale"}
         if len(kernel) != 2 or not set(given) <= own or given.get("engine", "paper") != "paper":
             continue
         scale = given.get("scale", rules.scale)
-        n_patches = int(given.get("n_patches", rules.n_patches))
+        n_patches = int(given.get("patches_per_image", rules.n_patches))
         common: dict[str, Any] = {
             "n_patches": n_patches, "scale": scale, "kernel": kernel, "seed": run.spec.seed,
         }  # fmt: skip
         batch = (start.images, start.pixels)
         if arm.name == "prewarm":
-            n_clusters = int(given.get("n_clusters", rules.n_clusters))
+            n_clusters = int(given.get("n_filters", rules.n_clusters))
             stages = prewarm_pipeline(*batch, n_clusters=n_clusters, **common)
         elif arm.name in {"whitening", "whitening-small-head"}:
             n_filters = int(given.get("n_filters", rules.n_clusters))

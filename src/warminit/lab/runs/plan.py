@@ -23,6 +23,7 @@ from warminit.lab.study.protocol import learning_rates
 from warminit.lab.study.spec import ArmSpec, RunSpec
 from warminit.lab.study.study import Study
 from warminit.models.find import find_layer
+from warminit.renamed import parameters_in_keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +50,8 @@ def plan_runs(
     """Plan every run of a study.
 
     The rules are derived once for a data set and model, from the training split, and handed to
-    every arm that names `n_patches` (or takes any keyword); parameters of the study come after and
-    win. The arms of the study keep the paper's engine unless it says otherwise.
+    every arm that names `patches_per_image` (or takes any keyword); parameters of the study come
+    after and win. The arms of the study keep the paper's engine unless it says otherwise.
 
     Args:
         study: What is to be run.
@@ -79,7 +80,7 @@ def plan_runs(
         n_patches = hyper.n_patches
         if study.patch_counts == "as-published":
             n_patches = published_patches(spec.dataset)
-        derived = {"n_patches": n_patches, "engine": "paper"}
+        derived = {"patches_per_image": n_patches, "algorithm": "paper"}
         parameters = arm_parameters(get_arm(spec.arm.name), derived, spec.arm)
         key = _key(spec, parameters, datasets[spec.dataset], device, threads)
         planned.append(
@@ -138,7 +139,7 @@ def _key(
         "validation": spec.validation,
         "model": spec.model,
         "arm": spec.arm.name,
-        "parameters": dict(parameters),
+        "parameters": parameters_in_keys(spec.arm.name, parameters),
         "seed": spec.seed,
         # Without a warm-up the key is that of the results from before there was one.
         "protocol": spec.protocol.model_dump(exclude=None if spec.protocol.warmup else {"warmup"}),

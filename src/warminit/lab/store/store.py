@@ -18,6 +18,7 @@ from warminit.lab.runs.plan import PlannedRun
 from warminit.lab.runs.results import RunResult
 from warminit.lab.store.file import explained, open_for_reading, open_for_writing
 from warminit.lab.study.spec import RunSpec
+from warminit.renamed import parameters_today
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +159,9 @@ class Store:
         try:
             for name in names[1:5]:
                 values[name] = None if values[name] is None else json.loads(values[name])
-            return _STORED_RUN.validate_python(values)
+            run = _STORED_RUN.validate_python(values)
+            today = parameters_today(run.spec.arm.name, run.arm_parameters)
+            return replace(run, arm_parameters=today)
         except (RecursionError, TypeError, ValueError) as problem:  # ValueError: also of pydantic
             told = " ".join(str(problem).split())[:300]
             raise WarminitError(

@@ -2,11 +2,12 @@
 
 import itertools
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from warminit.lab.study.protocol import Protocol, Strict
+from warminit.renamed import parameters_in_keys, parameters_today
 
 
 class ArmSpec(Strict):
@@ -15,19 +16,27 @@ class ArmSpec(Strict):
     name: str
     parameters: dict[str, Any] = Field(default_factory=dict)
 
+    @model_validator(mode="after")
+    def _read_old_names(self) -> Self:
+        # Studies, stores and kept results of 0.1 are read for good.
+        self.__dict__["parameters"] = parameters_today(self.name, self.parameters)
+        return self
+
     @property
     def label(self) -> str:
         """The arm as tables show it: its name, and its parameters where there are any."""
-        if not self.parameters:
-            return self.name
-        inside = ", ".join(f"{key}={value}" for key, value in sorted(self.parameters.items()))
-        return f"{self.name}({inside})"
+        return _label(self.name, self.parameters)
+
+    @property
+    def label_in_0_1(self) -> str:
+        """The same with the parameters' names of 0.1, as kept results may have it."""
+        return _label(self.name, parameters_in_keys(self.name, self.parameters))
 
     @classmethod
     def parse(cls, value: Any) -> list["ArmSpec"]:
         """Read one entry of `arms`: a name, or a table whose lists of values are swept.
 
-        `{name = "prewarm", scale = [0.1, 0.2], n_clusters = 16}` gives two arms.
+        `{name = "prewarm", scale = [0.1, 0.2], n_filters = 16}` gives two arms.
         """
         if isinstance(value, ArmSpec):
             return [value]
@@ -56,3 +65,8 @@ class RunSpec(Strict):
     seed: int
     protocol: Protocol
     validation: int = 0
+
+
+def _label(name: str, parameters: Mapping[str, Any]) -> str:
+    inside = ", ".join(f"{key}={value}" for key, value in sorted(parameters.items()))
+    return f"{name}({inside})" if inside else name

@@ -107,6 +107,8 @@ class Study(Strict):
             raise ValueError("seeds is empty; at least one is needed")
         if any(not 0 <= seed < 2**32 for seed in self.seeds):
             raise ValueError("seeds must be from 0 to 2**32 - 1")
+        in_0_1 = {arm.label_in_0_1: arm.label for arm in self.arms}
+        self.__dict__["baseline"] = in_0_1.get(self.baseline, self.baseline)
         if self.baseline not in {arm.label for arm in self.arms}:
             raise ValueError(
                 f"baseline: {self.baseline!r} is not among the arms; "

@@ -1,5 +1,8 @@
 """an analysis -> the sentences that every way of showing it shares."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from warminit.lab.study.table1 import BATCH_SIZE, STEPS
 from warminit.lab.verdict.analysis import Analysis
 
@@ -40,9 +43,13 @@ def _without_head(analysis: Analysis) -> list[tuple[str, str, str]]:
             (run.spec.dataset, run.spec.model, run.spec.arm.label)
             for run in analysis.runs
             if run.result is not None
-            and run.result.init_report.get("parameters", {}).get("head", 0.0) is None
+            and _head_scale(run.result.init_report.get("parameters", {})) is None
         )
     )
+
+
+def _head_scale(parameters: Mapping[str, Any]) -> Any:
+    return parameters.get("head_scale", parameters.get("head", 0.0))  # the name of 0.1
 
 
 def expected_false_alarms(tests: int) -> str:

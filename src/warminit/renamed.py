@@ -1,0 +1,100 @@
+"""names of 0.1 -> today's names: one table for keywords, study files, stores and run keys.
+
+Functions take the old keywords for one release, with a warning. Study files, stores and kept
+results are read for good, and the key of a run holds the names that it had in 0.1.
+"""
+
+import functools
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from warminit.checks import outside
+from warminit.errors import WarminitError
+
+TODAY = {
+    "arm": "method",
+    "engine": "algorithm",
+    "head": "head_scale",
+    "layer": "layers",
+    "n_clusters": "n_filters",
+    "n_patches": "patches_per_image",
+}
+"""Keywords of 0.1, and what they are called today."""
+
+COUNTED_FILTERS = frozenset(("whitening", "whitening-small-head"))
+"""Methods that said `n_filters` in 0.1 already."""
+
+FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
+
+
+def takes_old_names(*names: str) -> Callable[[FunctionT], FunctionT]:
+    """Let a function take keywords by their names of 0.1, with a DeprecationWarning each.
+
+    Args:
+        *names: Keys of `TODAY`.
+    """
+
+    def decorate(function: FunctionT) -> FunctionT:
+        @functools.wraps(function)
+        def call(*args: Any, **keywords: Any) -> Any:
+            if any(name in keywords for name in names):
+                keywords = in_new_names(keywords, names, warn=True)
+            return function(*args, **keywords)
+
+        return call  # type: ignore[return-value]  # the same signature, and the old keywords
+
+    return decorate
+
+
+def in_new_names(
+    keywords: Mapping[str, Any], names: "frozenset[str] | tuple[str, ...]", *, warn: bool = False
+) -> dict[str, Any]:
+    """Return keywords with those among `names` under today's name.
+
+    Raises:
+        WarminitError: If one is given under both names.
+    """
+    result: dict[str, Any] = {}
+    for name, value in keywords.items():
+        new = TODAY[name] if name in names else name
+        if new != name:
+            if new in keywords:
+                raise WarminitError(
+                    f"{name}={value!r} and {new}={keywords[new]!r}: expected one of the two, which "
+                    f"mean the same. Leave {name} out."
+                )
+            if warn:
+                text = f"{name}= is called {new}= since 0.2, and goes in 0.3. Pass {new}=."
+                warnings.warn(text, DeprecationWarning, stacklevel=outside())
+        result[new] = value
+    return result
+
+
+PARAMETERS = tuple(name for name in TODAY if name != "arm")
+"""Names of 0.1 among the parameters of methods."""
+
+
+def parameters_today(method: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a method's parameters under today's names; those of a user's function stay."""
+    return dict(parameters) if ":" in method else in_new_names(parameters, PARAMETERS)
+
+
+def parameters_in_keys(method: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a method's parameters under their names of 0.1, as the keys of runs have them.
+
+    Example:
+        >>> parameters_in_keys("prewarm", {"n_filters": 8, "patches_per_image": 22})
+        {'n_clusters': 8, 'n_patches': 22}
+        >>> parameters_in_keys("whitening", {"n_filters": 8, "layers": "conv1"})
+        {'n_filters': 8, 'layer': 'conv1'}
+    """
+    if ":" in method:
+        names = {"patches_per_image": "n_patches", "algorithm": "engine"}  # of the plan, not theirs
+    else:
+        names = {new: old for old, new in TODAY.items() if old != "arm"}
+        if method in COUNTED_FILTERS:
+            del names["n_filters"]
+        if not isinstance(parameters.get("layers"), str):
+            del names["layers"]
+    return {names.get(name, name): value for name, value in parameters.items()}
