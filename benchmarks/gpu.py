@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks.gpu_limits import event_time, limits
 from benchmarks.harness import Measured, interleaved, paired_ratio, spread
-from warminit.initializers import get_arm
+from warminit.initializers import get_method
 from warminit.initializers.prewarm.method import prewarm_
 from warminit.lab.data.load import ImageDataset
 from warminit.lab.runs.results import RunResult
@@ -180,7 +180,7 @@ def _spec(
 
 
 def _begin(dataset: ImageDataset, spec: RunSpec, **parameters: Any) -> Run:
-    arm = get_arm(spec.arm.name)
+    arm = get_method(spec.arm.name)
     return train_in_turns(dataset, spec, arm=arm, arm_parameters=parameters, device="cuda")
 
 

@@ -29,7 +29,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks.harness import Measured, interleaved, paired_ratio
 from warminit.errors import WarminitError
-from warminit.initializers import get_arm
+from warminit.initializers import get_method
 from warminit.lab.data.load import ImageDataset, load_dataset
 from warminit.lab.engines.job import keep_freed_memory
 from warminit.lab.networks.simple import SimpleCNN
@@ -230,7 +230,7 @@ def _study(pipe: Pipe, dataset: ImageDataset, precision: str) -> None:
             next(wait)
 
     next(wait)
-    train(dataset, spec, arm=get_arm(arm.name), arm_parameters={}, on_step=on_step)
+    train(dataset, spec, arm=get_method(arm.name), arm_parameters={}, on_step=on_step)
 
 
 def _waiting(pipe: Pipe, every: int) -> Iterator[None]:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from warminit.initializers import get_arm
+from warminit.initializers import get_method
 from warminit.report import InitReport
 
 
@@ -39,7 +39,7 @@ def start(
     """
     derived = {} if arm == "torch-default" else {"patches_per_image": n_patches}
     given = derived | (options or {})
-    report = get_arm(arm)(model, images, seed=seed, **given)
+    report = get_method(arm)(model, images, seed=seed, **given)
     last = [module for module in model.modules() if isinstance(module, nn.Linear)][-1]
     with torch.no_grad():
         for parameter in last.parameters():

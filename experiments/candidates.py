@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from warminit.errors import WarminitError
 from warminit.images.patches import center_patches, second_moment
 from warminit.images.source import Batch, Images
-from warminit.initializers import get_arm
+from warminit.initializers import get_method
 from warminit.initializers.prewarm.clustering import kmeans
 from warminit.initializers.stems.coates_ng import zca
 from warminit.initializers.stems.conditioning import condition_
@@ -99,7 +99,7 @@ def small_head(
 ) -> InitReport:
     """Apply an arm, then multiply the last linear layer's weight and bias by `head`."""
     given = {} if arm == "torch-default" else {"patches_per_image": n_patches}
-    report = get_arm(arm)(model, images, seed=seed, **given)
+    report = get_method(arm)(model, images, seed=seed, **given)
     last = [module for module in model.modules() if isinstance(module, nn.Linear)][-1]
     with torch.no_grad():
         for parameter in last.parameters():
@@ -109,7 +109,7 @@ def small_head(
 
 def few_images(model: nn.Module, images: Tensor, *, seed: int, n_images: int) -> InitReport:
     """Apply `whitening-small-head` to the first images alone; it takes 8,192 patches in all."""
-    return get_arm("whitening-small-head")(model, images[:n_images], seed=seed)
+    return get_method("whitening-small-head")(model, images[:n_images], seed=seed)
 
 
 def _whitening(patches: Tensor, n: int, _shape: Any, eps: float, _draw: Any) -> Tensor:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from warminit.initializers import get_arm
+from warminit.initializers import get_method
 from warminit.report import InitReport
 
 
@@ -50,7 +50,7 @@ def start(
             given["eps"] = eps
         if not trainable:
             given["trainable"] = False
-    report = get_arm(arm)(model, images, seed=seed, **given)
+    report = get_method(arm)(model, images, seed=seed, **given)
     *others, last = [module for module in model.modules() if isinstance(module, nn.Linear)]
     with torch.no_grad():
         for module, factor in [(last, head), *((other, hidden) for other in others)]:

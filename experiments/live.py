@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from warminit.initializers import get_arm
+from warminit.initializers import get_method
 from warminit.report import InitReport
 
 
@@ -43,7 +43,7 @@ def start(
         The arm's report.
     """
     given = {} if arm == "torch-default" else {"patches_per_image": n_patches}
-    report = get_arm(arm)(model, images, seed=seed, **given)
+    report = get_method(arm)(model, images, seed=seed, **given)
     with torch.no_grad():
         model.fc1.weight.mul_(factor)
         if divided == "input":

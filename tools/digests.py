@@ -25,7 +25,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from warminit import conditioned_init, derive_rules, diagnose, init_, prewarm_, prewarm_filters
-from warminit.initializers import ARMS, keywords
+from warminit.initializers import METHODS, keywords
 from warminit.lab.data.load import ImageDataset, load_dataset
 from warminit.lab.networks.build import MODELS, build_model
 from warminit.lab.runs.plan import plan_runs
@@ -35,7 +35,7 @@ from warminit.lab.study.study import Study
 Entries = dict[str, str]
 """Name -> digest, or the value itself where it is short."""
 
-FUNCTIONS: dict[str, Any] = {**ARMS, "init_": init_, "prewarm_": prewarm_}
+FUNCTIONS: dict[str, Any] = {**METHODS, "init_": init_, "prewarm_": prewarm_}
 
 STATISTICS = {"mean": 0.4, "std": 0.25}
 """What the small images are standardized with; given to whatever takes it."""
@@ -179,7 +179,7 @@ def of_arms(name: str, model: nn.Module, shape: tuple[int, ...]) -> Entries:
     pixels, standardized = small_images(12, shape, len(name))
     fed = {"standardized": standardized.to(kind), "pixels": pixels.to(kind)}
     fed["uint8"] = (pixels * 255).to(torch.uint8)
-    for (arm, call), (way, offered) in product(ARMS.items(), WAYS.items()):
+    for (arm, call), (way, offered) in product(METHODS.items(), WAYS.items()):
         given = {key: offered[key] for key in offered if key in keywords(call)[0]}
         found[f"arm/{name}/{arm} {way}"] = outcome(model, call, fed[way], seed=5, **given)
     for index, (called, given) in enumerate(CALLS):
@@ -241,7 +241,7 @@ def of_runs(datasets: dict[str, ImageDataset]) -> Entries:
             f"{label}/curves": sha(result.eval_steps, curves),
             f"{label}/filters": sha(sorted(result.trained_filters.items())),
         }
-    every: Any = {"datasets": list(datasets), "models": list(MODELS), "arms": list(ARMS)}
+    every: Any = {"datasets": list(datasets), "models": list(MODELS), "arms": list(METHODS)}
     for run in plan_runs(Study.create(name="digests", seeds=1, **every), datasets):
         found[f"key/{run.spec.dataset} {run.spec.model} {run.spec.arm.name}"] = run.key
     return found

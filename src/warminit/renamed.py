@@ -6,7 +6,7 @@ results are read for good, and the key of a run holds the names that it had in 0
 
 import functools
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
 from warminit.checks import outside
@@ -21,6 +21,15 @@ TODAY = {
     "n_patches": "patches_per_image",
 }
 """Keywords of 0.1, and what they are called today."""
+
+METHODS_OF_0_1 = frozenset(
+    (
+        "torch-default", "he-normal", "he-uniform", "glorot", "orthogonal", "prewarm",
+        "norm-matched-random", "shuffled-prewarm", "random-patches", "whitening",
+        "whitening-small-head", "small-head", "coates-ng", "krahenbuhl", "lsuv", "dct", "gabor",
+    )
+)  # fmt: skip
+"""Methods that had keywords of `TODAY`; a user's own function keeps its names."""
 
 COUNTED_FILTERS = frozenset(("whitening", "whitening-small-head"))
 """Methods that said `n_filters` in 0.1 already."""
@@ -48,7 +57,7 @@ def takes_old_names(*names: str) -> Callable[[FunctionT], FunctionT]:
 
 
 def in_new_names(
-    keywords: Mapping[str, Any], names: "frozenset[str] | tuple[str, ...]", *, warn: bool = False
+    keywords: Mapping[str, Any], names: Collection[str], *, warn: bool = False
 ) -> dict[str, Any]:
     """Return keywords with those among `names` under today's name.
 
@@ -77,7 +86,9 @@ PARAMETERS = tuple(name for name in TODAY if name != "arm")
 
 def parameters_today(method: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Return a method's parameters under today's names; those of a user's function stay."""
-    return dict(parameters) if ":" in method else in_new_names(parameters, PARAMETERS)
+    if method not in METHODS_OF_0_1:
+        return dict(parameters)
+    return in_new_names(parameters, PARAMETERS)
 
 
 def parameters_in_keys(method: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -89,7 +100,7 @@ def parameters_in_keys(method: str, parameters: Mapping[str, Any]) -> dict[str, 
         >>> parameters_in_keys("whitening", {"n_filters": 8, "layers": "conv1"})
         {'n_filters': 8, 'layer': 'conv1'}
     """
-    if ":" in method:
+    if method not in METHODS_OF_0_1:
         names = {"patches_per_image": "n_patches", "algorithm": "engine"}  # of the plan, not theirs
     else:
         names = {new: old for old, new in TODAY.items() if old != "arm"}
@@ -98,3 +109,23 @@ def parameters_in_keys(method: str, parameters: Mapping[str, Any]) -> dict[str, 
         if not isinstance(parameters.get("layers"), str):
             del names["layers"]
     return {names.get(name, name): value for name, value in parameters.items()}
+
+
+def in_names_of(names: Collection[str], derived: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a study derives for a function, under names of 0.1 where the function has those.
+
+    Args:
+        names: Keywords of the function.
+        derived: Values by today's names.
+    """
+    result = dict(derived)
+    for old, new in TODAY.items():
+        if new in result and old in names and new not in names:
+            result[old] = result.pop(new)
+            warnings.warn(
+                f"{old}= of your function is called {new}= since 0.2, and is passed until 0.3. "
+                f"Rename it to {new}.",
+                DeprecationWarning,
+                stacklevel=outside(),
+            )
+    return result

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from warminit.renamed import takes_old_names
+
 
 @dataclass(frozen=True, slots=True)
 class InitReport:
@@ -60,6 +62,9 @@ class InitReport:
             for name, value, why in rows
         ]
         return "\n".join([self.method, *lines, *(f"note: {note}" for note in self.notes)])
+
+
+InitReport.__init__ = takes_old_names("arm")(InitReport.__init__)  # type: ignore[method-assign]
 
 
 def _plain(value: Any) -> str:

@@ -55,9 +55,9 @@ def test_the_good_call_behind_every_row_runs() -> None:
     assert derive_rules(fed(), raw_images=make_images(*COLOUR)).n_patches >= 1
 
 
-@pytest.mark.parametrize("engine", ["fast", "paper"])
-def test_more_clusters_than_filters_is_the_listing_s_case_and_no_error(engine: str) -> None:
+@pytest.mark.parametrize("algorithm", ["fast", "paper"])
+def test_more_clusters_than_filters_is_the_listing_s_case_and_no_error(algorithm: str) -> None:
     # Section 4.3 sweeps n_clusters = 64 on 32 filters: the first F centroids become filters.
-    report = prewarm_(make_model(filters=4), make_images(*GRAY), n_filters=9, engine=engine)  # type: ignore[arg-type]
+    report = prewarm_(make_model(filters=4), make_images(*GRAY), n_filters=9, algorithm=algorithm)  # type: ignore[arg-type]
     assert (report.filters_set, report.parameters["n_filters"]) == (4, 9)
     assert "4 of 9" in str(report)

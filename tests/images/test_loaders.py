@@ -258,7 +258,8 @@ LARGE: dict[str, tuple[str, str, bool]] = {
     ),
     "groups of uint8": (
         "images = torch.randint(0, 256, (48, 6, 512, 512), dtype=torch.uint8)",
-        "prewarm_(conv(6, 64, 5, groups=2), images, patches_per_image=50000, mean=0.5, std=0.25)", True,
+        "prewarm_(conv(6, 64, 5, groups=2), images, patches_per_image=50000, mean=0.5, std=0.25)",
+        True,
     ),
     "a ViT's patches": (
         "images = torch.rand(256, 3, 224, 224)",

@@ -35,12 +35,12 @@ def test_the_stored_numbers() -> None:
     check_stored("prewarm")
 
 
-@pytest.mark.parametrize("engine", ["fast", "paper"])
+@pytest.mark.parametrize("algorithm", ["fast", "paper"])
 @pytest.mark.parametrize("seed", [0, 3])
-def test_without_parameters_it_is_prewarm_itself(engine: Any, seed: int) -> None:
+def test_without_parameters_it_is_prewarm_itself(algorithm: Any, seed: int) -> None:
     arm, function = make_conv(2, 16), make_conv(2, 16)
-    said = init_(arm, IMAGES, "prewarm", seed=seed, patches_per_image=10, engine=engine)
-    meant = prewarm_(function, IMAGES, seed=seed, patches_per_image=10, engine=engine)
+    said = init_(arm, IMAGES, "prewarm", seed=seed, patches_per_image=10, algorithm=algorithm)
+    meant = prewarm_(function, IMAGES, seed=seed, patches_per_image=10, algorithm=algorithm)
     assert bits(arm.weight) == bits(function.weight)
     assert said.parameters == meant.parameters
     assert said.provenance == meant.provenance
@@ -48,16 +48,18 @@ def test_without_parameters_it_is_prewarm_itself(engine: Any, seed: int) -> None
 
 @pytest.mark.parametrize("spatial", [True, False])
 @pytest.mark.parametrize("centering", ["patch", "channel", "none"])
-@pytest.mark.parametrize("engine", ["fast", "paper"])
-def test_each_ingredient_against_its_statement(engine: str, centering: str, spatial: bool) -> None:
-    got = stored_filters(engine=engine, centering=centering, spatial=spatial)
+@pytest.mark.parametrize("algorithm", ["fast", "paper"])
+def test_each_ingredient_against_its_statement(
+    algorithm: str, centering: str, spatial: bool
+) -> None:
+    got = stored_filters(algorithm=algorithm, centering=centering, spatial=spatial)
     stated = arm_oracles.by_first_value(
         arm_oracles.prewarm(STORED.double().numpy(), centering, spatial)
     )
-    # The minibatch engine's centroids are running means: off by a part of the noise, 0.1 of 3.
-    np.testing.assert_allclose(got, stated, atol=2e-6 if engine == "fast" else 0.008)
+    # The minibatch algorithm's centroids are running means: off by a part of the noise, 0.1 of 3.
+    np.testing.assert_allclose(got, stated, atol=2e-6 if algorithm == "fast" else 0.008)
     ablated = centering != "patch" or not spatial
-    same = np.allclose(got, stored_filters(engine=engine), atol=0.01)
+    same = np.allclose(got, stored_filters(algorithm=algorithm), atol=0.01)
     assert same != ablated
 
 
@@ -91,12 +93,12 @@ def test_the_default_fraction_is_a_half() -> None:
     assert bits(default.weight) == bits(half.weight)
 
 
-@pytest.mark.parametrize("engine", ["fast", "paper"])
+@pytest.mark.parametrize("algorithm", ["fast", "paper"])
 @pytest.mark.parametrize("scale", [0.1, "parity"])
-def test_global_and_per_filter_scaling(scale: Any, engine: str) -> None:
+def test_global_and_per_filter_scaling(scale: Any, algorithm: str) -> None:
     wanted = math.sqrt(2 / 18) if scale == "parity" else scale
-    whole = stored_filters(scale=scale, engine=engine)
-    each = stored_filters(scale=scale, engine=engine, scaling="per-filter")
+    whole = stored_filters(scale=scale, algorithm=algorithm)
+    each = stored_filters(scale=scale, algorithm=algorithm, scaling="per-filter")
     assert np.std(whole) == pytest.approx(wanted, rel=1e-6)
     assert np.ptp(np.std(whole.reshape(4, -1), axis=1)) > 0.005
     np.testing.assert_allclose(np.std(each.reshape(4, -1), axis=1), wanted, rtol=1e-6)
@@ -108,13 +110,13 @@ def test_global_and_per_filter_scaling(scale: Any, engine: str) -> None:
     np.testing.assert_allclose((rows[0] @ rows[1].T).max(1), 1, rtol=1e-6)
 
 
-@pytest.mark.parametrize("engine", ["fast", "paper"])
+@pytest.mark.parametrize("algorithm", ["fast", "paper"])
 @pytest.mark.parametrize(("scale", "deviation"), [("match", None), ("unit", 1.0)])
 def test_response_over_the_sampled_patches(
-    scale: str, deviation: float | None, engine: str
+    scale: str, deviation: float | None, algorithm: str
 ) -> None:
     """Whole images as patches, so that the sample is known; not centered, as a layer sees them."""
-    got = stored_filters(scale=scale, engine=engine).reshape(4, -1)
+    got = stored_filters(scale=scale, algorithm=algorithm).reshape(4, -1)
     patches = STORED.double().numpy().reshape(32, 18)
     if deviation is None:
         deviation = math.sqrt(np.trace(patches.T @ patches / 32) / (3 * 18))
@@ -134,7 +136,9 @@ def test_match_on_a_real_sample() -> None:
 def test_the_report_names_what_is_ablated_and_nothing_else() -> None:
     def parameters(**options: Any) -> set[str]:
         report = init_(make_conv(2, 8), IMAGES, "prewarm", patches_per_image=10, **options)
-        return set(report.parameters) - {"n_clusters", "n_patches", "patch_size", "scale", "engine"}
+        return set(report.parameters) - {
+            "n_filters", "patches_per_image", "patch_size", "scale", "algorithm",
+        }  # fmt: skip
 
     assert parameters() == set()
     assert parameters(spatial=False) == {"spatial"}
@@ -146,7 +150,7 @@ def test_the_report_names_what_is_ablated_and_nothing_else() -> None:
     [
         (
             {"fraction": 0.5, "n_filters": 4},
-            r"fraction=0\.5 and n_filters=4 are both given; one of the two is needed\. Leave one",
+            r"fraction=0\.5 and n_filters=4: expected one of the two\. Leave one",
         ),
         ({"fraction": 0.0}, r"fraction=0\.0; a number above 0 and at most 1.*The paper's is 0\.5"),
         ({"fraction": 1.5}, r"fraction=1\.5; a number above 0 and at most 1"),
@@ -154,7 +158,7 @@ def test_the_report_names_what_is_ablated_and_nothing_else() -> None:
         ({"fraction": "half"}, r"fraction='half'; a number above 0"),
         ({"centering": "image"}, r"centering='image'; one of patch, channel, none is needed"),
         ({"scaling": "both"}, r"scaling='both'; one of global, per-filter is needed"),
-        ({"engine": "slow"}, r"engine='slow'; one of fast, paper is needed"),
+        ({"algorithm": "slow"}, r"algorithm='slow'; one of fast, paper is needed"),
         ({"scale": "he"}, r"scale='he'; a finite number above 0.*parity, match, unit"),
     ],
 )

@@ -20,7 +20,7 @@ from arm_cases import (
 )
 from warminit import InitReport, init_
 from warminit.errors import WarminitError
-from warminit.initializers import ARMS
+from warminit.initializers import METHODS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -30,7 +30,7 @@ NO_DATA = {"torch-default", "he-normal", "he-uniform", "glorot", "orthogonal"}
 FIXED = {"dct", "gabor"}
 LAYERWISE = {"krahenbuhl", "lsuv"}
 """Arms that go through the whole model, each layer by the outputs of those before it."""
-OF_FILTERS = [arm for arm in ARMS if arm != "small-head"]
+OF_FILTERS = [arm for arm in METHODS if arm != "small-head"]
 """small-head sets no filter, and test_small_head.py says what it sets."""
 
 
@@ -103,7 +103,7 @@ def test_the_seed_and_nothing_else_is_random(arm: str) -> None:
     assert (bank[0] == bank[2]) == (arm in FIXED)
 
 
-@pytest.mark.parametrize("arm", ARMS)
+@pytest.mark.parametrize("arm", METHODS)
 def test_the_global_generators_and_the_images_are_untouched(arm: str) -> None:
     images = IMAGES.clone()
     with torch.random.fork_rng(devices=[]):
@@ -114,7 +114,7 @@ def test_the_global_generators_and_the_images_are_untouched(arm: str) -> None:
     assert torch.equal(images, IMAGES)
 
 
-@pytest.mark.parametrize("arm", ARMS)
+@pytest.mark.parametrize("arm", METHODS)
 @pytest.mark.parametrize("name", ["SGD", "AdamW"])
 def test_an_optimizer_made_before_or_after_takes_the_same_step(arm: str, name: str) -> None:
     nets = [make_net(), make_net()]
@@ -130,7 +130,7 @@ def test_an_optimizer_made_before_or_after_takes_the_same_step(arm: str, name: s
     assert all_bits(nets[0]) == all_bits(nets[1])
 
 
-@pytest.mark.parametrize("arm", ARMS)
+@pytest.mark.parametrize("arm", METHODS)
 def test_pixels_as_bytes_are_pixels_over_255(arm: str) -> None:
     generator = torch.Generator().manual_seed(2)
     pixels = torch.randint(0, 256, (16, 2, 12, 12), dtype=torch.uint8, generator=generator)
@@ -169,7 +169,7 @@ def test_nothing_is_written_for_images_that_cannot_be_used(arm: str) -> None:
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32, 1.5, True, "0", None])
-@pytest.mark.parametrize("arm", ARMS)
+@pytest.mark.parametrize("arm", METHODS)
 def test_an_unusable_seed(arm: str, seed: Any) -> None:
     net = make_net()
     before = all_bits(net)
@@ -184,7 +184,7 @@ def test_a_model_without_a_convolution(arm: str) -> None:
         apply(nn.Sequential(nn.Flatten(), nn.Linear(288, 3)), arm)
 
 
-@pytest.mark.parametrize("arm", ARMS)
+@pytest.mark.parametrize("arm", METHODS)
 def test_a_parameter_that_does_not_exist(arm: str) -> None:
     net = make_net()
     before = all_bits(net)
@@ -193,7 +193,7 @@ def test_a_parameter_that_does_not_exist(arm: str) -> None:
     assert all_bits(net) == before
 
 
-@pytest.mark.parametrize("arm", ARMS)
+@pytest.mark.parametrize("arm", METHODS)
 def test_the_report(arm: str) -> None:
     net = make_net()
     report = apply(net, arm, seed=5)

@@ -22,7 +22,7 @@ from arm_cases import (
 )
 from warminit import InitReport, init_
 from warminit.errors import WarminitError
-from warminit.initializers import ARMS, arm_names, describe_arm, get_arm
+from warminit.initializers import METHODS, Method, get_method, method_names, methods
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -31,24 +31,24 @@ IMAGES = make_images(16, 2, 12, 12)
 
 def test_the_arms_are_the_ones_that_are_tested() -> None:
     apart = {"coates-ng", "krahenbuhl", "lsuv", "small-head", "whitening-small-head"}
-    assert set(arm_oracles.STATEMENTS) | apart == set(ARMS)
+    assert set(arm_oracles.STATEMENTS) | apart == set(METHODS)
     stored = {path.stem for path in arm_oracles.FIXTURES.glob("*.json")}
     assert set(arm_oracles.STATEMENTS) <= stored
-    assert arm_names()[: len(ARMS)] == tuple(ARMS)
+    assert method_names()[: len(METHODS)] == tuple(METHODS)
 
 
-@pytest.mark.parametrize("arm", ARMS)
+@pytest.mark.parametrize("arm", METHODS)
 def test_each_arm_says_what_it_does_in_one_line(arm: str) -> None:
-    line = describe_arm(arm)
+    line = {each.name: each for each in methods()}[arm].summary
     assert line.endswith(".")
     assert 20 <= len(line) <= 100
-    assert get_arm(arm) is ARMS[arm]
+    assert get_method(arm) is METHODS[arm]
 
 
 PAGE = Path(__file__).parents[2] / "docs" / "initializers.md"
 
 
-@pytest.mark.parametrize("arm", ARMS)
+@pytest.mark.parametrize("arm", METHODS)
 def test_each_arm_is_documented(arm: str) -> None:
     assert f"`{arm}`" in PAGE.read_text(encoding="utf-8")
 
@@ -71,15 +71,21 @@ def test_the_examples_of_the_page_run(capsys: pytest.CaptureFixture[str]) -> Non
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("pre-warm", r"arm='pre-warm' is unknown\. Did you mean 'prewarm'\? There are: torch-def"),
+        (
+            "pre-warm",
+            r"method='pre-warm' is unknown\. Did you mean 'prewarm'\? There are: torch-def",
+        ),
         ("he_normal", r"Did you mean 'he-normal'\?"),
-        ("zzz", r"arm='zzz' is unknown\. There are: .*your own is named module:function"),
-        ("", r"arm='' is unknown"),
-        ("no_such_module_here:init", r"arm='no_such_module_here:init' cannot be imported: No modu"),
+        ("zzz", r"method='zzz' is unknown\. There are: .*your own is named module:function"),
+        ("", r"method='' is unknown"),
+        (
+            "no_such_module_here:init",
+            r"method='no_such_module_here:init' cannot be imported: No modu",
+        ),
         ("math:no_such_function", r"cannot be imported: .*no_such_function.*as module:function"),
-        (":init", r"arm=':init' cannot be imported"),
-        ("math:", r"arm='math:' cannot be imported"),
-        ("math:pi", r"arm='math:pi' is a float; a function \(model, images, \*, seed"),
+        (":init", r"method=':init' cannot be imported"),
+        ("math:", r"method='math:' cannot be imported"),
+        ("math:pi", r"method='math:pi' is a float; a function \(model, images, \*, seed"),
     ],
 )
 def test_arms_that_do_not_exist(name: str, text: str) -> None:
@@ -93,7 +99,7 @@ def test_arms_that_do_not_exist(name: str, text: str) -> None:
 @pytest.mark.parametrize("name", [None, 3, ["he-normal"]])
 def test_arms_that_are_no_names(name: Any) -> None:
     with pytest.raises(
-        WarminitError, match=f"arm={re.escape(repr(name))} is a .*; a name is needed"
+        WarminitError, match=f"method={re.escape(repr(name))} is a .*; a name is needed"
     ):
         init_(make_conv(), IMAGES, name)
 
@@ -107,7 +113,7 @@ def test_arms_that_are_no_names(name: Any) -> None:
             r"does not take 'n_cluster'\. .*It takes: .*head",
         ),
         ("whitening", {"n_filter": 4}, r"does not take 'n_filter'\. Did you mean 'n_filters'\?"),
-        ("he-normal", {"patch_size": 3}, r"arm 'he-normal' does not take 'patch_size'"),
+        ("he-normal", {"patch_size": 3}, r"method 'he-normal' does not take 'patch_size'"),
     ],
 )
 def test_parameters_that_an_arm_does_not_take(arm: str, options: Any, text: str) -> None:
@@ -142,7 +148,7 @@ def test_an_arm_of_your_own(monkeypatch: pytest.MonkeyPatch) -> None:
     report = init_(model, IMAGES, "arms_of_my_own:fill", seed=7, value=0.5)
     assert (report.seed, report.parameters) == (7, {"value": 0.5})
     assert torch.equal(model.weight, torch.full_like(model.weight, 0.5))
-    assert describe_arm("arms_of_my_own:fill") == "Fill the weight with one value."
+    assert get_method("arms_of_my_own:fill") is fill
 
 
 def test_an_arm_of_an_installed_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -156,9 +162,9 @@ def test_an_arm_of_an_installed_package(monkeypatch: pytest.MonkeyPatch, tmp_pat
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     importlib.invalidate_caches()
-    assert "far-ones" in arm_names()
-    assert arm_names().count("prewarm") == 1
-    assert describe_arm("far-ones") == "Ones."
-    assert get_arm("prewarm") is ARMS["prewarm"]  # nobody replaces a shipped arm
+    assert "far-ones" in method_names()
+    assert method_names().count("prewarm") == 1
+    assert methods()[-1] == Method("far-ones", "", (), "Ones.")
+    assert get_method("prewarm") is METHODS["prewarm"]  # nobody replaces a shipped arm
     with pytest.raises(WarminitError, match=r"Did you mean 'far-ones'\?"):
-        get_arm("far-one")
+        get_method("far-one")

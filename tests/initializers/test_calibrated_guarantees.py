@@ -203,7 +203,7 @@ BAD: list[tuple[Any, Any, dict[str, Any], tuple[str, ...]]] = [
     (lsuv, Broken(late=False), {}, ("layer stem", "NaN or infinite", "Use float32")),
     (lsuv, nn.Sequential(nn.Flatten(), nn.Linear(81, 2)), {}, ("no convolution",)),
     (lsuv, nn.Sequential(nn.Conv2d(1, 2, 3), nn.LazyLinear(2)), {}, ("1.weight is lazy", "Run")),
-    (lsuv, Dead((0, 0)), {"scope": "first", "layer": "late"}, ("no layer", "constant", "Pass")),
+    (lsuv, Dead((0, 0)), {"scope": "first", "layers": "late"}, ("no layer", "constant", "Pass")),
     (krahenbuhl, Net(), {"basis": "ica"}, ("basis='ica'", "kmeans, pca", "Leave it out")),
     (krahenbuhl, Net(), {"beta": float("nan")}, ("beta=nan", "finite", "Leave it out")),
     (krahenbuhl, Net(), {"patches_per_image": 0}, ("patches_per_image=0", "at least 1")),

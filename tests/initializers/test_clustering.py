@@ -203,5 +203,5 @@ def test_the_papers_clustering_is_scikit_learns_minibatch() -> None:
     before = state_of_generators()
     found = minibatch_kmeans(patches, 8, 42)
     assert state_of_generators() == before
-    oracle = MiniBatchKMeans(n_filters=8, random_state=42, n_init=3).fit(patches)
+    oracle = MiniBatchKMeans(n_clusters=8, random_state=42, n_init=3).fit(patches)
     assert np.array_equal(found, oracle.cluster_centers_)

@@ -32,10 +32,10 @@ def test_the_stored_numbers(arm: str) -> None:
     check_stored(arm)
 
 
-@pytest.mark.parametrize("engine", ["fast", "paper"])
+@pytest.mark.parametrize("algorithm", ["fast", "paper"])
 @pytest.mark.parametrize("scale", [0.25, "parity", "match"])
-def test_global_matching(engine: str, scale: Any) -> None:
-    options: dict[str, Any] = {"engine": engine, "scale": scale}
+def test_global_matching(algorithm: str, scale: Any) -> None:
+    options: dict[str, Any] = {"algorithm": algorithm, "scale": scale}
     wanted = filters("prewarm", **options).numpy()
     random = filters("norm-matched-random", **options).numpy()
     patches = filters("random-patches", **options).numpy()
@@ -129,6 +129,6 @@ def test_an_unknown_matching(arm: str) -> None:
 
 
 @pytest.mark.parametrize("arm", CONTROLS)
-def test_an_unknown_engine(arm: str) -> None:
-    with pytest.raises(WarminitError, match=r"engine='slow'; one of fast, paper is needed"):
-        filters(arm, engine="slow")
+def test_an_unknown_algorithm(arm: str) -> None:
+    with pytest.raises(WarminitError, match=r"algorithm='slow'; one of fast, paper is needed"):
+        filters(arm, algorithm="slow")

@@ -48,7 +48,7 @@ def test_on_a_gpu_no_value_comes_to_the_host(
 
     monkeypatch.setattr(warminit.initializers.prewarm.clustering, "_plus_plus", told)
     images = torch.empty(64, 3, 32, 32, device="meta")
-    hyper = Hyperparameters(n_clusters, patches_per_image=100, patch_size=(3, 3), scale=scale)
+    hyper = Hyperparameters(n_clusters, n_patches=100, patch_size=(3, 3), scale=scale)
     filters = kmeans_filters(Batch(images), hyper, (3, 3), seed=0)
     assert filters.is_meta
     assert filters.shape == (n_clusters, 3, 3, 3)

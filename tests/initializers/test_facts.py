@@ -68,7 +68,7 @@ def test_table_1_of_cifar10(read: Any) -> None:
     assert abs(rules.n_patches - 27) <= 1
     assert rules.patch_norm == pytest.approx(0.525, abs=0.01)
     assert rules.otsu_threshold is rules.foreground_density is None
-    assert "extrapolated" not in rules.provenance["patches_per_image"]
+    assert "extrapolated" not in rules.provenance["n_patches"]
 
 
 def test_svhn_in_part(read: Any) -> None:
@@ -83,4 +83,4 @@ def test_natural_gray_images_are_not_bimodal(read: Any) -> None:
     assert f"{rules.separability:.2f}" == "0.68"
     assert rules.patch_norm is not None
     assert rules.n_patches == math.floor(8 * 6.65 * rules.patch_norm)
-    assert "extrapolated" in rules.provenance["patches_per_image"]
+    assert "extrapolated" in rules.provenance["n_patches"]

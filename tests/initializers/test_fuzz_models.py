@@ -9,11 +9,11 @@ from conftest import Robustness
 from faulty_models import Case, drawn_case, everything
 from warminit import init_
 from warminit.errors import WarminitError
-from warminit.initializers import ARMS
+from warminit.initializers import METHODS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-METHODS = list(ARMS)
+METHODS = list(METHODS)
 
 
 def outcome(case: Case) -> str:

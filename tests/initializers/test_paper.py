@@ -175,8 +175,17 @@ def test_a_larger_patch_is_cropped_to_its_center() -> None:
     assert torch.equal(bits(model.conv1.weight)[1:], kept)
 
 
+NAMES = {"n_clusters": "n_filters", "n_patches": "patches_per_image"}
+"""Keywords of Listing 1 that `prewarm_` calls otherwise."""
+
+
+def ours(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return Listing 1's arguments under the names of `prewarm_`."""
+    return {NAMES.get(name, name): value for name, value in arguments.items()}
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16], ids=str)
-def test_the_engine_paper_writes_the_same_bits_and_leaves_the_generators(
+def test_the_algorithm_paper_writes_the_same_bits_and_leaves_the_generators(
     dtype: torch.dtype,
 ) -> None:
     images = make_images("normal", "channels_last", (6, 3, 12, 15), dtype, 5)
@@ -190,7 +199,7 @@ def test_the_engine_paper_writes_the_same_bits_and_leaves_the_generators(
         model = Net(make_conv(3, 12, (3, 3), torch.float32, False))
         disturb_global_states()
         before = global_states()
-        prewarm_(model, images, engine="paper", **arguments)
+        prewarm_(model, images, algorithm="paper", **ours(arguments))
         assert global_states() == before
         assert torch.equal(bits(model.conv1.weight), expected)
 
@@ -205,16 +214,16 @@ def test_the_engine_paper_writes_the_same_bits_and_leaves_the_generators(
         (torch.float64, 12, {"patch_size": 4, "n_patches": 11}),
     ],
 )
-def test_the_engine_paper_is_conditioned_init(
+def test_the_algorithm_paper_is_conditioned_init(
     dtype: torch.dtype, filters: int, arguments: dict[str, Any]
 ) -> None:
     images = make_images("uniform", "strided", (8, 3, 12, 15), torch.float32, 5)
-    ours, theirs = (Net(make_conv(3, filters, (3, 3), dtype, True)) for _ in range(2))
-    weight = ours.conv1.weight
-    found = prewarm_(ours, images, engine="paper", seed=3, **arguments).parameters
-    assert ours.conv1.weight is weight
+    model, theirs = (Net(make_conv(3, filters, (3, 3), dtype, True)) for _ in range(2))
+    weight = model.conv1.weight
+    found = prewarm_(model, images, algorithm="paper", seed=3, **ours(arguments)).parameters
+    assert model.conv1.weight is weight
     assert weight.is_contiguous(memory_format=torch.channels_last)
-    names = ("n_clusters", "n_patches", "scale")
+    said = {name: found[NAMES.get(name, name)] for name in ("n_clusters", "n_patches", "scale")}
     size = arguments.get("patch_size", 3)
-    conditioned_init(theirs, images, **{n: found[n] for n in names}, patch_size=size, seed=3)
+    conditioned_init(theirs, images, **said, patch_size=size, seed=3)
     assert torch.equal(bits(weight), bits(theirs.conv1.weight))

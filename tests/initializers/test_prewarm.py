@@ -22,30 +22,30 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 IMAGES = make_images(32, 2, 12, 12)
 
 
-@pytest.mark.parametrize("engine", ["fast", "paper"])
+@pytest.mark.parametrize("algorithm", ["fast", "paper"])
 @pytest.mark.parametrize("kernel", [2, 3, 5])
-def test_the_function_under_it_gives_what_is_written(engine: Any, kernel: int) -> None:
+def test_the_function_under_it_gives_what_is_written(algorithm: Any, kernel: int) -> None:
     model = make_conv(2, 10, kernel)
-    prewarm_(model, IMAGES, patches_per_image=9, engine=engine, seed=3)
-    filters = prewarm_filters(IMAGES, 10, kernel, patches_per_image=9, engine=engine, seed=3)
+    prewarm_(model, IMAGES, patches_per_image=9, algorithm=algorithm, seed=3)
+    filters = prewarm_filters(IMAGES, 10, kernel, patches_per_image=9, algorithm=algorithm, seed=3)
     assert bits(model.weight[:5]) == bits(filters)
     # The scale is the paper's for colour, but for large kernels parity's.
     wanted = min(0.25, math.sqrt(2 / (2 * kernel**2)))
     assert float(np.std(filters.double().numpy())) == pytest.approx(wanted, rel=1e-6)
 
 
-def test_the_paper_engine_has_the_listings_bits() -> None:
+def test_the_papers_algorithm_has_the_listings_bits() -> None:
     ours, theirs = nn.Module(), nn.Module()
     ours.conv1, theirs.conv1 = make_conv(2, 10), make_conv(2, 10)
     prewarm_(ours, IMAGES, patches_per_image=9, algorithm="paper", seed=42, scale=0.2)
     with torch.random.fork_rng(devices=[]):
-        conditioned_init(theirs, IMAGES, n_filters=5, patches_per_image=9, scale=0.2, seed=42)
+        conditioned_init(theirs, IMAGES, n_clusters=5, n_patches=9, scale=0.2, seed=42)
     assert bits(ours.conv1.weight) == bits(theirs.conv1.weight)
 
 
-@pytest.mark.parametrize("engine", ["fast", "paper"])
-def test_filters_of_larger_patches_are_their_center(engine: Any) -> None:
-    options: dict[str, Any] = {"patches_per_image": 9, "engine": engine, "scale": 0.25}
+@pytest.mark.parametrize("algorithm", ["fast", "paper"])
+def test_filters_of_larger_patches_are_their_center(algorithm: Any) -> None:
+    options: dict[str, Any] = {"patches_per_image": 9, "algorithm": algorithm, "scale": 0.25}
     whole = prewarm_filters(IMAGES, 10, 5, **options)
     cropped = prewarm_filters(IMAGES, 10, 3, patch_size=5, **options)
     assert torch.equal(cropped, whole[:, :, 1:4, 1:4])

@@ -126,11 +126,11 @@ def test_bytes_give_what_their_floats_give(channels: int) -> None:
 
 def test_standardized_colour_without_its_statistics_is_refused() -> None:
     fed = standardize(natural(), [0.5] * 3, [0.25] * 3)
-    with pytest.raises(WarminitError, match=r"(?s)mean=?.*std=?.*raw_images.*n_patches"):
+    with pytest.raises(WarminitError, match=r"(?s)mean=?.*std=?.*raw_images.*patches_per_image"):
         derive_rules(fed)
-    rules = derive_rules(fed, patches_per_image=28)
+    rules = derive_rules(fed, n_patches=28)
     assert (rules.n_patches, rules.scale, rules.patch_norm) == (28, 0.25, None)
-    assert "given" in rules.provenance["patches_per_image"]
+    assert "given" in rules.provenance["n_patches"]
 
 
 def test_patch_norm_by_hand() -> None:
@@ -156,7 +156,7 @@ def test_patch_norm_is_that_of_all_patches(kernel: int | tuple[int, int]) -> Non
     rules = derive_rules(images, kernel_size=kernel)
     # 5 standard errors of a sample of 10,000, which the paper's two digits need at the least.
     assert rules.patch_norm == pytest.approx(float(norms.mean()), abs=5 * float(norms.std()) / 100)
-    assert ("extrapolated" in rules.provenance["patches_per_image"]) is (kernel != 3)
+    assert ("extrapolated" in rules.provenance["n_patches"]) is (kernel != 3)
 
 
 def test_one_mean_is_removed_from_a_patch_not_one_a_channel() -> None:
@@ -191,7 +191,7 @@ def test_scale_is_capped_by_kaiming_parity(
     channels: int, kernel: int | tuple[int, int], scale: float
 ) -> None:
     images = natural(channels=channels)
-    rules = derive_rules(images, kernel_size=kernel, patches_per_image=5)
+    rules = derive_rules(images, kernel_size=kernel, n_patches=5)
     assert rules.scale == pytest.approx(scale, abs=5e-5)
     assert rules.patch_size == ((kernel, kernel) if isinstance(kernel, int) else kernel)
 
@@ -202,9 +202,9 @@ def test_every_hyperparameter_says_where_it_comes_from() -> None:
     assert rules.n_clusters == 16
     assert set(rules.provenance) >= {"n_clusters", "n_patches", "patch_size", "scale"}
     assert all(isinstance(text, str) and len(text) > 5 for text in rules.provenance.values())
-    assert "6.65" in rules.provenance["patches_per_image"]
-    assert "Otsu" in derive_rules(strokes()).provenance["patches_per_image"]
-    assert "extrapolated" not in derive_rules(strokes()).provenance["patches_per_image"]
+    assert "6.65" in rules.provenance["n_patches"]
+    assert "Otsu" in derive_rules(strokes()).provenance["n_patches"]
+    assert "extrapolated" not in derive_rules(strokes()).provenance["n_patches"]
     assert "parity" in derive_rules(natural(), kernel_size=7).provenance["scale"].lower()
 
 

@@ -120,7 +120,7 @@ def test_an_unusable_share(arm: str, head: Any) -> None:
     before = {name: bits(each) for name, each in net.state_dict().items()}
     with pytest.raises(WarminitError, match="a number from 0 to 1 is needed") as error:
         init_(net, IMAGES, arm, seed=0, **parameters(arm, head_scale=head))
-    assert str(error.value).startswith(f"head={head!r};")
+    assert str(error.value).startswith(f"head_scale={head!r};")
     assert {name: bits(each) for name, each in net.state_dict().items()} == before
 
 
@@ -424,8 +424,8 @@ def test_a_head_behind_a_normalization_is_left_unless_asked_for(case: str) -> No
     )
     name = next(name for name, each in left.named_modules() if each is head_of(left))
     assert re.fullmatch(
-        rf"{name} is left as it is: [\w.]+ normalizes what it is fed\. Pass head_scale=0\.1 to make it "
-        r"small all the same\.", report.notes[-1]
+        rf"{name} is left as it is: [\w.]+ normalizes what it is fed\. Pass head_scale=0\.1 to "
+        r"make it small all the same\.", report.notes[-1]
     )  # fmt: skip
     told = re.search(r"it is: ([\w.]+) normalizes", report.notes[-1])
     assert told is not None

@@ -129,7 +129,7 @@ def test_a_deeper_layer_alone_leaves_the_stem_as_it_is() -> None:
 
 def test_the_first_layer_counts_from_the_one_that_is_named() -> None:
     model, fresh = net(), values(net())
-    prewarm_(model, IMAGES, layers="stem", layers=2, patches_per_image=9, scale=0.2)
+    prewarm_(model, IMAGES, layers=["stem", "block.first"], patches_per_image=9, scale=0.2)
     changed = {name for name, bits in values(model).items() if bits != fresh[name]}
     assert changed == {"stem.weight", "block.first.weight"}
 
@@ -165,7 +165,7 @@ def test_pixel_rules_hold_for_the_first_layer_only() -> None:
     )
     prewarm_(given, fed, patches_per_image=report.parameters["patches_per_image"])
     assert torch.equal(model.stem.weight, given.stem.weight)
-    prewarm_(given, fed, layers="stem", layers=["block.first"], patches_per_image=DEEP_PATCHES)
+    prewarm_(given, fed, layers=["block.first"], patches_per_image=DEEP_PATCHES)
     deeper: tuple[Any, Any] = (model.block.first, given.block.first)
     torch.testing.assert_close(deeper[0].weight, deeper[1].weight, rtol=1e-3, atol=1e-5)
 
@@ -173,8 +173,8 @@ def test_pixel_rules_hold_for_the_first_layer_only() -> None:
 REFUSED: dict[str, tuple[Any, tuple[str, ...]]] = {
     "0": (0, ("layers=0", "runs 4 convolutions from stem on", "Choose 1 to 4")),
     "5": (5, ("layers=5", "runs 4 convolutions", "or name them")),
-    "True": (True, ("layers=True is a bool", "a number or a list")),
-    "a word": ("stem", ("layers='stem' is a str", "Use layers= for a single name")),
+    "True": (True, ("layers=True", "expected a dotted name", "or how many")),
+    "a number that is none": (2.0, ("layers=2.0", "expected a dotted name", "Leave it out")),
     "none": ([], ("layers=[]", "nothing is not a convolution that runs")),
     "a name that does not run": (["stem", "unused"], ("'unused'", f"are: {', '.join(ORDER)}")),
     "a linear layer": (["stem", "fc"], ("'fc' is not a convolution that runs",)),

@@ -283,14 +283,14 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], dict[str, Any], tuple[str, ...
         ("images has 3 channels, shape (4, 3, 12, 12)", "0 (Conv2d, 1 channels)", "Pass the batch"),
     ),
     "a model that does not run": (
-        Broken, {}, ("(1, 3, 12, 12) does not go through", "a mask is needed", "layer="),
+        Broken, {}, ("(1, 3, 12, 12) does not go through", "a mask is needed", "layers="),
     ),
     "layers that are never called": (
-        Functional, {}, ("no layer of this Functional is called", "a (Conv2d", "layer="),
+        Functional, {}, ("no layer of this Functional is called", "a (Conv2d", "layers="),
     ),
     "a lazy layer further on": (
         lambda: nn.Sequential(nn.Conv2d(3, 3, 3), nn.Conv2d(3, 3, 3), nn.LazyConv2d(4, 3)), {},
-        ("2.weight is lazy", "Run one batch", "layer="),
+        ("2.weight is lazy", "Run one batch", "layers="),
     ),
     "seven layers": (
         lambda: nn.Sequential(*(nn.Conv2d(9, 9, 1) for _ in range(7))), {},

@@ -46,7 +46,9 @@ images: Tensor = torch.rand(8, 3, 32, 32)
 batches: Iterable[Tensor] = [images]
 loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(images))
 
-report = prewarm_(model, images, patches_per_image=9, scale="match", layers="0", algorithm="paper", seed=1)
+report = prewarm_(
+    model, images, patches_per_image=9, scale="match", layers="0", algorithm="paper", seed=1
+)
 assert_type(report, InitReport)
 assert_type(report.filters_set, int)
 assert_type(prewarm_(model, batches, mean=0.5, std=[0.2, 0.2, 0.2], layers=1), InitReport)

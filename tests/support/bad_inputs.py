@@ -136,20 +136,27 @@ BAD_CALLS: dict[str, Row] = {
     "a layer of another model": (
         lambda: prewarm(layers=nn.Conv2d(1, 32, 3)), ("layers=Conv2d", "not a module of", "0"),
     ),
-    "a layer by number": (lambda: prewarm(layers=0), ("layer", "0", "name")),
+    "a layer by number": (lambda: prewarm(layers=0), ("layers=0", "Choose 1 to", "name them")),
     "a quantized layer": (
         lambda: prewarm(model=int_model()), ("torch.int8", "floating point", "before"),
     ),
     # counts
     "fewer patches than clusters": (
         lambda: prewarm(make_images(2, 1, 12, 12), patches_per_image=3),
-        ("patches_per_image=3 x 2 images gives 6 patches", "n_filters=16", "more images", "n_patches"),
+        ("patches_per_image=3 x 2 images gives 6 patches", "n_filters=16", "more images"),
     ),
-    "n_patches of 0": (lambda: prewarm(patches_per_image=0), ("patches_per_image=0", "at least 1", "Leave it out")),
-    "n_patches below 0": (lambda: rules(patches_per_image=-4), ("patches_per_image=-4", "at least 1")),
-    "n_patches as a float": (lambda: prewarm(patches_per_image=25.0), ("patches_per_image=25.0", "whole number")),
-    "n_patches as a word": (lambda: prewarm(patches_per_image="many"), ("patches_per_image='many'", "whole")),
-    "n_clusters of 0": (lambda: prewarm(n_filters=0), ("n_filters=0", "at least 1")),
+    "patches_per_image of 0": (
+        lambda: prewarm(patches_per_image=0),
+        ("patches_per_image=0", "at least 1", "Leave it out"),
+    ),
+    "n_patches below 0": (lambda: rules(n_patches=-4), ("n_patches=-4", "at least 1")),
+    "patches_per_image as a float": (
+        lambda: prewarm(patches_per_image=25.0), ("patches_per_image=25.0", "whole number"),
+    ),
+    "patches_per_image as a word": (
+        lambda: prewarm(patches_per_image="many"), ("patches_per_image='many'", "whole"),
+    ),
+    "n_filters of 0": (lambda: prewarm(n_filters=0), ("n_filters=0", "at least 1")),
     "too few distinct patches": (
         lambda: prewarm(two_patch_images(), patches_per_image=40),
         ("2 distinct patches", "n_filters=16", "varied"),
@@ -173,14 +180,16 @@ BAD_CALLS: dict[str, Row] = {
     "a patch size of three": (lambda: prewarm(patch_size=(3, 3, 3)), ("patch_size=(3, 3, 3)", "3")),
     "rules of a kernel of 0": (lambda: rules(kernel_size=0), ("kernel_size=0", "at least 1")),
     "rules of a broken kernel": (lambda: rules(kernel_size=2.5), ("kernel_size=2.5", "whole")),
-    # seed and engine
+    # seed and algorithm
     "a seed below 0": (lambda: prewarm(seed=-1), ("seed=-1", "2**32 - 1", "another seed")),
     "a seed too large": (lambda: prewarm(seed=2**32), ("seed=4294967296", "2**32 - 1")),
     "a seed as a float": (lambda: prewarm(seed=1.5), ("seed=1.5", "whole number")),
     "rules with a word for a seed": (
         lambda: rules(make_images(*COLOUR), seed="a"), ("seed='a'", "whole number"),
     ),
-    "an unknown engine": (lambda: prewarm(engine="exact"), ("engine='exact'", "fast", "paper")),
+    "an unknown algorithm": (
+        lambda: prewarm(algorithm="exact"), ("algorithm='exact'", "fast", "paper"),
+    ),
     # the two pixel spaces
     "mean without std": (
         lambda: prewarm(mean=[0.35]), ("mean was given", "std is None", "both", "Pass std"),

@@ -18,9 +18,17 @@ _WITHOUT_DOCSTRING = {"simplecnn-nobn": "simplecnn without batch normalization."
 
 def arms(*, as_json: options.AsJson = False) -> None:
     """List the initializers that can be compared, each in one line."""
-    from warminit.initializers import arm_names, describe_arm
+    from warminit.initializers import methods
 
-    rows = [{"name": name, "description": describe_arm(name)} for name in arm_names()]
+    rows = [
+        {
+            "name": each.name,
+            "sets": each.sets,
+            "needs": list(each.needs),
+            "description": each.summary,
+        }
+        for each in methods()
+    ]
     _show(rows, ("name", "description"), as_json=as_json)
     if not as_json:
         new_console().print("Your own: module:function (model, images, *, seed, **parameters).")

@@ -78,10 +78,10 @@ def drawn_images(data: "ImageDataset", n: int, seed: int) -> "Tensor":
 
 def statistics_for(arm: str, data: "ImageDataset") -> dict[str, Any]:
     """Return mean and std for an arm whose rules look at raw pixels and so undo the scaling."""
-    from warminit.initializers import get_arm
+    from warminit.initializers import get_method
     from warminit.lab.runs.plan import takes
 
-    if takes(get_arm(arm), "mean") and takes(get_arm(arm), "std"):
+    if takes(get_method(arm), "mean") and takes(get_method(arm), "std"):
         return {"mean": data.mean, "std": data.std}
     return {}
 

@@ -84,9 +84,9 @@ def compare(
 
     chosen = options.names(arms) or []
     if chosen == ["all"]:
-        from warminit.initializers import arm_names
+        from warminit.initializers import method_names
 
-        chosen = list(arm_names())
+        chosen = list(method_names())
     study = Study.create(
         "the comparison",
         name="compare",

@@ -65,7 +65,8 @@ def check_images(
     if channels is not None and images.shape[1] != channels:
         raise WarminitError(
             f"{name} has {images.shape[1]} channels, shape {tuple(images.shape)}, and the layer "
-            f"takes {channels}. Pass the batch that the model is fed, or name another layer with layers=."
+            f"takes {channels}. Pass the batch that the model is fed, or name another layer with "
+            "layers=."
         )
     images = images.detach()
     # NaN and infinities show in the extremes, so that no copy of the images is needed to see them.

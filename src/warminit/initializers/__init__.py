@@ -1,11 +1,10 @@
-"""arms: model, images -> model initialized in place, InitReport. Every initializer by name."""
+"""Patches, statistics and published rules become the weights of a model; every method by name.
+
+`init_` applies a method, `methods` lists them. The families stand in rooms of their own: `stems`,
+`prewarm`, `network` and `heads`.
+"""
 
 import difflib
-import importlib
-import inspect
-import typing
-from collections.abc import Callable
-from importlib.metadata import entry_points
 from typing import Any
 
 from torch import nn
@@ -13,57 +12,30 @@ from torch import nn
 from warminit.checks import check_seed
 from warminit.errors import WarminitError
 from warminit.images.source import Images
-from warminit.initializers.heads.small_head import small_head, whitening_small_head
-from warminit.initializers.network.krahenbuhl import krahenbuhl
-from warminit.initializers.network.lsuv import lsuv
-from warminit.initializers.network.published import (
-    glorot,
-    he_normal,
-    he_uniform,
-    orthogonal,
-    torch_default,
+from warminit.initializers.registry import (
+    DEFAULT_METHOD,
+    METHODS,
+    Initializer,
+    Method,
+    get_method,
+    keywords,
+    method_names,
+    methods,
 )
-from warminit.initializers.prewarm.controls import (
-    norm_matched_random,
-    random_patches,
-    shuffled_prewarm,
-)
-from warminit.initializers.prewarm.method import prewarm_
-from warminit.initializers.stems.coates_ng import coates_ng
-from warminit.initializers.stems.structure import dct, gabor
-from warminit.initializers.stems.whitening import whiten_
-from warminit.renamed import PARAMETERS, in_new_names, takes_old_names
+from warminit.renamed import METHODS_OF_0_1, PARAMETERS, in_new_names, takes_old_names
 from warminit.report import InitReport
 
-Arm = Callable[..., InitReport]
-"""(model, images, *, seed, **parameters) -> InitReport."""
-
-ENTRY_POINTS = "warminit.initializers"
-"""Entry-point group by which an installed package adds arms."""
-
-ARMS: dict[str, Arm] = {
-    "torch-default": torch_default,
-    "he-normal": he_normal,
-    "he-uniform": he_uniform,
-    "glorot": glorot,
-    "orthogonal": orthogonal,
-    "prewarm": prewarm_,
-    "norm-matched-random": norm_matched_random,
-    "shuffled-prewarm": shuffled_prewarm,
-    "random-patches": random_patches,
-    "whitening": whiten_,
-    "whitening-small-head": whitening_small_head,
-    "small-head": small_head,
-    "coates-ng": coates_ng,
-    "krahenbuhl": krahenbuhl,
-    "lsuv": lsuv,
-    "dct": dct,
-    "gabor": gabor,
-}
-
-
-DEFAULT_METHOD = "whitening-small-head"
-"""What the search for a default chose; docs/evidence.md says on what grounds."""
+__all__ = [
+    "DEFAULT_METHOD",
+    "METHODS",
+    "Initializer",
+    "Method",
+    "get_method",
+    "init_",
+    "keywords",
+    "method_names",
+    "methods",
+]
 
 
 @takes_old_names("arm")
@@ -103,9 +75,9 @@ def init_(
         >>> init_(model, images).method
         'whitening-small-head'
     """
-    chosen = get_arm(method)
+    chosen = get_method(method)
     check_seed(seed)
-    if ":" not in method:
+    if method in METHODS_OF_0_1:
         parameters = in_new_names(parameters, PARAMETERS, warn=True)
     names, any_other = keywords(chosen)
     if not any_other and (unknown := [name for name in parameters if name not in names]):
@@ -116,75 +88,3 @@ def init_(
             f"{', '.join(sorted(names)) or 'no parameters'}."
         )
     return chosen(model, images, seed=int(seed), **parameters)
-
-
-def get_arm(name: str) -> Arm:
-    """Return an arm by its name: of `ARMS`, of an installed package, or `module:function`.
-
-    A package offers arms of its own by the entry-point group `warminit.initializers`.
-
-    Raises:
-        WarminitError: If there is none; the text names the nearest.
-    """
-    if not isinstance(name, str):
-        raise WarminitError(
-            f"method={name!r} is a {type(name).__name__}; a name is needed, such as "
-            f"{DEFAULT_METHOD!r}."
-        )
-    if name in ARMS:
-        return ARMS[name]
-    installed = {point.name: point.value for point in entry_points(group=ENTRY_POINTS)}
-    if name in installed or ":" in name:
-        return _import_arm(name, installed.get(name, name))
-    near = difflib.get_close_matches(name, [*ARMS, *installed], n=1)
-    hint = f"Did you mean {near[0]!r}? " if near else ""
-    raise WarminitError(
-        f"method={name!r} is unknown. {hint}There are: {', '.join(arm_names())}; your own is named "
-        "module:function."
-    )
-
-
-def keywords(arm: Callable[..., Any]) -> tuple[set[str], bool]:
-    """Return the names of an arm's own keywords without `seed`, and whether it takes any other."""
-    names, any_other = set(), False
-    for each in inspect.signature(arm).parameters.values():
-        if each.kind is each.KEYWORD_ONLY:
-            names.add(each.name)
-        elif each.kind is each.VAR_KEYWORD:
-            # `**options: Unpack[Options]` lists what it takes, any other `**options` takes all.
-            listed = typing.get_args(each.annotation)
-            if typing.get_origin(each.annotation) is typing.Unpack:
-                names |= set(typing.get_type_hints(listed[0]))
-            else:
-                any_other = True
-    return names - {"seed"}, any_other
-
-
-def arm_names() -> tuple[str, ...]:
-    """Return the names of all arms: those of `ARMS`, then those of installed packages."""
-    installed = sorted(point.name for point in entry_points(group=ENTRY_POINTS))
-    return (*ARMS, *(name for name in installed if name not in ARMS))
-
-
-def describe_arm(name: str) -> str:
-    """Return the first line of an arm's docstring: what it does, and whose algorithm it is."""
-    lines = (inspect.getdoc(get_arm(name)) or "").splitlines()
-    return lines[0] if lines else ""
-
-
-def _import_arm(name: str, target: str) -> Arm:
-    module_name, _, function_name = target.partition(":")
-    try:
-        arm = getattr(importlib.import_module(module_name), function_name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise WarminitError(
-            f"method={name!r} cannot be imported: {error}. Name a function that can be "
-            "imported from here, as module:function."
-        ) from error
-    if not callable(arm):
-        raise WarminitError(
-            f"method={name!r} is a {type(arm).__name__}; a function (model, images, *, seed, "
-            "**parameters) -> InitReport is needed."
-        )
-    result: Arm = arm
-    return result

@@ -128,6 +128,7 @@ def _find(names: list[str], leaves: list[Any], images: tuple[int, ...], layer: s
         there = ", ".join(f"{names[i]} {leaves[i].shape}" for i in found or kernels) or "none"
         raise WarminitError(
             f"layers={layer!r} with images {images} leads to {len(found)} kernels; exactly one is "
-            f"needed. There are: {there}. Pass images (N, *size, C), or name the layer with layers=."
+            f"needed. There are: {there}. Pass images (N, *size, C), or name the layer with "
+            "layers=."
         )
     return found[0]

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from warminit.errors import WarminitError, WarminitWarning
-from warminit.initializers import get_arm
+from warminit.initializers import get_method
 from warminit.lab.engines.choose import engine_for, planning_device
 from warminit.lab.engines.driver import Listener, complete
 from warminit.lab.engines.job import DataSource, Job, OnStep, Outcome, guarded
@@ -217,7 +217,7 @@ def _execute(run: PlannedRun, _on_step: OnStep | None, *, train: Train, device: 
 
 
 def _run(run: PlannedRun, train: Train, device: torch.device) -> RunResult:
-    arm, seed = get_arm(run.spec.arm.name), run.spec.seed
+    arm, seed = get_method(run.spec.arm.name), run.spec.seed
     done: list[tuple[nn.Module, InitReport, Tensor]] = []
     init_seconds = 0.0
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from training_cases import make_dataset, make_spec
-from warminit.initializers import get_arm
+from warminit.initializers import get_method
 from warminit.lab.report.starts import start_of
 from warminit.lab.runs.kept_filters import MOST_BYTES, keep_filters, kept_filters, survival
 from warminit.lab.runs.results import RunResult
@@ -71,7 +71,7 @@ def test_a_run_keeps_the_filters_that_it_ends_with() -> None:
         spec = make_spec(steps=3, batch_size=16, schedule="constant", lr_start=rate)
         spec = spec.model_copy(update={"arm": spec.arm.model_copy(update={"name": "prewarm"})})
         options = {"patches_per_image": 9, "algorithm": "paper"}
-        result = train(dataset, spec, arm=get_arm("prewarm"), arm_parameters=options)
+        result = train(dataset, spec, arm=get_method("prewarm"), arm_parameters=options)
         again = RunResult.from_dict(json.loads(json.dumps(result.to_dict())))
         return StoredRun(
             key="", spec=spec, arm_parameters=options, environment={}, result=again, error=None,

@@ -38,18 +38,21 @@ def refusal(**changes: Any) -> str:
         ({"models": ["simplcnn"]}, "model='simplcnn' is not known; it must be one of simplecnn"),
         ({"models": ["simplcnn"]}, "Did you mean 'simplecnn'?"),
         ({"models": ["no.such:thing"]}, "module 'no.such' cannot be imported"),
-        ({"arms": ["torch-default", "pre-warm"]}, "arm='pre-warm' is unknown. Did you mean 'prew"),
-        ({"arms": ["torch-default", "no.such:arm"]}, "arm='no.such:arm' cannot be imported"),
+        (
+            {"arms": ["torch-default", "pre-warm"]},
+            "method='pre-warm' is unknown. Did you mean 'prew",
+        ),
+        ({"arms": ["torch-default", "no.such:arm"]}, "method='no.such:arm' cannot be imported"),
         ({"arms": ["torch-default", 3]}, "3 is not an arm: give its name, or a table with a name"),
         ({"arms": "prewarm"}, "arms: arms is a list of names or tables"),
         (
-            {"arms": ["torch-default", {"name": "prewarm", "n_cluster": 3}]},
-            "arms: 'prewarm' does not take 'n_cluster'; did you mean 'n_clusters'?",
+            {"arms": ["torch-default", {"name": "prewarm", "n_filter": 3}]},
+            "arms: 'prewarm' does not take 'n_filter'; did you mean 'n_filters'?",
         ),
         (
             # Its options are declared as one typed `**options`.
-            {"arms": ["torch-default", {"name": "norm-matched-random", "n_patchs": 3}]},
-            "arms: 'norm-matched-random' does not take 'n_patchs'; did you mean 'n_patches'?",
+            {"arms": ["torch-default", {"name": "norm-matched-random", "patches_per_imag": 3}]},
+            "arms: 'norm-matched-random' does not take 'patches_per_imag'; did you mean 'patches_p",
         ),
         (
             {"arms": ["torch-default", {"name": "torch-default", "seed": 1}]},

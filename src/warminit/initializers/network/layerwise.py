@@ -91,8 +91,8 @@ def fit_layers_(
             if not walk.fitted:
                 raise WarminitError(
                     f"{method} can fit no layer of {type(model).__name__}, and at least one is "
-                    f"needed ({'; '.join(notes)[:160]}). Name another layer with layers=, or the batch that "
-                    "the model is fed."
+                    f"needed ({'; '.join(notes)[:160]}). Pass the batch that the model is fed, or "
+                    "name another layer with layers=."
                 )
         fitted = agreed(walk.fitted)
         keys = {id(parameter): key for key, parameter in model.named_parameters()}

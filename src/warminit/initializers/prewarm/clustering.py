@@ -129,8 +129,8 @@ def _distinct_starts(patches: Tensor, draws: Tensor) -> Tensor:
     distinct = patches.unique(dim=0)
     if len(distinct) < len(draws):
         raise WarminitError(
-            f"the images give only {len(distinct)} distinct patches, fewer than n_clusters="
-            f"{len(draws)}. Pass more varied images, or a smaller n_clusters."
+            f"the images give only {len(distinct)} distinct patches, fewer than n_filters="
+            f"{len(draws)}. Pass more varied images, or a smaller n_filters."
         )
     starts, served = _plus_plus(distinct.double(), draws)
     return torch.where(served, starts, distinct[: len(draws)]).to(patches.dtype)

@@ -203,7 +203,8 @@ def _pixel_rule(
         raise WarminitError(
             f"images span {low:.4g} to {high:.4g}, and the patch-norm rule needs raw pixels from 0 "
             f"to 1 ({why_norm}). Pass mean= and std= that the images were standardized with, or "
-            "raw_images=, or patches_per_image= itself; divide pixels from 0 to 255 by 255."
+            "raw_images=, or the count itself, patches_per_image= (n_patches= for derive_rules); "
+            "divide pixels from 0 to 255 by 255."
         )
     if channels == 1:
         text = f"{why_norm}; the patch-norm rule is used in place of Otsu's."

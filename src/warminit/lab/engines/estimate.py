@@ -10,7 +10,7 @@ from itertools import cycle, islice
 
 import torch
 
-from warminit.initializers import get_arm
+from warminit.initializers import get_method
 from warminit.lab.data.load import ImageDataset
 from warminit.lab.engines.job import DataSource
 from warminit.lab.engines.local import default_workers
@@ -109,7 +109,7 @@ def _train(run: PlannedRun, dataset: ImageDataset, source: DataSource, *, steps:
     return train(
         dataset,
         run.spec.model_copy(update={"protocol": protocol}),
-        arm=get_arm(run.spec.arm.name),
+        arm=get_method(run.spec.arm.name),
         arm_parameters=run.arm_parameters,
         device=source.device,
     )

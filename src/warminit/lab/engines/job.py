@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import torch
 
-from warminit.initializers import get_arm
+from warminit.initializers import get_method
 from warminit.lab.data.load import ImageDataset, load_dataset
 from warminit.lab.runs.plan import PlannedRun
 from warminit.lab.runs.results import RunResult
@@ -68,7 +68,7 @@ def execute(run: PlannedRun, on_step: OnStep | None, *, source: DataSource) -> O
         lambda: train(
             _loaded(source, run.spec.dataset, run.spec.validation),
             run.spec,
-            arm=get_arm(run.spec.arm.name),
+            arm=get_method(run.spec.arm.name),
             arm_parameters=run.arm_parameters,
             device=source.device,
             on_step=on_step,
@@ -87,7 +87,7 @@ def begin(run: PlannedRun, *, source: DataSource) -> Turns:
         result = yield from train_in_turns(
             _loaded(source, run.spec.dataset, run.spec.validation),
             run.spec,
-            arm=get_arm(run.spec.arm.name),
+            arm=get_method(run.spec.arm.name),
             arm_parameters=run.arm_parameters,
             device=source.device,
         )

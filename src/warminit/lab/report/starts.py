@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from warminit.initializers import get_arm
+from warminit.initializers import get_method
 from warminit.lab.data.load import ImageDataset
 from warminit.lab.networks.build import build_model
 from warminit.lab.runs.batches import first_batch, place_split
@@ -44,7 +44,7 @@ def start_of(dataset: ImageDataset, run: StoredRun) -> Start:
         WarminitError: If the arm or the model is not at hand.
     """
     spec, place = run.spec, torch.device("cpu")
-    arm = get_arm(spec.arm.name)
+    arm = get_method(spec.arm.name)
     with random_state_kept(place):
         seed_everything(spec.seed, place)
         model = build_model(spec.model, dataset.in_channels, dataset.image_size, dataset.n_classes)

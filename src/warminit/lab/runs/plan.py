@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from warminit.initializers import Arm, get_arm, keywords
+from warminit.initializers import Initializer, get_method, keywords
 from warminit.initializers.stems.rules import Hyperparameters, derive_rules
 from warminit.lab.data.load import ImageDataset
 from warminit.lab.networks.build import build_model
@@ -23,7 +23,7 @@ from warminit.lab.study.protocol import learning_rates
 from warminit.lab.study.spec import ArmSpec, RunSpec
 from warminit.lab.study.study import Study
 from warminit.models.find import find_layer
-from warminit.renamed import parameters_in_keys
+from warminit.renamed import in_names_of, parameters_in_keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ def plan_runs(
 
     The rules are derived once for a data set and model, from the training split, and handed to
     every arm that names `patches_per_image` (or takes any keyword); parameters of the study come
-    after and win. The arms of the study keep the paper's engine unless it says otherwise.
+    after and win. The arms of the study keep the paper's k-means unless it says otherwise.
 
     Args:
         study: What is to be run.
@@ -81,7 +81,7 @@ def plan_runs(
         if study.patch_counts == "as-published":
             n_patches = published_patches(spec.dataset)
         derived = {"patches_per_image": n_patches, "algorithm": "paper"}
-        parameters = arm_parameters(get_arm(spec.arm.name), derived, spec.arm)
+        parameters = arm_parameters(get_method(spec.arm.name), derived, spec.arm)
         key = _key(spec, parameters, datasets[spec.dataset], device, threads)
         planned.append(
             PlannedRun(spec, parameters, key, work=work.get((spec.dataset, spec.model), 0.0))
@@ -113,10 +113,11 @@ def _work(study: Study, dataset: ImageDataset, model_name: str) -> float:
     return float(ops.get_total_flops()) * images
 
 
-def arm_parameters(arm: Arm, derived: Mapping[str, Any], spec: ArmSpec) -> dict[str, Any]:
+def arm_parameters(arm: Initializer, derived: Mapping[str, Any], spec: ArmSpec) -> dict[str, Any]:
     """Return what an arm is called with: the derived values that it takes, then the study's."""
     check_parameters(arm, spec)
     names, any_keyword = keywords(arm)
+    derived = in_names_of(names, derived)
     taken = {key: value for key, value in derived.items() if key in names or any_keyword}
     return {**taken, **spec.parameters}
 

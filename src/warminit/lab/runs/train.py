@@ -29,7 +29,7 @@ from warminit.models.randomness import (
 )
 
 if TYPE_CHECKING:
-    from warminit.initializers import Arm
+    from warminit.initializers import Initializer
     from warminit.lab.data.load import ImageDataset
 
 OnStep = Callable[[int, float], None]
@@ -45,7 +45,7 @@ def train(
     dataset: "ImageDataset",
     spec: RunSpec,
     *,
-    arm: "Arm",
+    arm: "Initializer",
     arm_parameters: Mapping[str, Any],
     device: str | torch.device = "cpu",
     on_step: OnStep | None = None,
@@ -79,9 +79,9 @@ def train(
             not have the precision.
 
     Example:
-        >>> from warminit.initializers import get_arm
+        >>> from warminit.initializers import get_method
         >>> from warminit.lab.data.load import load_dataset
-        >>> from warminit.lab.study.spec import ArmSpec
+        >>> from warminit.lab.study.spec import InitializerSpec
         >>> from warminit.lab.study.protocol import Protocol
         >>> spec = RunSpec(
         ...     dataset="fashion-mini",
@@ -91,7 +91,7 @@ def train(
         ...     protocol=Protocol(steps=2, batch_size=8),
         ... )
         >>> dataset = load_dataset("fashion-mini")
-        >>> result = train(dataset, spec, arm=get_arm("torch-default"), arm_parameters={})
+        >>> result = train(dataset, spec, arm=get_method("torch-default"), arm_parameters={})
         >>> result.eval_steps, len(result.train_loss)
         ((1, 2), 2)
     """
@@ -110,7 +110,7 @@ def train_in_turns(
     dataset: "ImageDataset",
     spec: RunSpec,
     *,
-    arm: "Arm",
+    arm: "Initializer",
     arm_parameters: Mapping[str, Any],
     device: str | torch.device = "cpu",
     on_step: OnStep | None = None,
@@ -147,7 +147,7 @@ def train_in_turns(
 def _run(
     dataset: "ImageDataset",
     spec: RunSpec,
-    arm: "Arm",
+    arm: "Initializer",
     arm_parameters: Mapping[str, Any],
     place: torch.device,
     on_step: OnStep | None,

@@ -42,10 +42,10 @@ def check_study(
             rates and patch counts that do not fit a data set.
     """
     # Inside, for these load torch: `import warminit.lab.study` stays light.
-    from warminit.initializers import get_arm
+    from warminit.initializers import get_method
 
     for arm in arms:
-        check_parameters(get_arm(arm.name), arm)
+        check_parameters(get_method(arm.name), arm)
     if tuple(datasets) == (YOURS,):
         return
     from warminit.lab.networks.build import model_builder

@@ -1,0 +1,200 @@
+"""name -> method: all methods, what each needs, and which part of a model it sets."""
+
+import difflib
+import importlib
+import inspect
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from importlib.metadata import entry_points
+from typing import Any
+
+from warminit.errors import WarminitError
+from warminit.initializers.heads.small_head import small_head, whitening_small_head
+from warminit.initializers.network.krahenbuhl import krahenbuhl
+from warminit.initializers.network.lsuv import lsuv
+from warminit.initializers.network.published import (
+    glorot,
+    he_normal,
+    he_uniform,
+    orthogonal,
+    torch_default,
+)
+from warminit.initializers.prewarm.controls import (
+    norm_matched_random,
+    random_patches,
+    shuffled_prewarm,
+)
+from warminit.initializers.prewarm.method import prewarm_
+from warminit.initializers.stems.coates_ng import coates_ng
+from warminit.initializers.stems.structure import dct, gabor
+from warminit.initializers.stems.whitening import whiten_
+from warminit.report import InitReport
+
+Initializer = Callable[..., InitReport]
+"""(model, images, *, seed, **parameters) -> InitReport."""
+
+ENTRY_POINTS = "warminit.initializers"
+"""Entry-point group by which an installed package adds methods."""
+
+DEFAULT_METHOD = "whitening-small-head"
+"""What the search for a default chose; docs/evidence.md says on what grounds."""
+
+METHODS: dict[str, Initializer] = {
+    "torch-default": torch_default,
+    "he-normal": he_normal,
+    "he-uniform": he_uniform,
+    "glorot": glorot,
+    "orthogonal": orthogonal,
+    "prewarm": prewarm_,
+    "norm-matched-random": norm_matched_random,
+    "shuffled-prewarm": shuffled_prewarm,
+    "random-patches": random_patches,
+    "whitening": whiten_,
+    "whitening-small-head": whitening_small_head,
+    "small-head": small_head,
+    "coates-ng": coates_ng,
+    "krahenbuhl": krahenbuhl,
+    "lsuv": lsuv,
+    "dct": dct,
+    "gabor": gabor,
+}
+
+_STEM = ("stem", ("convolution", "images", "raw pixels"))
+_SETS_AND_NEEDS: dict[str, tuple[str, tuple[str, ...]]] = {
+    **dict.fromkeys(METHODS, _STEM),
+    **dict.fromkeys(
+        ("torch-default", "he-normal", "he-uniform", "glorot", "orthogonal"),
+        ("stem", ("convolution",)),
+    ),
+    "whitening-small-head": ("stem, head", ("convolution", "images")),
+    "small-head": ("head", ("linear head", "images")),
+    "gabor": ("stem", ("2-D convolution", *_STEM[1][1:])),
+    "krahenbuhl": ("every layer", ("convolution", "images")),
+    "lsuv": ("every layer", ("convolution", "images")),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """What is known of a method before it is called.
+
+    Attributes:
+        name: As `init_` takes it.
+        sets: What it sets by default: "stem", "head", "stem, head" or "every layer"; "" where a
+            package that is installed does not say.
+        needs: Among "convolution", "2-D convolution" and "linear head" (of the model), "images",
+            and "raw pixels": images from 0 to 1, or `mean` and `std`, or `patches_per_image`.
+        summary: The first line of its docstring.
+    """
+
+    name: str
+    sets: str
+    needs: tuple[str, ...]
+    summary: str
+
+
+class Methods(tuple[Method, ...]):
+    """All methods; prints as a table."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        names = [field.name for field in fields(Method)]
+        rows = [
+            names,
+            *([each.name, each.sets, ", ".join(each.needs), each.summary] for each in self),
+        ]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        return "\n".join(
+            "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+            for row in rows
+        )
+
+
+def methods() -> Methods:
+    """List the methods that `init_` takes: what each needs, and which part of a model it sets.
+
+    Returns:
+        A tuple of `Method`s that prints as a table; those of installed packages come last.
+
+    Example:
+        >>> [each.name for each in methods() if "images" not in each.needs]
+        ['torch-default', 'he-normal', 'he-uniform', 'glorot', 'orthogonal']
+    """
+    return Methods(
+        Method(name, *_SETS_AND_NEEDS.get(name, ("", ())), _summary(name))
+        for name in method_names()
+    )
+
+
+def get_method(name: str) -> Initializer:
+    """Return a method by its name: of `METHODS`, of an installed package, or `module:function`.
+
+    A package offers methods of its own by the entry-point group `warminit.initializers`.
+
+    Raises:
+        WarminitError: If there is none; the text names the nearest.
+    """
+    if not isinstance(name, str):
+        raise WarminitError(
+            f"method={name!r} is a {type(name).__name__}; a name is needed, such as "
+            f"{DEFAULT_METHOD!r}."
+        )
+    if name in METHODS:
+        return METHODS[name]
+    installed = {point.name: point.value for point in entry_points(group=ENTRY_POINTS)}
+    if name in installed or ":" in name:
+        return _import_method(name, installed.get(name, name))
+    near = difflib.get_close_matches(name, [*METHODS, *installed], n=1)
+    hint = f"Did you mean {near[0]!r}? " if near else ""
+    raise WarminitError(
+        f"method={name!r} is unknown. {hint}There are: {', '.join(method_names())}; your own is "
+        "named module:function."
+    )
+
+
+def keywords(method: Callable[..., Any]) -> tuple[set[str], bool]:
+    """Return the names of a method's keywords without `seed`, and whether it takes any other."""
+    names, any_other = set(), False
+    for each in inspect.signature(method).parameters.values():
+        if each.kind is each.KEYWORD_ONLY:
+            names.add(each.name)
+        elif each.kind is each.VAR_KEYWORD:
+            # `**options: Unpack[Options]` lists what it takes, any other `**options` takes all.
+            listed = typing.get_args(each.annotation)
+            if typing.get_origin(each.annotation) is typing.Unpack:
+                names |= set(typing.get_type_hints(listed[0]))
+            else:
+                any_other = True
+    return names - {"seed"}, any_other
+
+
+def method_names() -> tuple[str, ...]:
+    """Return the names of all methods: those of `METHODS`, then those of installed packages."""
+    installed = sorted(point.name for point in entry_points(group=ENTRY_POINTS))
+    return (*METHODS, *(name for name in installed if name not in METHODS))
+
+
+def _summary(name: str) -> str:
+    """Return the first line of a method's docstring: what it does, and whose algorithm it is."""
+    lines = (inspect.getdoc(get_method(name)) or "").splitlines()
+    return lines[0] if lines else ""
+
+
+def _import_method(name: str, target: str) -> Initializer:
+    module_name, _, function_name = target.partition(":")
+    try:
+        method = getattr(importlib.import_module(module_name), function_name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise WarminitError(
+            f"method={name!r} cannot be imported: {error}. Name a function that can be "
+            "imported from here, as module:function."
+        ) from error
+    if not callable(method):
+        raise WarminitError(
+            f"method={name!r} is a {type(method).__name__}; a function (model, images, *, seed, "
+            "**parameters) -> InitReport is needed."
+        )
+    result: Initializer = method
+    return result
