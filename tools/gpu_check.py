@@ -92,7 +92,8 @@ def _do(name: str, out: Path, *, dry: bool) -> int:
         if failures:
             state, reason = "failed", "; ".join(failures)
     except ImportError as error:
-        state, reason = "not run", f"{type(error).__name__}: {error}"
+        state = "not run"
+        reason = f"{error}. Install it, or take wheels along (tools/gpu_check.sh --pack)"
     except gpu_parts.NoGpuError as error:
         state, reason = "not run", str(error)
     except Exception as error:  # noqa: BLE001 - the other parts are worth having

@@ -13,12 +13,12 @@ wheels=.gpu-wheels
 
 if [ "${1-}" = --pack ]; then
     rm -rf "$wheels"
-    # What the laboratory and the tests need beside torch, NumPy and scikit-learn: 5 MB in all.
+    # What the laboratory and the tests need beside torch, NumPy and scikit-learn: 6 MB in all.
     "$python" -m pip download --quiet --no-deps --only-binary=:all: --python-version 3.12 \
         --implementation cp --platform manylinux_2_28_x86_64 --platform manylinux_2_17_x86_64 \
         --platform manylinux2014_x86_64 --constraint constraints.txt --dest "$wheels" \
         pydantic pydantic_core annotated-types typing-inspection typing-extensions \
-        pytest pluggy iniconfig packaging hypothesis sortedcontainers
+        pytest pluggy iniconfig packaging pygments hypothesis sortedcontainers
     du -sh "$wheels"
     exit
 fi

@@ -19,6 +19,8 @@ import warminit.lab.runs.recording
 import warminit.lab.runs.train
 from warminit.initializers import ARMS
 
+PACK = "Install it, or take wheels along (tools/gpu_check.sh --pack)"
+
 CALLS: list[int] = []
 """One entry a call of what was planted."""
 
@@ -124,7 +126,7 @@ def broken(*_given: object) -> list[str]:
     [
         (lambda *_given: [], "passed", ""),
         (lambda *_given: ["a", "b"], "failed", "a; b"),
-        (missing, "not run", "ModuleNotFoundError: No module named 'pydantic'"),
+        (missing, "not run", f"No module named 'pydantic'. {PACK}"),
         (broken, "failed", "RuntimeError: CUDA error: an illegal memory access"),
     ],
 )
