@@ -113,8 +113,8 @@ def together(found: dict[str, Any], keep: Callable[[], None], dry: bool) -> list
         make_spec(model=model, precision=precision, seed=seed, steps=30 if dry else 60)
         for model, precision, seed in kinds
     ]
-    beside = _in_turns([_turns(spec, place) for spec in specs[:24]])
-    for spec, shared in zip(specs, beside, strict=False):
+    beside = _in_turns([_turns(spec, place) for spec in specs])
+    for spec, shared in zip(specs, beside, strict=True):
         equal = same(shared, _trained(spec, place))
         label = f"{spec.model}, {spec.protocol.precision}, seed {spec.seed}"
         found[label] = {"same_bits": equal, "at_once": len(beside)}
