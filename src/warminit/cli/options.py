@@ -145,7 +145,11 @@ Resize = Annotated[
 ]
 Device = Annotated[
     str,
-    typer.Option(metavar="NAME", help="cpu, or cuda where there is one.", rich_help_panel=_PLACE),
+    typer.Option(
+        metavar="NAME",
+        help="cpu, or cuda where there is one (never run on a GPU so far).",
+        rich_help_panel=_PLACE,
+    ),
 ]
 Threads = Annotated[
     int, typer.Option(min=1, metavar="N", help="CPU threads of a run.", rich_help_panel=_PLACE)
