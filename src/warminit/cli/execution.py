@@ -10,6 +10,7 @@ import typer
 
 from warminit.cli.output import duration
 from warminit.errors import WarminitError
+from warminit.paths import expanded
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -45,7 +46,7 @@ class Place:
 
     def folder(self, study: "Study") -> Path:
         """Return the folder of the results: what was given, or one by the study's name."""
-        return self.out or Path("warminit-results") / study.name
+        return expanded(self.out or Path("warminit-results") / study.name)
 
     def source(self) -> "DataSource":
         """Return what the workers need to know."""

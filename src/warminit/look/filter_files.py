@@ -16,6 +16,7 @@ from warminit.errors import WarminitError, WarminitWarning
 from warminit.initializers.stems.conditioning import _trained_note
 from warminit.models.find import FoundLayer, find_layer
 from warminit.models.write import restored_on_error, write_rows_
+from warminit.paths import expanded
 from warminit.report import InitReport
 
 TENSOR = "filters"
@@ -90,7 +91,7 @@ def save_filters(
         told = {name: value for name, value in asdict(report).items() if name != "seconds"}
         texts["report"] = json.dumps(told, default=str, sort_keys=True)
     content = _in_order(safetensors.save({TENSOR: filters.detach().cpu().contiguous()}, texts))
-    target = Path(path).expanduser()
+    target = expanded(path)
     scratch = target.with_name(f".{target.name}.part")
     try:
         scratch.write_bytes(content)
@@ -125,7 +126,7 @@ def load_filters_(
             fit the layer; the model is then bit-identical to before.
     """
     started = time.perf_counter()
-    bank = _read(Path(path).expanduser())
+    bank = _read(expanded(path))
     target = find_layer(model, layer)
     conv = target.module
     _check_fit(bank.filters, target, str(path))
