@@ -191,13 +191,14 @@ def _unmixed(listener: "Listener", folder: Path, place: Place) -> "Listener":
 
 def estimated(study: "Study", place: Place, console: "Console") -> "Estimate":
     """Plan a study, take a few real steps and count up; nothing is run or written."""
-    from warminit.lab.engines.driver import plan
     from warminit.lab.engines.estimate import estimate
+    from warminit.lab.runs.plan import plan_runs
 
     source = place.source()
-    load(study, source, console, quiet=place.quiet)
+    datasets = load(study, source, console, quiet=place.quiet)
+    runs = plan_runs(study, datasets, device=source.device, threads=source.threads)
     finished = [run.key for run in stored_runs(place.folder(study)) if run.result is not None]
-    return estimate(plan(study, source), source, finished, workers=place.workers)
+    return estimate(runs, source, finished, workers=place.workers)
 
 
 def print_estimate(study: "Study", place: Place, found: "Estimate", console: "Console") -> None:

@@ -33,6 +33,9 @@ def test_a_command_loads_each_data_set_once_and_writes_below_the_home_folder(
     stubbed(monkeypatch)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     options = ("--arms", "torch-default,he-normal", "--seeds", "2", "--steps", "4", "--quiet")
+    assert invoke("compare", "--datasets", "digits", *options, "--dry-run").exit_code == 0
+    assert loads == ["digits"]
+    loads.clear()
     ran = invoke("compare", "--datasets", "digits", *options, "--out=~/found")
     assert ran.exit_code == 0, ran.output
     assert loads == ["digits"]

@@ -110,18 +110,18 @@ def files_below(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
             )
 
 
-def class_folders(root: Path) -> dict[str, Path] | None:
+def class_folders(root: Path, files: Iterable[Path]) -> dict[str, Path] | None:
     """Return the folders of one folder a class: split -> folder, "train" alone where none is named.
 
     The folder itself, or the only folder in it, holds the splits or the classes. None where this
-    is no such folder.
+    is no such folder, or one of the `files` below it holds many images.
 
     Raises:
         WarminitError: for a folder or an image that belongs to no split, and for class folders
             under names that are no splits.
     """
     folders = [entry for entry in entries(root) if entry.is_dir()]
-    if not folders or any(_is_table(file) for file in files_below(root)):
+    if not folders or any(_is_table(file) for file in files):
         return None
     parents = [folder for folder in folders if any(entry.is_dir() for entry in entries(folder))]
     named = {folder.name: split_of(folder.name) for folder in folders}
@@ -136,7 +136,7 @@ def class_folders(root: Path) -> dict[str, Path] | None:
         train, test = choose_splits(splits, f"{str(root)!r}")
         return {"train": root / train} | ({test: root / test} if test else {})
     if parents and parents == list(_no_texts(entries(root))) and len(parents) == 1:
-        return class_folders(parents[0])
+        return class_folders(parents[0], files)
     if parents:
         raise WarminitError(
             f"{str(root)!r} holds folders in {', '.join(repr(each.name) for each in parents)}: "

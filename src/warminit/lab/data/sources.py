@@ -194,9 +194,10 @@ def _hub(
 def _folder(
     name: str, folder: Path, configuration: str | None = None, published: Published | None = None
 ) -> Source:
-    state = _state(folder, files_below(folder))
-    splits = {} if configuration else class_folders(folder) or {}
+    files = list(files_below(folder))
+    splits = {} if configuration else class_folders(folder, files) or {}
     kind: Kind = "folder" if splits else "repository"
+    state = _state(folder, files)
     return Source(name, kind, str(folder), configuration, state, published, splits)
 
 
