@@ -1,5 +1,6 @@
 """folders, files -> splits and classes: each image once, in its own split, or one error."""
 
+import gc
 import os
 from pathlib import Path
 from typing import Any
@@ -118,7 +119,7 @@ def test_names_that_say_train_hide_no_other_image(tmp_path: Path) -> None:
             "has the splits 'Training' and 'train': expected one train",
         ),
         ("val/c/0.png", None),
-        ("archive.zip", "names no split, and other files there do"),
+        ("archive.zip", "archive.zip' belongs to no split"),
         ("train/stray.png", "stray.png' is no class"),
         ("test/a/deeper/0.png", "test/a' is empty or holds a folder"),
         ("train/link", "link' is no file that can be read"),
@@ -174,6 +175,25 @@ def test_parquet_files_that_would_not_be_read(
         parquet_of(tmp_path / "x" / name, 1)
     with pytest.raises(WarminitError, match=text):
         load_dataset(str(tmp_path / "x"))
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_images_beside_their_metadata(tmp_path: Path) -> None:
+    images = random_images(14, 4, 4)
+    for split, part in (("train", images[:10]), ("Test", images[10:])):
+        (tmp_path / "x" / split).mkdir(parents=True)
+        for i, image in enumerate(part):
+            (tmp_path / f"x/{split}/{i}.png").write_bytes(png(image))
+        lines = [f"{i}.png,{'ab'[i % 2]}\n" for i in range(len(part))]
+        (tmp_path / f"x/{split}/metadata.csv").write_text("file_name,label\n" + "".join(lines))
+    dataset = load_dataset(str(tmp_path / "x"))
+    assert np.array_equal(dataset.train_images[:, 0].numpy(), images[:10])
+    assert np.array_equal(dataset.test_images[:, 0].numpy(), images[10:])
+    assert dataset.train_labels.tolist() == [0, 1] * 5
+    (tmp_path / "x/Test/unlisted.png").write_bytes(png(images[0]))
+    with pytest.raises(WarminitError, match=r"unlisted.png' is not in the metadata beside it"):
+        load_dataset(str(tmp_path / "x"))
+    gc.collect()  # `datasets` leaves the metadata's file open
 
 
 def test_shards_are_read_in_name_order(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ SYNONYMS = {
 }
 """What the splits are called, in any case; validation serves where there is no test split."""
 
-BUILDERS = {".parquet": "parquet", ".arrow": "arrow", ".tar": "webdataset", ".zip": "imagefolder"}
+BUILDERS = {".parquet": "parquet", ".arrow": "arrow", ".tar": "webdataset"}
 """Endings of files that hold many images, and who reads them in Hugging Face `datasets`."""
 
 IMAGES = frozenset(

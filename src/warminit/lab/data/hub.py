@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from warminit.errors import WarminitError
 from warminit.lab.data.arrays import HELD_OUT
 from warminit.lab.data.decoding import CHUNK, Rows
-from warminit.lab.data.folders import choose_splits, split_of, table_splits
+from warminit.lab.data.folders import METADATA, choose_splits, split_of, table_splits
 from warminit.lab.data.reading import arrange_rows, numbered_classes
 from warminit.lab.data.sources import Source
 
@@ -73,7 +73,7 @@ def _load(source: Source, scratch: Path) -> Any:
         path, configuration, files = _request(source)
         # Else the library tries for half a minute; offline it looks into its cache at once.
         with nullcontext() if answers else _offline():
-            return datasets.load_dataset(
+            loaded = datasets.load_dataset(
                 path, configuration, data_files=files, cache_dir=str(scratch) if local else None
             )
     except WarminitError:
@@ -95,6 +95,10 @@ def _load(source: Source, scratch: Path) -> Any:
                 "'owner/name:configuration')"
             )
         raise WarminitError(f"{text}.") from error
+    else:
+        if path == "imagefolder" and files is not None:
+            _check_all_read(loaded, files)
+        return loaded
     finally:
         if hide_bars:
             datasets.enable_progress_bars()
@@ -118,6 +122,20 @@ def _request(source: Source) -> tuple[str, str | None, dict[str, list[str]] | No
     # The library's own search would leave out files whose names it does not know, in silence.
     reader, splits = table_splits(folder / (source.configuration or ""))
     return reader, None, {split: list(map(str, files)) for split, files in splits.items()}
+
+
+def _check_all_read(loaded: Any, files: dict[str, list[str]]) -> None:
+    """Refuse image files that the metadata beside them leave out: `datasets` skips these."""
+    import datasets
+
+    for split, listed in files.items():
+        undecoded = loaded[split].cast_column("image", datasets.Image(decode=False))
+        read = {item["path"] for item in undecoded["image"]}
+        for file in listed:
+            if Path(file).name not in METADATA and file not in read:
+                raise WarminitError(
+                    f"image {file!r} is not in the metadata beside it. List it there, or remove it."
+                )
 
 
 def _cause(error: BaseException) -> str:

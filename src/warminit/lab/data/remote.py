@@ -93,7 +93,7 @@ def _listed(url: str, root: str) -> tuple[Any, str, dict[str, str]]:
 
 
 def _fetch(there: Any, path: str, target: Path, url: str) -> None:
-    partial = target.with_name(f"{target.name}.partial")
+    partial = target.with_name(f".{target.name}.partial")  # hidden: never read as data
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         there.get_file(path, str(partial))
