@@ -8,6 +8,7 @@ import pytest
 
 from cli_cases import invoke, plain, stubbed
 from study_cases import write_data
+from warminit.errors import WarminitWarning
 from warminit.lab.engines import job
 from warminit.lab.engines.job import DataSource
 
@@ -63,3 +64,10 @@ def test_what_is_held_is_given_again_until_it_changes(tmp_path: Path, loads: lis
     del held
     source.load(str(path))
     assert loads == ["tiny.npz"] * 5
+
+
+def test_a_worker_does_not_repeat_what_the_driver_said(tmp_path: Path) -> None:
+    path = write_data(tmp_path, n_test=3)
+    with pytest.warns(WarminitWarning, match=r"tiny.npz: no test image of 3\."):
+        DataSource().load(str(path))
+    assert len(job._loaded(DataSource(), str(path), 0).test_images) == 3

@@ -2,6 +2,7 @@
 
 import ctypes
 import traceback
+import warnings
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -9,6 +10,7 @@ from weakref import WeakValueDictionary
 
 import torch
 
+from warminit.errors import WarminitWarning
 from warminit.initializers import get_arm
 from warminit.lab.data.load import ImageDataset, load_source
 from warminit.lab.data.sources import find_source
@@ -131,7 +133,9 @@ def _text(error: Exception) -> str:
 
 @lru_cache(maxsize=4)
 def _loaded(source: DataSource, name: str, validation: int) -> ImageDataset:
-    dataset = source.load(name, validation)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", WarminitWarning)  # said where the study was planned
+        dataset = source.load(name, validation)
     if source.device == "cpu":
         return dataset
     # Once for all runs of this process: `place_split` copies nothing that is there already.
