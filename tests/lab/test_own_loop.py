@@ -88,6 +88,14 @@ def test_it_runs_stores_resumes_and_compares(tmp_path: Path) -> None:
     assert runs == again.runs
 
 
+def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    compare(train, arms=["torch-default", "he-normal"], seeds=2, out="~/results")
+    assert (tmp_path / "home" / "results" / STORE_NAME).is_file()
+    assert [each.name for each in tmp_path.iterdir()] == ["home"]
+
+
 def test_the_arms_share_what_they_do_not_set(tmp_path: Path) -> None:
     torch.manual_seed(0)
     state = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()  # type: ignore[index]

@@ -10,6 +10,7 @@ import typer
 
 from warminit.cli.output import duration
 from warminit.errors import WarminitError
+from warminit.paths import expanded
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -45,7 +46,7 @@ class Place:
 
     def folder(self, study: "Study") -> Path:
         """Return the folder of the results: what was given, or one by the study's name."""
-        return self.out or Path("warminit-results") / study.name
+        return expanded(self.out or Path("warminit-results") / study.name)
 
     def source(self) -> "DataSource":
         """Return what the workers need to know."""
@@ -190,13 +191,14 @@ def _unmixed(listener: "Listener", folder: Path, place: Place) -> "Listener":
 
 def estimated(study: "Study", place: Place, console: "Console") -> "Estimate":
     """Plan a study, take a few real steps and count up; nothing is run or written."""
-    from warminit.lab.engines.driver import plan
     from warminit.lab.engines.estimate import estimate
+    from warminit.lab.runs.plan import plan_runs
 
     source = place.source()
-    load(study, source, console, quiet=place.quiet)
+    datasets = load(study, source, console, quiet=place.quiet)
+    runs = plan_runs(study, datasets, device=source.device, threads=source.threads)
     finished = [run.key for run in stored_runs(place.folder(study)) if run.result is not None]
-    return estimate(plan(study, source), source, finished, workers=place.workers)
+    return estimate(runs, source, finished, workers=place.workers)
 
 
 def print_estimate(study: "Study", place: Place, found: "Estimate", console: "Console") -> None:

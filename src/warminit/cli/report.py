@@ -12,6 +12,7 @@ from warminit.cli.output import console as new_console
 from warminit.cli.output import print_json
 from warminit.cli.results import _partial, study_folder
 from warminit.errors import WarminitError
+from warminit.paths import expanded
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -57,7 +58,7 @@ def report(
     analysis = analyse(found, runs, allow_mixed=allow_mixed, partial=_partial(folder))
     console = new_console(as_json=as_json)
     datasets = _at_hand(found, data_root, resize, console, quiet=quiet)
-    path = write_report(analysis, out or folder / FILE_NAME, datasets=datasets)
+    path = write_report(analysis, expanded(out or folder / FILE_NAME), datasets=datasets)
     if as_json:
         print_json({"file": str(path), "runs": len(runs), "missing": analysis.missing})
     else:
@@ -81,7 +82,7 @@ def _at_hand(
 
     found = {}
     for name in study.datasets:
-        local = name in EMBEDDED or data_root is not None or Path(name).expanduser().exists()
+        local = name in EMBEDDED or data_root is not None or expanded(name).exists()
         if not local:
             continue
         try:

@@ -9,6 +9,7 @@ from warminit.cli import options
 from warminit.cli.output import console as new_console
 from warminit.cli.output import print_json
 from warminit.errors import WarminitError
+from warminit.paths import expanded
 
 
 def export(
@@ -48,7 +49,7 @@ def export(
     folder = study_folder(study)
     found, runs = read_study(folder)
     analysis = analyse(found, runs, allow_mixed=allow_mixed, partial=_partial(folder))
-    path = write(analysis, out or folder / f"results.{ENDINGS[file_format]}", file_format)
+    path = write(analysis, expanded(out or folder / f"results.{ENDINGS[file_format]}"), file_format)
     if as_json:
         print_json({"file": str(path), "format": file_format, "runs": len(runs)})
         return
@@ -69,7 +70,7 @@ def study_folder(text: str) -> Path:
     from warminit.lab.study.checks import nearest
 
     usual = Path("warminit-results")
-    for folder in (Path(text).expanduser(), usual / text):
+    for folder in (expanded(text), usual / text):
         if (folder / STORE_NAME).is_file():
             return folder
         if folder.name == STORE_NAME and folder.is_file():

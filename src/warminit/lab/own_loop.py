@@ -31,6 +31,7 @@ from warminit.lab.study.spec import ArmSpec
 from warminit.lab.study.study import Study
 from warminit.lab.verdict.analysis import Analysis, analyse
 from warminit.models.randomness import random_state_kept, seed_everything
+from warminit.paths import expanded
 from warminit.report import InitReport
 
 Init = Callable[[nn.Module, Tensor], InitReport]
@@ -118,6 +119,7 @@ def compare(
         threads = 1
     source = DataSource(device=device, threads=threads)
     places: Places = {}
+    folder = expanded(out)
     with planning_device(engine or EngineOptions(), source):
         runs = _plan(study, train, version, device, threads)
         job = partial(_execute, train=train, device=device)
@@ -129,15 +131,15 @@ def compare(
         stored = complete(
             study,
             runs,
-            Path(out),
+            folder,
             _checking(work, metric),
             device=device,
-            listener=with_page(listener or Listener(), study, Path(out)),
+            listener=with_page(listener or Listener(), study, folder),
             places=places,
         )
     _report_failures(stored)
     analysis = analyse(study, stored)
-    last_page(analysis, Path(out))
+    last_page(analysis, folder)
     return analysis
 
 

@@ -237,6 +237,12 @@ def test_a_bad_study_file_is_named(tmp_path: Path, content: bytes | None, text: 
     assert text in str(error.value)
 
 
+def test_a_byte_order_mark_is_no_part_of_a_study_file(tmp_path: Path) -> None:
+    text = 'name = "a"\ndatasets = ["digits"]\narms = ["torch-default"]\n'
+    (tmp_path / "study.toml").write_text(text, encoding="utf-8-sig")
+    assert Study.from_toml(tmp_path / "study.toml").name == "a"
+
+
 def test_a_study_file_s_relative_paths_stay_within_the_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

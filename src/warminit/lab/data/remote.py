@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -94,11 +93,10 @@ def _listed(url: str, root: str) -> tuple[Any, str, dict[str, str]]:
 
 
 def _fetch(there: Any, path: str, target: Path, url: str) -> None:
-    partial = target.with_name(f"{target.name}.partial")
+    partial = target.with_name(f".{target.name}.partial")  # hidden: never read as data
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with there.open(path, "rb") as remote, partial.open("wb") as local:
-            shutil.copyfileobj(remote, local, 1 << 20)
+        there.get_file(path, str(partial))
     except Exception as error:  # as above; a full disk here is among them, and named by its text
         partial.unlink(missing_ok=True)
         raise _unavailable(url, url, error) from error

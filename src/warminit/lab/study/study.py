@@ -160,7 +160,9 @@ class Study(Strict):
                 in which line), or names data by a relative path that leads out of the folder.
         """
         try:
-            text = path.read_text(encoding="utf-8")
+            text = path.read_text(
+                encoding="utf-8-sig"
+            )  # editors on Windows write a byte order mark
             values = tomllib.loads(text)
         except (OSError, UnicodeDecodeError) as error:
             raise WarminitError(f"study file {path} cannot be read: {error}.") from error

@@ -7,6 +7,7 @@ from warminit.errors import WarminitError
 from warminit.lab.study.checks import nearest
 from warminit.lab.study.protocol import Protocol
 from warminit.lab.study.study import Study
+from warminit.paths import expanded
 
 FOLDER = Path(__file__).parent
 
@@ -31,7 +32,7 @@ def load_study(name: str) -> Study:
     """
     if name in shipped_studies():
         return Study.from_toml(FOLDER / f"{name}.toml")
-    path = Path(name).expanduser()
+    path = expanded(name)
     if path.suffix == ".toml" or path.is_file():
         return Study.from_toml(path)
     raise WarminitError(
