@@ -107,6 +107,25 @@ def test_one_look_is_the_fixed_paired_t_test_with_its_interval() -> None:
     assert decision.interval == pytest.approx(tuple(fixed.confidence_interval(0.95)), rel=1e-6)
 
 
+@pytest.mark.parametrize("effect", [0.2, -0.1])
+def test_the_interval_at_the_last_look_covers_the_effect(
+    effect: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    design, studies = Design(margin=TINY, futility=0), draw(4000, 1, effect, seed=8)
+
+    def covers() -> bool:
+        # A mean lies within [lower, upper] where the look does not reject it: for all studies.
+        last = replay(design, studies).look[:, 0]
+        sides = (design.rule.evidence(studies, effect), design.rule.evidence(-studies, -effect))
+        t = np.maximum(*sides)[np.arange(4000), 0, last]
+        covered = int((t <= design.rule.threshold(0.025)[last]).sum())
+        return bool(stats.binomtest(covered, 4000, 0.95, alternative="less").pvalue > 1e-4)
+
+    assert covers()
+    monkeypatch.setattr(StudentLooks, "threshold", plain_t)
+    assert not covers()
+
+
 def random_studies() -> list[dict[str, Values]]:
     rng = np.random.default_rng(7)
     effects = rng.choice([0.0, 0.6, 1.2, -3.0], (8, 3))

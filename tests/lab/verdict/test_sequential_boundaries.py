@@ -47,7 +47,7 @@ def test_the_same_check_sees_a_wrong_boundary(fault: str) -> None:
         "no path left out": stats.t.isf(np.diff(total, prepend=0.0), degrees),
         "normal": stats.norm.isf(stats.t.sf(StudentLooks(LOOKS, 18).threshold(0.025), degrees)),
     }
-    assert not crosses_as_promised(wrong[fault], 0.025)
+    assert not crosses_as_promised(np.asarray(wrong[fault]), 0.025)
 
 
 def test_the_first_look_is_the_ordinary_t_and_one_look_is_the_ordinary_test() -> None:

@@ -4,12 +4,12 @@ Pure functions of the differences: the same seeds give the same decisions, and w
 decided stays decided. The rule in plain words and its measured error rates: `docs/sequential.md`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from warminit.errors import WarminitError
 from warminit.lab.verdict.design import Design
@@ -39,7 +39,7 @@ class Step:
         boundary: The size of the evidence from which this look says helps or harms.
         interval: For the mean difference, adjusted for the looks. It has 0 inside exactly where
             the evidence is inside the boundaries.
-        confidence: The interval's coverage over all looks.
+        confidence: The interval's nominal coverage, over all looks.
     """
 
     seeds: int
@@ -60,7 +60,7 @@ class Decision:
         look: Number of looks taken.
         interval: The interval that the outcome rests on: it is beside 0 for helps and harms, and
             within the margin for equivalent. None before the first look.
-        confidence: The interval's coverage over all looks.
+        confidence: The interval's nominal coverage, over all looks.
         p: Two-sided p of no difference, or p of no equivalence where that is the outcome, adjusted
             for the looks and the family. At most alpha exactly where the outcome is helps, harms
             or equivalent. None before the first look.
@@ -76,7 +76,7 @@ class Decision:
     path: tuple[Step, ...] = ()
 
 
-def decide(design: Design, differences: Mapping[str, Sequence[float]]) -> dict[str, Decision]:
+def decide(design: Design, differences: Mapping[str, ArrayLike]) -> dict[str, Decision]:
     """Decide every comparison as far as its differences go.
 
     A look is taken once every open comparison has its seeds. A comparison's seeds beyond its last
@@ -107,7 +107,7 @@ def decide(design: Design, differences: Mapping[str, Sequence[float]]) -> dict[s
     return {arm: _decision(design, values[0], history, i) for i, arm in enumerate(differences)}
 
 
-def _padded(design: Design, differences: Mapping[str, Sequence[float]]) -> Values:
+def _padded(design: Design, differences: Mapping[str, ArrayLike]) -> Values:
     """Give the differences as shape (1, arms, max_seeds), NaN where a seed is still to come."""
     if not 1 <= len(differences) <= design.family:
         raise WarminitError(
