@@ -1,0 +1,244 @@
+"""a user's own train function -> the same runs, store, statistics and verdict: `compare`."""
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from rich.console import Console
+
+from warminit.errors import WarminitError, WarminitWarning
+from warminit.lab.engines.choose import engine_for, planning_device
+from warminit.lab.engines.driver import complete, read_study
+from warminit.lab.engines.job import DataSource, Job, Outcome
+from warminit.lab.engines.options import Engine, EngineOptions, OnProgress, Places
+from warminit.lab.own_loop.one_run import Train, execute
+from warminit.lab.own_loop.source import failing_line, train_source
+from warminit.lab.report.study_page import last_page, with_page
+from warminit.lab.runs.environment import NUMERIC_VERSION, device_kind
+from warminit.lab.runs.plan import PlannedRun, digest, own_source
+from warminit.lab.runs.results import RunResult
+from warminit.lab.store.store import StoredRun
+from warminit.lab.study.checks import YOURS
+from warminit.lab.study.spec import ArmSpec
+from warminit.lab.study.study import Study
+from warminit.lab.terminal.display import print_analysis
+from warminit.lab.terminal.progress import live_progress
+from warminit.lab.verdict.analysis import Analysis, analyse
+
+ON_ERROR = ("stop", "continue")
+
+
+def compare(
+    train: Train,
+    arms: Sequence[str | ArmSpec | Mapping[str, Any]],
+    seeds: int | Sequence[int] = 8,
+    *,
+    baseline: str | None = None,
+    out: str | Path = "warminit-results/own-loop",
+    metric: str = "accuracy",
+    higher_is_better: bool = True,
+    unit: str | None = None,
+    margin: float = 0.001,
+    version: str | None = None,
+    on_error: Literal["stop", "continue"] = "stop",
+    workers: int | None = None,
+    engine: EngineOptions | None = None,
+    quiet: bool = False,
+) -> Analysis:
+    """Compare initializers in a training loop of your own, seed by seed.
+
+    `train(init, seed)` builds a model, calls `init(model, images)` once with a batch as the model
+    is fed, trains, and returns its metrics. The global generators of Python, NumPy and torch are
+    seeded with `seed` before it, and `init` leaves them as they were, so that all arms see the same
+    weights elsewhere and the same batches, as far as the loop draws from these or from `seed`.
+    `init(model, images, mean=..., std=...)` passes an option to every arm that takes it.
+
+    A finished run is stored at once and not done again by the same call. What makes another run is
+    a change of the arm, its parameters, the seed, the device or its threads, `version`, the text of
+    `train`, or a plain value that it reads from around it. Give another `version` when anything
+    else changes, such as a function that `train` calls.
+
+    Args:
+        train: Your function.
+        arms: Names, `module:function`, or mappings of a name and parameters. A list of values is
+            swept, but for `mean` and `std`, which have one value a channel.
+        seeds: The seeds, or how many of the paper's eight and 1001, 1002, ...
+        baseline: Label of the arm to compare with; the first by default.
+        out: Folder of the store and of the report page, `report.html`.
+        metric: The one of your metrics that decides.
+        higher_is_better: False for a loss.
+        unit: `points` for a share from 0 to 1, any other name for the rest; default: `points`, or
+            none where lower is better.
+        margin: Equivalence margin in the metric's unit.
+        version: Any text that names the state of your code.
+        on_error: `stop` gives an arm up at its first failing run; `continue` goes on with its other
+            seeds. Failed runs are tried again by the next call.
+        workers: None runs one after another in this process. A number runs in so many processes of
+            one thread each; `train` must then be a function that they can import.
+        engine: Processes of one thread each on this machine, or a Ray cluster, and how; with
+            `EngineOptions("ray")` the bits are those of `workers=1` on the same kind of device.
+        quiet: Print neither the progress nor the table at the end.
+
+    Returns:
+        The analysis: its `comparisons` have a `verdict`, one sentence an arm.
+
+    Raises:
+        WarminitError: For unknown arms, a metric that `train` does not return, a folder that cannot
+            be written, a cluster that does not answer, and where every run failed.
+
+    Warns:
+        WarminitWarning: Where some runs failed, with the failing line of your code.
+    """
+    if on_error not in ON_ERROR:
+        raise WarminitError(f"on_error={on_error!r}: expected 'stop' or 'continue'. Choose one.")
+    out = Path(out).expanduser()
+    study = Study.create(
+        "the comparison",
+        name="own-loop",
+        datasets=[YOURS],
+        models=[YOURS],
+        arms=arms if isinstance(arms, str) else list(arms),
+        baseline=_first_label(arms) if baseline is None else baseline,
+        seeds=seeds,
+        protocol={"steps": 1},
+        metric=metric,
+        higher_is_better=higher_is_better,
+        unit=unit,
+        margin=margin,
+    )
+    device = "cuda" if torch.cuda.is_available() or (engine and engine.gpus_per_run) else "cpu"
+    if workers is not None:
+        engine = replace(engine or EngineOptions(), workers=workers)
+    threads = torch.get_num_threads()
+    if engine is not None:
+        engine.check(device)
+        threads = 1
+    source = DataSource(device=device, threads=threads)
+    places: Places = {}
+    console = Console()
+    with (
+        planning_device(engine or EngineOptions(), source),
+        live_progress(console, study, lambda: read_study(out)[1], quiet=quiet) as listener,
+    ):
+        runs = _plan(study, train, version, device, threads)
+        names = [arm.name for arm in study.arms]
+        job = partial(execute, train=train, arms=names, device=device)
+        work = (
+            _here(job)
+            if engine is None
+            else engine_for(engine, lambda _: job, source, places=places)
+        )
+        if on_error == "stop":
+            work = _stopping(work)
+        stored = complete(
+            study,
+            runs,
+            out,
+            _checking(work, metric),
+            device=device,
+            listener=with_page(listener, study, out),
+            places=places,
+        )
+    _report_failures(stored, train, on_error)
+    analysis = analyse(study, stored)
+    last_page(analysis, out)
+    if not quiet:
+        print_analysis(analysis, console)
+    return analysis
+
+
+def _first_label(arms: Sequence[Any]) -> str:
+    try:
+        return ArmSpec.parse(arms[0])[0].label
+    except (IndexError, TypeError, ValueError):
+        return ""  # Study.create refuses it with the whole text
+
+
+def _plan(
+    study: Study, train: Train, version: str | None, device: str, threads: int
+) -> tuple[PlannedRun, ...]:
+    code = {"train": train_source(train, version), "version": version}
+    planned = []
+    for spec in study.runs():
+        decides = {
+            **code,
+            "arm": spec.arm.name,
+            "source of the arm": own_source(spec.arm.name) if ":" in spec.arm.name else "",
+            "parameters": spec.arm.parameters,
+            "seed": spec.seed,
+            "device": device_kind(device),
+            "threads": threads,
+            "numeric_version": NUMERIC_VERSION,
+        }
+        planned.append(PlannedRun(spec, spec.arm.parameters, digest(decides)))
+    return tuple(planned)
+
+
+def _here(job: Job) -> Engine:
+    return lambda runs, _on_progress: ((run, job(run, None)) for run in runs)
+
+
+def _checking(engine: Engine, metric: str) -> Engine:
+    """Return an engine that raises at the first run without the metric, not after hours."""
+
+    def checking(
+        runs: Sequence[PlannedRun], on_progress: OnProgress
+    ) -> Iterator[tuple[PlannedRun, Outcome]]:
+        with closing(engine(runs, on_progress)) as outcomes:  # type: ignore[type-var]  # a generator
+            for run, outcome in outcomes:
+                yield run, outcome
+                if isinstance(outcome, RunResult):
+                    outcome.metric(metric)
+
+    return checking
+
+
+def _stopping(engine: Engine) -> Engine:
+    """Return an engine that leaves out the rest of an arm once one of its runs has failed.
+
+    What other arms have under way in worker processes at that moment is started again.
+    """
+
+    def stopping(
+        runs: Sequence[PlannedRun], on_progress: OnProgress
+    ) -> Iterator[tuple[PlannedRun, Outcome]]:
+        waiting = list(runs)
+        while waiting:
+            ended: set[str] = set()
+            failed: str | None = None
+            with closing(engine(waiting, on_progress)) as outcomes:  # type: ignore[type-var]  # a generator
+                for run, outcome in outcomes:
+                    yield run, outcome
+                    ended.add(run.key)
+                    if isinstance(outcome, str):
+                        failed = run.spec.arm.label
+                        break
+            waiting = [
+                run
+                for run in waiting
+                if run.key not in ended and failed not in (None, run.spec.arm.label)
+            ]
+
+    return stopping
+
+
+def _report_failures(stored: Sequence[StoredRun], train: Train, on_error: str) -> None:
+    failed = [run for run in stored if run.error is not None]
+    if not failed:
+        return
+    first, error = failed[0], failed[0].error or ""
+    place = failing_line(train, error)
+    # In brackets, or an error that ends in a full stop would end the sentence.
+    text = (
+        f"{len(failed)} of {len(stored)} runs failed; {first.spec.arm.label} at seed "
+        f"{first.spec.seed}: {error.strip().splitlines()[-1]}{f' ({place})' if place else ''}. "
+    )
+    if len(failed) == len(stored):
+        raise WarminitError(f"{text}Mend it and call again; the store has every whole traceback.")
+    stopped = " Their arms were stopped; on_error='continue' goes on." if on_error == "stop" else ""
+    warnings.warn(f"{text}The next call tries them again.{stopped}", WarminitWarning, stacklevel=3)
