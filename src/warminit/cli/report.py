@@ -11,6 +11,7 @@ from warminit.cli.loading import loaded
 from warminit.cli.output import console as new_console
 from warminit.cli.output import print_json
 from warminit.cli.results import _partial, study_folder
+from warminit.cli.values import home
 from warminit.errors import WarminitError
 
 if TYPE_CHECKING:
@@ -35,7 +36,10 @@ def report(
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="File to write.", show_default="report.html in the study's folder"
+            parser=home,
+            metavar="FILE",
+            help="File to write.",
+            show_default="report.html in the study's folder",
         ),
     ] = None,
     data_root: options.DataRoot = None,
@@ -54,9 +58,12 @@ def report(
 
     folder = study_folder(study)
     found, runs = read_study(folder)
-    analysis = analyse(found, runs, allow_mixed=allow_mixed, partial=_partial(folder))
     console = new_console(as_json=as_json)
     datasets = _at_hand(found, data_root, resize, console, quiet=quiet)
+    evaluated = {name: len(dataset.test_images) for name, dataset in datasets.items()}
+    analysis = analyse(
+        found, runs, allow_mixed=allow_mixed, partial=_partial(folder), evaluated=evaluated
+    )
     path = write_report(analysis, out or folder / FILE_NAME, datasets=datasets)
     if as_json:
         print_json({"file": str(path), "runs": len(runs), "missing": analysis.missing})

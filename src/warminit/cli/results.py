@@ -8,6 +8,7 @@ import typer
 from warminit.cli import options
 from warminit.cli.output import console as new_console
 from warminit.cli.output import print_json
+from warminit.cli.values import home
 from warminit.errors import WarminitError
 
 
@@ -32,7 +33,10 @@ def export(
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="File to write.", show_default="results.* in the study's folder"
+            parser=home,
+            metavar="FILE",
+            help="File to write.",
+            show_default="results.* in the study's folder",
         ),
     ] = None,
     allow_mixed: options.AllowMixed = False,
