@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,34 @@ def test_every_command_answers_in_json_and_progress_can_be_silenced() -> None:
     assert [command for command in COMMANDS if "--json" not in options(command)] == []
     long = {"compare", "run", "reproduce", "rules", "diagnose", "filters", "report"}
     assert {command for command in COMMANDS if "--quiet" in options(command)} == long
+
+
+# ---------------------------------------------------------------- the command as it is installed
+def test_it_tells_its_version() -> None:
+    ended = invoke("--version")
+    assert (ended.exit_code, ended.output) == (0, f"warminit {version('warminit')}\n")
+
+
+def test_a_function_of_the_folder_one_stands_in_is_found_and_shadows_nothing() -> None:
+    Path("my_arms.py").write_text(
+        "from warminit import init_\n"
+        "def mine(model, images, *, seed):\n"
+        "    return init_(model, images, 'he-normal', seed=seed)\n",
+        encoding="utf-8",
+    )
+    # A data set may hold any file: none of them stands in for a module that warminit imports.
+    Path("pandas.py").write_text("raise SystemExit('run by the data')", encoding="utf-8")
+    done = process(
+        "compare", "--arms", "torch-default,my_arms:mine", "--datasets", "digits", "--steps", "2",
+        "--seeds", "1", "--quiet", "--out=~/mine", HOME=str(Path.cwd() / "home"),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "my_arms:mine" in done.stdout
+    assert Path("home/mine/study.sqlite").is_file()  # no shell expands ~ behind a = sign
+    assert not Path("~").exists()
+    exported = process("export", "~/mine", "--out=~/rows.csv", HOME=str(Path.cwd() / "home"))
+    assert exported.returncode == 0, exported.stderr
+    assert Path("home/rows.csv").is_file()
 
 
 # ---------------------------------------------------------------- study files

@@ -11,7 +11,6 @@ from warminit.cli.loading import loaded
 from warminit.cli.looking import drawn_images, statistics_for
 from warminit.cli.output import console as new_console
 from warminit.cli.output import print_json
-from warminit.errors import WarminitError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,12 +30,17 @@ def filters(
     out_channels: options.OutChannels = 32,
     kernel_size: options.KernelSize = 3,
     n_images: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Training images that the arm sees.")
+        int, typer.Option(min=1, metavar="N", help="Training images that the arm sees, or all.")
     ] = 256,
     seed: options.Seed = 0,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="File to write.", show_default="DATASET-ARM.safetensors"),
+        typer.Option(
+            parser=expanded,
+            metavar="FILE",
+            help="File to write.",
+            show_default="DATASET-ARM.safetensors",
+        ),
     ] = None,
     data_root: options.DataRoot = None,
     resize: options.Resize = None,
@@ -53,11 +57,7 @@ def filters(
 
     console = new_console(as_json=as_json)
     data = loaded(dataset, data_root, resize, console, quiet=quiet)
-    if n_images > len(data.train_images):
-        raise WarminitError(
-            f"--n-images {n_images} is more than the {len(data.train_images):,} training images "
-            f"of {data.name}. Give at most so many."
-        )
+    n_images = min(n_images, len(data.train_images))
     made, report = _made(data, arm, out_channels, kernel_size, n_images, seed)
     about = _about(data, n_images)
     readable = data.name.strip("/").replace("/", "-")

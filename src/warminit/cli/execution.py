@@ -123,7 +123,10 @@ def execute(study: "Study", place: Place, console: "Console") -> Ending:
     except KeyboardInterrupt:
         exit_code = INTERRUPTED
         runs = finished_runs(study, folder, source) if stored_runs(folder) else ()
-    analysis = analyse(study, runs, allow_mixed=place.allow_mixed, partial=partial)
+    evaluated = {name: len(dataset.test_images) for name, dataset in datasets.items()}
+    analysis = analyse(
+        study, runs, allow_mixed=place.allow_mixed, partial=partial, evaluated=evaluated
+    )
     from warminit.lab.verdict.export import (
         export,  # loads pandas, which the first step need not wait for
     )
@@ -189,26 +192,65 @@ def _unmixed(listener: "Listener", folder: Path, place: Place) -> "Listener":
     return replace(listener, planned=planned)
 
 
-def estimated(study: "Study", place: Place, console: "Console") -> "Estimate":
-    """Plan a study, take a few real steps and count up; nothing is run or written."""
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What a study would need, and which of its data are missing or partial.
+
+    Attributes:
+        estimate: Of the runs on the data that are at hand.
+        missing: Data sets that are not available, each with the reason.
+        partial: Data sets whose counts differ from the published ones.
+    """
+
+    estimate: "Estimate"
+    missing: Mapping[str, str]
+    partial: tuple[str, ...]
+
+
+def estimated(study: "Study", place: Place, console: "Console") -> Forecast:
+    """Plan a study, take a few real steps and count up; nothing is run or written.
+
+    Raises:
+        WarminitError: If none of its data sets is available, or it cannot be planned.
+    """
     from warminit.lab.engines.estimate import estimate
     from warminit.lab.runs.plan import plan_runs
+    from warminit.lab.terminal.progress import loading_progress
 
     source = place.source()
-    datasets = load(study, source, console, quiet=place.quiet)
-    runs = plan_runs(study, datasets, device=source.device, threads=source.threads)
+    at_hand, missing, partial = {}, {}, []
+    with loading_progress(console, quiet=place.quiet) as progress:
+        for name in study.datasets:
+            try:
+                at_hand[name] = source.load(name, study.validation, progress(name))
+            except WarminitError as error:
+                if not _absent(error) or (name == study.datasets[-1] and not at_hand):
+                    raise
+                missing[name] = str(error)
+                continue
+            partial += [name] * at_hand[name].partial
     finished = [run.key for run in stored_runs(place.folder(study)) if run.result is not None]
-    return estimate(runs, source, finished, workers=place.workers)
+    study = study.model_copy(update={"datasets": tuple(at_hand)})
+    runs = plan_runs(study, at_hand, device=source.device, threads=source.threads)
+    found = estimate(runs, source, finished, workers=place.workers)
+    return Forecast(found, missing, tuple(partial))
 
 
-def print_estimate(study: "Study", place: Place, found: "Estimate", console: "Console") -> None:
+def print_estimate(study: "Study", place: Place, forecast: Forecast, console: "Console") -> None:
     """Print what a study would need."""
+    found = forecast.estimate
     lines = (
         describe(study),
         f"runs   {found.runs:,}, of which {found.to_do:,} are to do",
         f"time   about {duration(found.seconds)}, from a few steps measured on this machine",
+        f"       {100 * found.evaluation_share:.0f} % of it for evaluations",
         f"disk   about {found.megabytes:.1f} MB",
         f"folder {place.folder(study)}",
+        *(f"missing {name}, not counted: {why}" for name, why in forecast.missing.items()),
+        *(
+            f"partial {name}: its counts differ from the published ones"
+            for name in forecast.partial
+        ),
         "Nothing was run.",
     )
     for line in lines:
@@ -237,8 +279,12 @@ def close(ending: Ending, console: "Console") -> None:
         raise typer.Exit(ending.exit_code)
 
 
+def _absent(error: WarminitError) -> bool:
+    return str(error).startswith("data not available")
+
+
 def explain_absent(error: WarminitError) -> WarminitError:
     """Add to an error about absent data how to go on without them."""
-    if not str(error).startswith("data not available"):
+    if not _absent(error):
         return error
     return WarminitError(f"{error} Or leave it out: name the others with --datasets.")

@@ -36,7 +36,10 @@ def report(
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="File to write.", show_default="report.html in the study's folder"
+            parser=expanded,
+            metavar="FILE",
+            help="File to write.",
+            show_default="report.html in the study's folder",
         ),
     ] = None,
     data_root: options.DataRoot = None,
@@ -55,10 +58,13 @@ def report(
 
     folder = study_folder(study)
     found, runs = read_study(folder)
-    analysis = analyse(found, runs, allow_mixed=allow_mixed, partial=_partial(folder))
     console = new_console(as_json=as_json)
     datasets = _at_hand(found, data_root, resize, console, quiet=quiet)
-    path = write_report(analysis, expanded(out or folder / FILE_NAME), datasets=datasets)
+    evaluated = {name: len(dataset.test_images) for name, dataset in datasets.items()}
+    analysis = analyse(
+        found, runs, allow_mixed=allow_mixed, partial=_partial(folder), evaluated=evaluated
+    )
+    path = write_report(analysis, out or folder / FILE_NAME, datasets=datasets)
     if as_json:
         print_json({"file": str(path), "runs": len(runs), "missing": analysis.missing})
     else:

@@ -99,7 +99,8 @@ def reproduce(
     if dry_run:
         if study is None:
             raise WarminitError(_nothing(candidates))
-        show_estimate(study, place, console, as_json=as_json)
+        absent = {name: each.reason for name, each in candidates.items() if each.dataset is None}
+        show_estimate(study, place, console, as_json=as_json, absent=absent)
         return
     ending = None if study is None else execute(study, place, console)
     if table == "table3":
@@ -121,7 +122,7 @@ def _refuse(table: str, given: list[str]) -> None:
 def _study(
     table: str,
     candidates: "Mapping[str, Candidate]",
-    seeds: int | None,
+    seeds: int | list[int] | None,
     protocol: "Mapping[str, Any]",
     *,
     rule: bool,

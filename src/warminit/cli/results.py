@@ -33,7 +33,10 @@ def export(
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="File to write.", show_default="results.* in the study's folder"
+            parser=expanded,
+            metavar="FILE",
+            help="File to write.",
+            show_default="results.* in the study's folder",
         ),
     ] = None,
     allow_mixed: options.AllowMixed = False,

@@ -146,7 +146,10 @@ def test_seeds_beyond_a_million_are_none_and_the_verdict_says_so() -> None:
     assert seeds_for_power(0.001, 0.4) == pytest.approx((2.4865 * 400) ** 2, rel=1e-3)
     c = compare([10.0, 900.0, 4.0], [400.0, 20.0, 300.0], higher_is_better=False)
     assert c.seeds_needed == {0.001: None, 0.002: None, 0.005: None}
-    assert f"more than {MAX_SEEDS:,} seeds would be needed to see 0.002." in c.verdict
+    far = compare([10.0, 900.0, 4.0, 400.0], [400.0, 20.0, 300.0, 404.0], higher_is_better=False)
+    assert far.seeds_to_decide["margin"] is None
+    close = compare([1.0, 2.0, 3.0, 4.0], [3.0, 4.0, 1.0, 1.9999], higher_is_better=False)
+    assert f"more than {MAX_SEEDS:,} seeds would be needed for the observed diff" in close.verdict
 
 
 def test_a_comparison_plans_with_its_own_spread() -> None:

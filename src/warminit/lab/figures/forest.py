@@ -16,6 +16,7 @@ from warminit.lab.figures.theme import (
     rows_height,
 )
 from warminit.lab.paper.published import TABLE_3
+from warminit.lab.paper.training_tables import off_protocol
 from warminit.lab.verdict.analysis import Analysis, Cell
 from warminit.lab.verdict.comparison import Comparison
 
@@ -23,6 +24,9 @@ MOST_ROWS = 40
 """Comparisons shown; of a sweep's hundreds those with the smallest p."""
 
 PAPER = "the paper's difference"
+
+SIGNIFICANT = ("helps", "harms")
+"""Outcomes that Holm's p decides; their points are filled."""
 
 
 def forest_rows(analysis: Analysis) -> list[dict[str, Any]]:
@@ -39,7 +43,7 @@ def forest_rows(analysis: Analysis) -> list[dict[str, Any]]:
     rows = []
     for cell in cells:
         assert cell.comparison is not None  # noqa: S101 - filtered above
-        place = f"{analysis.title(cell.dataset)}, {cell.model}"
+        place = analysis.place(cell.dataset, cell.model)
         rows.append(
             {
                 "row": in_lines(cell.arm) + (f"\n{place}" if several else ""),
@@ -56,7 +60,8 @@ def forest(analysis: Analysis, width: Width = FILE_WIDTH) -> Layered:
     """Draw every comparison as a point with its interval.
 
     Filled points are significant after Holm's correction. The band is the equivalence margin. A
-    vertical tick is the paper's own figure, where Table 3 has one for the arm, model and data set.
+    vertical tick is the paper's own figure, where Table 3 has one for the arm, model and data set
+    and the study has the paper's protocol.
     """
     study, rows = analysis.study, forest_rows(analysis)
     factor, unit = (100.0, "points") if analysis.in_points else (1.0, study.unit or "")
@@ -73,6 +78,11 @@ def forest(analysis: Analysis, width: Width = FILE_WIDTH) -> Layered:
     outcomes = [name for name in OUTCOMES if any(row["outcome"] == name for row in rows)]
     colours = alt.Scale(domain=outcomes, range=[OUTCOMES[name][0] for name in outcomes])
     shapes = alt.Scale(domain=outcomes, range=[OUTCOMES[name][1] for name in outcomes])
+    # With a scale of its own the legend is as empty or full as the points are.
+    fills = alt.Scale(
+        domain=outcomes,
+        range=[OUTCOMES[name][0] if name in SIGNIFICANT else "transparent" for name in outcomes],
+    )
     legend = alt.Legend(title=None, columns=2, symbolStrokeWidth=2)
     paper: list[alt.Chart] = []
     if any(row["paper"] is not None for row in rows):
@@ -123,11 +133,7 @@ def forest(analysis: Analysis, width: Width = FILE_WIDTH) -> Layered:
             x=alt.X("difference:Q", axis=x_axis),
             color=alt.Color("outcome:N", scale=colours, legend=legend),
             shape=alt.Shape("outcome:N", scale=shapes, legend=legend),
-            fill=alt.condition(
-                "datum.significant",
-                alt.Color("outcome:N", scale=colours, legend=legend),
-                alt.value("transparent"),
-            ),
+            fill=alt.Fill("outcome:N", scale=fills, legend=legend),
             tooltip=tooltip,
         ),
     ]
@@ -154,7 +160,6 @@ def _numbers(comparison: Comparison, factor: float) -> dict[str, Any]:
         "shown": f"{size:+.{digits}f}",
         "interval": interval,
         "holm": "not tested" if p is None else f"{p:.4f}",
-        "significant": p is not None and p < comparison.alpha,
         "wins": f"{comparison.wins} of {comparison.n}",
         "outcome": comparison.outcome,
     }
@@ -165,6 +170,8 @@ def _paper(analysis: Analysis, cell: Cell, factor: float) -> float | None:
     study = analysis.study
     same = (cell.arm, study.baseline, study.metric) == ("prewarm", "torch-default", "accuracy")
     if not same or cell.model != "simplecnn" or cell.dataset in analysis.partial:
+        return None
+    if off_protocol(study):
         return None
     row = TABLE_3.get(cell.dataset)
     return None if row is None else factor * row.difference

@@ -80,7 +80,7 @@ def power_figure(analysis: Analysis) -> PageFigure | None:
     chart = power_curves(analysis, "container")
     caption = (
         "The smallest effect that a one-sided paired t test sees in four of five studies, at the "
-        "spread found here. Large points: this study. Dashed: 0.2 points."
+        "spread found here. Large points: this study. Dashed: the margin."
     )
     return (
         None

@@ -1,10 +1,10 @@
 """Analysis -> the tables of the report page: what is shown, and the exact values to copy."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from warminit.lab.verdict.analysis import Analysis, Cell
-from warminit.lab.verdict.comparison import EFFECTS, Comparison
+from warminit.lab.verdict.comparison import Comparison
 from warminit.lab.verdict.rows import last_line, run_rows
 from warminit.lab.verdict.wording import stars
 
@@ -49,8 +49,8 @@ def results_table(analysis: Analysis) -> Table:
     level = f"{metric_name(analysis)}{', %' if analysis.in_points else ''}"
     difference = f"difference{unit}"
     headings = (
-        "data set", "model", "arm", "seeds", level, "sd", difference, "interval",
-        "one-sided p", "Holm p", "wins", "outcome",
+        "data set", "model", "arm", "outcome", "seeds", level, "sd", difference, "interval",
+        "one-sided p", "Holm p", "wins",
     )  # fmt: skip
     rows = []
     for cell in analysis.cells:
@@ -60,6 +60,7 @@ def results_table(analysis: Analysis) -> Table:
                 Entry(analysis.title(cell.dataset)),
                 Entry(cell.model),
                 Entry(cell.arm),
+                Entry(_outcome(analysis, cell)),
                 Entry(_seeds(cell), len(cell.scores)),
                 _number(cell.mean, factor, digits),
                 _number(cell.sd, factor, digits),
@@ -68,19 +69,22 @@ def results_table(analysis: Analysis) -> Table:
                 _p(None if c is None else c.p_one_sided, starred=True),
                 _p(None if c is None else c.p_holm),
                 Entry("" if c is None else f"{c.wins} of {c.n}", None if c is None else c.wins),
-                Entry(_outcome(analysis, cell)),
             )
         )
     numeric = {"seeds", level, "sd", difference, "interval", "one-sided p", "Holm p", "wins"}
-    caption = "Every arm against the baseline. Stars: * p < 0.1, ** p < 0.05, *** p < 0.01."
-    return Table("results", caption, headings, tuple(rows), frozenset(numeric))
+    caption = (
+        "Every arm against the baseline. The interval is of one comparison alone, Holm's p over "
+        "all of them. Stars: * p < 0.1, ** p < 0.05, *** p < 0.01."
+    )
+    return placed(analysis, Table("results", caption, headings, tuple(rows), frozenset(numeric)))
 
 
 def tests_table(analysis: Analysis) -> Table:
     """Return one row a comparison with every test that was made."""
     factor, digits, unit = _shown(analysis)
     sd = f"sd of differences{unit}"
-    seeds = [f"seeds for {factor * effect:g}{unit.removeprefix(',')}" for effect in EFFECTS]
+    margin = f"{factor * analysis.study.margin:g}{unit.removeprefix(',')}"
+    seeds = ["seeds for the observed", f"seeds for {margin}, the margin"]
     headings = (
         "data set", "model", "arm", "two-sided p", "sign-flip p", "Wilcoxon p", "TOST p",
         "non-inferiority p", "error reduction, %", "Cohen's d", sd, "power", *seeds,
@@ -90,7 +94,7 @@ def tests_table(analysis: Analysis) -> Table:
         c = cell.comparison
         if c is None:
             continue
-        needed = c.seeds_needed or {}
+        plan = c.seeds_to_decide
         rows.append(
             (
                 Entry(analysis.title(cell.dataset)),
@@ -107,14 +111,14 @@ def tests_table(analysis: Analysis) -> Table:
                 _number(c.cohens_d, 1, 2, sign=True),
                 _number(c.sd_difference, factor, digits),
                 _number(c.power, 1, 2),
-                *(_count(needed.get(effect), tested=bool(needed)) for effect in EFFECTS),
+                *(_count(plan[name]) if plan else Entry("") for name in ("observed", "margin")),
             )
         )  # fmt: skip
     caption = (
-        "Every test of every comparison. Seeds: how many the one-sided paired t test needs to see "
-        "such an effect with 80 % power."
+        "Every test of every comparison. Seeds: how many the two-sided paired t test needs to see "
+        "such a difference with 80 % power, at the level of the smallest p of so many comparisons."
     )
-    return Table("tests", caption, headings, tuple(rows), frozenset(headings[3:]))
+    return placed(analysis, Table("tests", caption, headings, tuple(rows), frozenset(headings[3:])))
 
 
 def runs_table(analysis: Analysis) -> Table:
@@ -144,7 +148,7 @@ def runs_table(analysis: Analysis) -> Table:
         for row in rows
     )
     numeric = frozenset(headings[3:-1])
-    return Table("runs", "Every run that has ended.", headings, table, numeric)
+    return placed(analysis, Table("runs", "Every run that has ended.", headings, table, numeric))
 
 
 def failed_table(analysis: Analysis) -> Table:
@@ -160,7 +164,16 @@ def failed_table(analysis: Analysis) -> Table:
         for run in analysis.failed
     )
     headings = ("data set", "model", "arm", "seed", "error")
-    return Table("failed", "Runs that failed.", headings, rows, frozenset({"seed"}))
+    return placed(
+        analysis, Table("failed", "Runs that failed.", headings, rows, frozenset({"seed"}))
+    )
+
+
+def placed(analysis: Analysis, table: Table) -> Table:
+    """Return a table without its first two columns, data set and model, in a user's own loop."""
+    if not analysis.study.own_loop:
+        return table
+    return replace(table, headings=table.headings[2:], rows=tuple(row[2:] for row in table.rows))
 
 
 def metric_name(analysis: Analysis) -> str:
@@ -205,7 +218,5 @@ def _p(p: float | None, *, starred: bool = False) -> Entry:
     return Entry(f"{text}{stars(p) if starred else ''}", p)
 
 
-def _count(seeds: int | None, *, tested: bool) -> Entry:
-    if not tested:
-        return Entry("")
+def _count(seeds: int | None) -> Entry:
     return Entry("over a million") if seeds is None else Entry(f"{seeds:,}", seeds)

@@ -112,9 +112,14 @@ class Study(Strict):
                 f"baseline: {self.baseline!r} is not among the arms; "
                 f"{nearest(self.baseline, [arm.label for arm in self.arms])}"
             )
-        if self.datasets != (YOURS,) and self.metric not in METRICS:
+        if not self.own_loop and self.metric not in METRICS:
             raise ValueError(f"metric: {self.metric!r} is unknown; {nearest(self.metric, METRICS)}")
         return self
+
+    @property
+    def own_loop(self) -> bool:
+        """Whether a user's own loop does the runs: data set, model and protocol are inside it."""
+        return self.datasets == (YOURS,)
 
     @property
     def lower_is_better(self) -> bool:

@@ -38,7 +38,8 @@ def print_analysis(analysis: Analysis, console: Console) -> None:
     for run in analysis.failed:
         say(
             console,
-            f"failed: {run.spec.dataset} {run.spec.arm.label} seed {run.spec.seed}: "
+            f"failed: {'' if study.own_loop else run.spec.dataset + ' '}{run.spec.arm.label} seed "
+            f"{run.spec.seed}: "
             f"{last_line(run.error)}",
         )
 
@@ -87,7 +88,7 @@ def _table(analysis: Analysis, dataset: str, model: str, cells: list[Cell]) -> T
     tested = any(cell.comparison and cell.comparison.p_one_sided is not None for cell in cells)
     counts = {len(cell.scores) for cell in cells}
     shared = f": {counted(counts.pop(), 'seed')}" if len(counts) == 1 else ""
-    table = new_table(f"{analysis.title(dataset)}, {model}{shared}")
+    table = new_table(f"{analysis.place(dataset, model)}{shared}")
     unbroken = max(len(cell.arm) for cell in cells) <= LONGEST_UNBROKEN
     table.add_column("arm", no_wrap=unbroken, overflow="fold")
     unit = "points and " if analysis.in_points else ""

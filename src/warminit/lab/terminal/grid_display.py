@@ -40,10 +40,11 @@ def print_grid(
             "", ("the paper's finding", False), ("paper", True), ("here", True), ("", False)
         )
         for claim in claims:
-            mark = MARK if claim.agrees is False else ""
+            mark = MARK if claim.agrees is False and not notes else ""
             table.add_row(claim.text, claim.paper, claim.here, mark)
         console.print(table)
-        say(console, f"{MARK} differs from the paper. p are one-sided and uncorrected, as there.")
+        marked = "" if notes else f"{MARK} differs from the paper. "
+        say(console, f"{marked}p are one-sided and uncorrected, as in the paper.")
     elif candidate.standing == "partial":
         say(console, "Partial data: no reproduction, so the paper's findings are left out.")
     else:

@@ -3,7 +3,7 @@
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from warminit.errors import WarminitError
 from warminit.lab.runs.environment import NUMERIC_PACKAGES
@@ -11,6 +11,9 @@ from warminit.lab.store.store import StoredRun
 from warminit.lab.study.study import Study
 from warminit.lab.verdict.comparison import Comparison
 from warminit.lab.verdict.paired import compare_paired, holm
+
+OWN_LOOP = "your training loop"
+"""What headings call the place of a comparison whose data set and model are the user's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,7 @@ class Analysis:
         partial: Data sets whose counts differ from the published ones: labelled wherever they are
             shown, and no reproduction of anything.
         mixed: What differs between the runs although they are compared (`allow_mixed`), in words.
+        evaluated: Images that each run is evaluated on, by data set, where that is known.
     """
 
     study: Study
@@ -63,6 +67,7 @@ class Analysis:
     runs: tuple[StoredRun, ...]
     partial: frozenset[str] = frozenset()
     mixed: tuple[str, ...] = ()
+    evaluated: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def in_points(self) -> bool:
@@ -85,6 +90,10 @@ class Analysis:
         """Return a data set's name as tables show it, with `(partial)` where it is."""
         return f"{dataset} (partial)" if dataset in self.partial else dataset
 
+    def place(self, dataset: str, model: str) -> str:
+        """Return a data set and a model as headings show them."""
+        return OWN_LOOP if self.study.own_loop else f"{self.title(dataset)}, {model}"
+
     @property
     def comparisons(self) -> tuple[Comparison, ...]:
         """Every comparison of the family, with Holm's correction over all of them."""
@@ -97,6 +106,7 @@ def analyse(
     *,
     allow_mixed: bool = False,
     partial: Iterable[str] = (),
+    evaluated: Mapping[str, int] | None = None,
 ) -> Analysis:
     """Compare every arm with the baseline on the study's primary metric.
 
@@ -107,6 +117,7 @@ def analyse(
         runs: What is in the store of it; failed runs are counted and left out.
         allow_mixed: Compare runs of different versions of torch, NumPy or scikit-learn.
         partial: Data sets whose counts differ from the published ones.
+        evaluated: Images that each run is evaluated on, by data set, where that is known.
 
     Returns:
         One cell for each data set, model and arm; wins + ties + losses = the seeds of a pair.
@@ -136,6 +147,7 @@ def analyse(
         runs=tuple(runs),
         partial=frozenset(partial),
         mixed=mixed,
+        evaluated=evaluated or {},
     )
 
 

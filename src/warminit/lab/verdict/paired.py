@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from warminit.errors import WarminitError
-from warminit.lab.verdict.comparison import EFFECTS, Comparison, Outcome
+from warminit.lab.verdict.comparison import EFFECTS, FEWEST_TO_PLAN, Comparison, Outcome
 from warminit.lab.verdict.tests import paired_t, power, seeds_for_power, sign_flip, signed_rank
 
 __all__ = [
@@ -126,12 +126,12 @@ def compare_paired(
 
     mean, sd = float(gain.mean()), float(gain.std(ddof=1))
     t = paired_t(gain, margin=margin, alpha=alpha)
-    ends = sorted((toward * float(t.low), toward * float(t.high)))
     p_sign_flip, method = sign_flip(tied, seed=seed)
     return replace(
         comparison,
         sd_difference=sd,
-        confidence_interval=(ends[0], ends[1]),
+        confidence_interval=_ends(toward, t.low, t.high),
+        equivalence_interval=_ends(toward, t.inner_low, t.inner_high),
         p_one_sided=float(t.p_greater),
         p_two_sided=float(t.p_two_sided),
         p_sign_flip=p_sign_flip,
@@ -141,6 +141,7 @@ def compare_paired(
         power=power(mean, sd, n, alpha=alpha),
         power_at={effect: power(effect, sd, n, alpha=alpha) for effect in EFFECTS},
         seeds_needed={effect: seeds_for_power(effect, sd, alpha=alpha) for effect in EFFECTS},
+        seeds_to_decide=_plan(abs(mean), sd, n, margin, alpha),
         p_equivalence=float(t.p_equivalence),
         p_noninferiority=float(t.p_noninferiority),
         note="" if correlation is not None else "One arm never varies: no correlation.",
@@ -148,14 +149,15 @@ def compare_paired(
 
 
 def holm(comparisons: Iterable[Comparison]) -> tuple[Comparison, ...]:
-    """Fill `p_holm` over a family of comparisons, from their two-sided p.
+    """Fill `p_holm` over a family of comparisons, from their two-sided p, and plan for its level.
 
     Args:
         comparisons: The family: every arm against its baseline in a study's primary metric.
 
     Returns:
         The same comparisons in the same order. One without a p keeps None and does not count in
-        the family. Invariant: p_two_sided <= p_holm <= 1.
+        the family. Invariant: p_two_sided <= p_holm <= 1. `seeds_to_decide` is for the level that
+        the smallest p of so large a family must reach, alpha divided by its size.
 
     Source:
         Holm 1979, by statsmodels.
@@ -167,7 +169,8 @@ def holm(comparisons: Iterable[Comparison]) -> tuple[Comparison, ...]:
     """
     family = tuple(comparisons)
     adjusted = holm_adjust([comparison.p_two_sided for comparison in family])
-    return tuple(replace(c, p_holm=p) for c, p in zip(family, adjusted, strict=True))
+    size = sum(p is not None for p in adjusted)
+    return tuple(_corrected(c, p, size) for c, p in zip(family, adjusted, strict=True))
 
 
 def holm_adjust(p_values: Sequence[float | None]) -> tuple[float | None, ...]:
@@ -227,6 +230,29 @@ def relative_error_change(acc_baseline: float, difference: float) -> float:
             " reduce); pass the accuracy as a share, 0.9267 for 92.67 %"
         )
     return -difference / (1.0 - acc_baseline)
+
+
+def _corrected(comparison: Comparison, p: float | None, size: int) -> Comparison:
+    c, plan = comparison, None
+    if c.seeds_to_decide is not None and c.sd_difference is not None:
+        level = c.alpha / size
+        plan = _plan(abs(c.mean_difference), c.sd_difference, c.n, c.margin, level)
+    return replace(c, p_holm=p, seeds_to_decide=plan)
+
+
+def _plan(
+    observed: float, sd: float, n: int, margin: float, level: float
+) -> dict[str, int | None] | None:
+    """Return the seeds whose two-sided t test at a level finds each effect with 80 % power."""
+    if n < FEWEST_TO_PLAN:
+        return None
+    effects = {"observed": observed, "margin": margin}
+    return {name: seeds_for_power(e, sd, alpha=level / 2) for name, e in effects.items()}
+
+
+def _ends(toward: float, low: Values, high: Values) -> tuple[float, float]:
+    first, second = sorted((toward * float(low), toward * float(high)))
+    return first, second
 
 
 def _scores(name: str, scores: ArrayLike, unit: str) -> Values:
