@@ -11,6 +11,7 @@ from warminit.cli.loading import loaded
 from warminit.cli.looking import drawn_images, statistics_for
 from warminit.cli.output import console as new_console
 from warminit.cli.output import print_json
+from warminit.paths import expanded
 
 if TYPE_CHECKING:
     from torch import Tensor

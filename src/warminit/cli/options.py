@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from warminit.cli.values import seeds
+from warminit.paths import expanded
 
 _PLACE = "Where and how"
 _OUTPUT = "Output"
