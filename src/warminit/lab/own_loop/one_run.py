@@ -13,9 +13,9 @@ from warminit.initializers import get_arm, keywords
 from warminit.lab.engines.job import OnStep, Outcome, guarded
 from warminit.lab.runs.kept_filters import keep_filters
 from warminit.lab.runs.plan import PlannedRun, takes
-from warminit.lab.runs.randomness import random_state_kept, seed_everything
 from warminit.lab.runs.results import RunResult
 from warminit.lab.runs.train import _plain, weights_digest
+from warminit.models.randomness import random_state_kept, seed_everything
 from warminit.report import InitReport
 
 
