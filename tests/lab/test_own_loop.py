@@ -227,13 +227,13 @@ def test_an_unknown_metric_is_told_after_the_first_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"arms": ["he-nromal"]}, "did you mean 'he-normal'"),
+        ({"arms": ["he-nromal"]}, "Did you mean 'he-normal'"),
         ({"arms": []}, "arms"),
-        ({"arms": "prewarm"}, "arms is a list of names"),
-        ({"arms": [3]}, "3 is not an arm"),
-        ({"arms": [{"name": "prewarm", "n_cluster": 3}]}, "did you mean 'n_clusters'"),
-        ({"baseline": "prewarm"}, "'prewarm' is not among the arms; there are: torch-default"),
-        ({"seeds": 0}, "seeds is empty"),
+        ({"arms": "prewarm"}, "expected a list of names or tables"),
+        ({"arms": [3]}, "arms=3: expected the name of an arm"),
+        ({"arms": [{"name": "prewarm", "n_cluster": 3}]}, "Did you mean 'n_clusters'"),
+        ({"baseline": "prewarm"}, "baseline='prewarm': expected torch-default"),
+        ({"seeds": 0}, "expected at least one seed"),
         ({"margin": 0}, "margin"),
     ],
 )

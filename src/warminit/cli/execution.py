@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import typer
 
 from warminit.cli.output import duration
-from warminit.errors import WarminitError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -233,10 +232,3 @@ def close(ending: Ending, console: "Console") -> None:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     if ending.exit_code:
         raise typer.Exit(ending.exit_code)
-
-
-def explain_absent(error: WarminitError) -> WarminitError:
-    """Add to an error about absent data how to go on without them."""
-    if not str(error).startswith("data not available"):
-        return error
-    return WarminitError(f"{error} Or leave it out: name the others with --datasets.")

@@ -8,7 +8,7 @@ import typer
 from warminit.cli import options
 from warminit.cli.output import console as new_console
 from warminit.cli.output import print_json
-from warminit.errors import WarminitError
+from warminit.errors import did_you_mean, unexpected
 
 
 def export(
@@ -66,7 +66,6 @@ def study_folder(text: str) -> Path:
         WarminitError: If there is none; the text names the nearest.
     """
     from warminit.lab.engines.driver import STORE_NAME
-    from warminit.lab.study.checks import nearest
 
     usual = Path("warminit-results")
     for folder in (Path(text).expanduser(), usual / text):
@@ -75,10 +74,12 @@ def study_folder(text: str) -> Path:
         if folder.name == STORE_NAME and folder.is_file():
             return folder.parent
     known = [path.parent.name for path in sorted(usual.glob(f"*/{STORE_NAME}"))]
-    hint = f"in {usual}, {nearest(text, known)}" if known else f"there are none in {usual}."
-    raise WarminitError(
-        f"study={text!r} has no {STORE_NAME}; {hint} Give the folder that `warminit run` or "
-        "`warminit compare` wrote."
+    there = f"{usual} has {', '.join(known)}" if known else f"{usual} has none"
+    raise unexpected(
+        "study",
+        text,
+        f"a folder with {STORE_NAME}, which `warminit run` and `warminit compare` write; {there}",
+        did_you_mean(text, known),
     )
 
 

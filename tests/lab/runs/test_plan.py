@@ -20,10 +20,10 @@ from warminit.lab.engines.driver import Listener, plan
 from warminit.lab.engines.estimate import Estimate, estimate
 from warminit.lab.engines.job import DataSource, keep_freed_memory
 from warminit.lab.engines.local import default_workers
+from warminit.lab.runs import environment as environment_module
 from warminit.lab.runs import plan as plan_module
 from warminit.lab.runs.batches import Split
 from warminit.lab.runs.plan import PlannedRun, plan_runs
-from warminit.lab.store import environment as environment_module
 from warminit.lab.study.study import Study
 
 PROTOCOL: dict[str, Any] = {"steps": 4, "batch_size": 16}
@@ -117,7 +117,8 @@ def test_what_decides_nothing_leaves_the_key(dataset: ImageDataset, change: dict
 def test_a_key_is_the_same_in_every_process() -> None:
     # Two processes hash strings differently; a key that did would never be found again.
     code = (
-        "from warminit.lab.study.study import ArmSpec, Protocol, RunSpec\n"
+        "from warminit.lab.study.protocol import Protocol\n"
+        "from warminit.lab.study.spec import ArmSpec, RunSpec\n"
         "from warminit.lab.runs.plan import _key\n"
         "from training_cases import make_dataset\n"
         "spec = RunSpec(dataset='d', model='simplecnn', seed=7, protocol=Protocol(steps=2),\n"
@@ -261,7 +262,7 @@ def test_the_estimate_measures_and_counts(planned: tuple[PlannedRun, ...]) -> No
 def test_the_estimate_scales_with_what_is_left(
     planned: tuple[PlannedRun, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from warminit.lab.runs import estimate as module
+    from warminit.lab.engines import estimate as module
 
     monkeypatch.setattr(module, "_measure", lambda *_: (10.0, 500))
     source = DataSource()
@@ -276,7 +277,7 @@ def test_the_estimate_scales_with_what_is_left(
 def test_evaluations_count_by_the_size_of_the_test_split(
     planned: tuple[PlannedRun, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from warminit.lab.runs import estimate as module
+    from warminit.lab.engines import estimate as module
 
     shown: list[int] = []
 

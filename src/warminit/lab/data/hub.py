@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from warminit.errors import WarminitError
+from warminit.errors import DataNotAvailableError, WarminitError
 from warminit.lab.data.decoding import CHUNK, Rows
 from warminit.lab.data.reading import TEST_NAMES, arrange_rows, numbered_classes
 from warminit.lab.data.sources import Source, parquet_splits
@@ -95,7 +95,8 @@ def _load(source: Source, scratch: Path) -> Any:
             )
         if "onfig" in said:
             text += f" (configuration={configuration!r}; choose one by 'owner/name:configuration')"
-        raise WarminitError(f"{text}.") from error
+        kind = WarminitError if local else DataNotAvailableError
+        raise kind(f"{text}.") from error
     finally:
         if hide_bars:
             datasets.enable_progress_bars()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from warminit.errors import WarminitError
+from warminit.errors import DataNotAvailableError, WarminitError
 from warminit.lab.data.remote import fetched_folder, is_url
 
 _DIGITS = tuple("0123456789")
@@ -166,7 +166,7 @@ def _hub(
     else:
         folder = (Path(root).expanduser() / hub_id).resolve()
     if not folder.is_dir():
-        raise WarminitError(
+        raise DataNotAvailableError(
             f"data not available: name={name!r} was looked for in {str(folder)!r}, which is no "
             f"folder. Put the hub repository {hub_id!r} there, or give no data_root (and unset "
             "WARMINIT_DATA) to fetch it from the hub."

@@ -9,9 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from warminit.errors import WarminitError
+from warminit.errors import unknown
 from warminit.lab.store.whole_file import written_whole
-from warminit.lab.study.checks import nearest
 from warminit.lab.verdict.analysis import Analysis
 from warminit.lab.verdict.rows import run_rows, summary
 from warminit.lab.verdict.wording import stars
@@ -147,4 +146,4 @@ def export(analysis: Analysis, path: Path, file_format: str) -> Path:
 def check_format(file_format: str) -> None:
     """Raise WarminitError for a format that is not one of `FORMATS`."""
     if file_format not in FORMATS:
-        raise WarminitError(f"format={file_format!r} is unknown; {nearest(file_format, FORMATS)}")
+        raise unknown("format", file_format, FORMATS)
