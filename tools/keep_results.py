@@ -6,25 +6,19 @@ Usage: python tools/keep_results.py warminit-results/control control-fashion-mni
 
 import json
 import sys
-from contextlib import closing
 from pathlib import Path
 
 from kept_format import RESULTS, read_kept, write_kept
-from warminit.lab.engines.driver import STORE_NAME, read_study
 from warminit.lab.figures.forest import forest
 from warminit.lab.figures.render import save
-from warminit.lab.store.store import Store
-from warminit.lab.verdict.analysis import Analysis, analyse
+from warminit.lab.verdict.analysis import Analysis, read_analysis
 
 FULL_STEPS = 5000
 
 
 def keep(folder: Path, name: str) -> Path:
     """Write the results of the study in a folder to docs/results/NAME and return that folder."""
-    study, runs = read_study(folder)
-    with closing(Store.existing(folder / STORE_NAME)) as store:
-        partial = json.loads(store.about("partial") or "[]")
-    return write(analyse(study, runs, allow_mixed=True, partial=partial), name)
+    return write(read_analysis(folder, allow_mixed=True), name)
 
 
 def write(analysis: Analysis, name: str) -> Path:

@@ -18,9 +18,9 @@ from torch import nn
 import warminit.lab
 from warminit.errors import WarminitError, WarminitWarning
 from warminit.lab import compare
-from warminit.lab.engines.driver import STORE_NAME, read_study
 from warminit.lab.own_loop import Init
 from warminit.lab.store.store import Store
+from warminit.lab.store.stored_study import STORE_NAME, read_study
 from warminit.lab.verdict.analysis import Analysis
 from warminit.lab.verdict.export import export
 
@@ -83,7 +83,8 @@ def test_it_runs_stores_resumes_and_compares(tmp_path: Path) -> None:
     again = compare(train, ARMS, seeds=6, out=tmp_path)
     assert CALLS == [1, 1]  # only the sixth seed was missing
     assert again.runs[:10] == analysis.runs
-    study, runs = read_study(tmp_path)
+    stored = read_study(tmp_path)
+    study, runs = stored.study, stored.runs
     assert study == again.study
     assert runs == again.runs
 

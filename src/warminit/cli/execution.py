@@ -1,7 +1,6 @@
 """a study, where and how -> its runs done, shown and left in files, also when interrupted."""
 
 from collections.abc import Mapping
-from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from warminit.lab.engines.estimate import Estimate
     from warminit.lab.engines.job import DataSource
     from warminit.lab.engines.options import EngineOptions
-    from warminit.lab.store.store import StoredRun
     from warminit.lab.study.study import Study
     from warminit.lab.verdict.analysis import Analysis
 
@@ -96,6 +94,7 @@ def execute(study: "Study", place: Place, console: "Console") -> Ending:
     from warminit.lab.engines.options import EngineOptions
     from warminit.lab.engines.tracking import check_tracker, tracked
     from warminit.lab.report.study_page import last_page, with_page
+    from warminit.lab.store.stored_study import stored_runs
     from warminit.lab.terminal.progress import live_progress
     from warminit.lab.verdict.analysis import analyse
 
@@ -160,21 +159,11 @@ def describe(study: "Study") -> str:
     )
 
 
-def stored_runs(folder: Path) -> "tuple[StoredRun, ...]":
-    """Return every run of a folder's store; none where there is no store yet."""
-    from warminit.lab.engines.driver import STORE_NAME
-    from warminit.lab.store.store import Store
-
-    if not (folder / STORE_NAME).is_file():
-        return ()
-    with closing(Store.existing(folder / STORE_NAME)) as store:
-        return store.runs()
-
-
 def _unmixed(listener: "Listener", folder: Path, place: Place) -> "Listener":
     """Refuse before anything runs what could not be compared afterwards."""
     from warminit.lab.runs.environment import environment
     from warminit.lab.runs.plan import PlannedRun
+    from warminit.lab.store.stored_study import stored_runs
     from warminit.lab.verdict.analysis import refuse_mixed
 
     def planned(runs: tuple[PlannedRun, ...], finished: int) -> None:
@@ -191,6 +180,7 @@ def estimated(study: "Study", place: Place, console: "Console") -> "Estimate":
     """Plan a study, take a few real steps and count up; nothing is run or written."""
     from warminit.lab.engines.driver import plan
     from warminit.lab.engines.estimate import estimate
+    from warminit.lab.store.stored_study import stored_runs
 
     source = place.source()
     load(study, source, console, quiet=place.quiet)

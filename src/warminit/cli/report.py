@@ -10,7 +10,7 @@ from warminit.cli import options
 from warminit.cli.loading import loaded
 from warminit.cli.output import console as new_console
 from warminit.cli.output import print_json
-from warminit.cli.results import _partial, study_folder
+from warminit.cli.results import study_folder
 from warminit.errors import WarminitError
 
 if TYPE_CHECKING:
@@ -48,23 +48,21 @@ def report(
 
     Data sets that are at hand (embedded, or under --data-root) add images, filters and pixels.
     """
-    from warminit.lab.engines.driver import read_study
     from warminit.lab.report import FILE_NAME, write_report
-    from warminit.lab.verdict.analysis import analyse
+    from warminit.lab.verdict.analysis import read_analysis
 
     folder = study_folder(study)
-    found, runs = read_study(folder)
-    analysis = analyse(found, runs, allow_mixed=allow_mixed, partial=_partial(folder))
+    analysis = read_analysis(folder, allow_mixed=allow_mixed)
     console = new_console(as_json=as_json)
-    datasets = _at_hand(found, data_root, resize, console, quiet=quiet)
+    datasets = _at_hand(analysis.study, data_root, resize, console, quiet=quiet)
     path = write_report(analysis, out or folder / FILE_NAME, datasets=datasets)
     if as_json:
-        print_json({"file": str(path), "runs": len(runs), "missing": analysis.missing})
+        print_json({"file": str(path), "runs": len(analysis.runs), "missing": analysis.missing})
     else:
         missing = f", {analysis.missing} missing" if analysis.missing else ""
         failed = f", {len(analysis.failed)} of them failed" if analysis.failed else ""
         console.print(
-            f"{path}: {len(runs)} runs{failed}{missing}",
+            f"{path}: {len(analysis.runs)} runs{failed}{missing}",
             highlight=False,
             markup=False,
             soft_wrap=True,

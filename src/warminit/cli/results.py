@@ -39,23 +39,24 @@ def export(
     as_json: options.AsJson = False,
 ) -> None:
     """Write the results of a study to a file; the study may be unfinished."""
-    from warminit.lab.engines.driver import read_study
-    from warminit.lab.verdict.analysis import analyse
+    from warminit.lab.verdict.analysis import read_analysis
     from warminit.lab.verdict.export import ENDINGS, check_format
     from warminit.lab.verdict.export import export as write
 
     check_format(file_format)
     folder = study_folder(study)
-    found, runs = read_study(folder)
-    analysis = analyse(found, runs, allow_mixed=allow_mixed, partial=_partial(folder))
+    analysis = read_analysis(folder, allow_mixed=allow_mixed)
     path = write(analysis, out or folder / f"results.{ENDINGS[file_format]}", file_format)
     if as_json:
-        print_json({"file": str(path), "format": file_format, "runs": len(runs)})
+        print_json({"file": str(path), "format": file_format, "runs": len(analysis.runs)})
         return
     missing = f", {analysis.missing} missing" if analysis.missing else ""
     failed = f", {len(analysis.failed)} of them failed" if analysis.failed else ""
     new_console().print(
-        f"{path}: {len(runs)} runs{failed}{missing}", highlight=False, markup=False, soft_wrap=True
+        f"{path}: {len(analysis.runs)} runs{failed}{missing}",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
     )
 
 
@@ -65,7 +66,7 @@ def study_folder(text: str) -> Path:
     Raises:
         WarminitError: If there is none; the text names the nearest.
     """
-    from warminit.lab.engines.driver import STORE_NAME
+    from warminit.lab.store.stored_study import STORE_NAME
 
     usual = Path("warminit-results")
     for folder in (Path(text).expanduser(), usual / text):
@@ -81,15 +82,3 @@ def study_folder(text: str) -> Path:
         f"a folder with {STORE_NAME}, which `warminit run` and `warminit compare` write; {there}",
         did_you_mean(text, known),
     )
-
-
-def _partial(folder: Path) -> list[str]:
-    """Return the data sets that the store knows to be partial."""
-    import json
-    from contextlib import closing
-
-    from warminit.lab.engines.driver import STORE_NAME
-    from warminit.lab.store.store import Store
-
-    with closing(Store.existing(folder / STORE_NAME)) as store:
-        return list(json.loads(store.about("partial") or "[]"))

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from warminit.errors import WarminitError, WarminitWarning, unexpected, unknown
-from warminit.lab.engines.driver import STORE_NAME, Listener
+from warminit.lab.engines.driver import Listener
 from warminit.lab.engines.job import Outcome
 from warminit.lab.runs.plan import PlannedRun
 from warminit.lab.runs.results import RunResult
-from warminit.lab.store.store import Store, StoredRun
+from warminit.lab.store.stored_study import stored_runs
 from warminit.lab.study.spec import RunSpec
 from warminit.lab.study.study import Study
 
@@ -98,7 +98,7 @@ def tracked(listener: Listener, name: str, study: Study, folder: Path) -> Listen
         keys = {run.key for run in runs}
         write(
             (run.key, run.spec, run.arm_parameters, run.result)
-            for run in _stored(folder)
+            for run in stored_runs(folder)
             if run.key in keys and run.result is not None
         )
 
@@ -108,11 +108,6 @@ def tracked(listener: Listener, name: str, study: Study, folder: Path) -> Listen
             write([(run.key, run.spec, run.arm_parameters, outcome)])
 
     return replace(listener, planned=planned, finished=finished)
-
-
-def _stored(folder: Path) -> Iterator[StoredRun]:
-    with closing(Store.existing(folder / STORE_NAME)) as store:
-        yield from store.runs()
 
 
 def _tensorboard(folder: Path) -> Track:

@@ -4,10 +4,12 @@ import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from warminit.errors import WarminitError
 from warminit.lab.runs.environment import NUMERIC_PACKAGES
 from warminit.lab.store.store import StoredRun
+from warminit.lab.store.stored_study import read_study
 from warminit.lab.study.study import Study
 from warminit.lab.verdict.comparison import Comparison
 from warminit.lab.verdict.paired import compare_paired, holm
@@ -137,6 +139,16 @@ def analyse(
         partial=frozenset(partial),
         mixed=mixed,
     )
+
+
+def read_analysis(folder: str | Path, *, allow_mixed: bool = False) -> Analysis:
+    """Read a study's folder, or its store, and compare every arm with the baseline.
+
+    Raises:
+        WarminitError: If there is no study, or `analyse` refuses its runs.
+    """
+    found = read_study(folder)
+    return analyse(found.study, found.runs, allow_mixed=allow_mixed, partial=found.partial)
 
 
 def _cell(
