@@ -230,3 +230,14 @@ def test_the_guides_python_runs_after_its_commands() -> None:
     shown = subprocess.run(run, capture_output=True, text=True, timeout=PATIENCE, check=True)
     assert "whitening" in shown.stdout
     assert "16 of 32" in shown.stdout
+
+
+@pytest.mark.parametrize("arguments", [["rules", "--datasets", "digits"], ["--help"], ["arms"]])
+def test_a_terminal_of_no_width_is_taken_as_one_of_80_columns(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    wanted = invoke(*arguments).output
+    monkeypatch.setenv("COLUMNS", "0")
+    assert invoke(*arguments).output == wanted
+    assert len(wanted.splitlines()) > 3
