@@ -24,7 +24,7 @@ class Cell:
         model: Name of the model.
         arm: Label of the arm.
         scores: The primary metric by seed, of the runs that finished.
-        failed: Seeds whose run failed.
+        failed: Seeds whose run failed, or has no finite value of the metric.
         comparison: With the baseline at the seeds that both have; None for the baseline itself, and
             where they share none.
     """
@@ -159,17 +159,18 @@ def _cell(
     by_cell: dict[tuple[str, str, str], list[StoredRun]],
 ) -> Cell:
     runs = {run.spec.seed: run for run in by_cell.get((dataset, model, arm), [])}
-    present = [runs[seed] for seed in study.seeds if seed in runs]
+    scores = {
+        seed: math.nan if result is None else result.metric(study.metric)
+        for seed in study.seeds
+        if seed in runs
+        for result in [runs[seed].result]
+    }
     return Cell(
         dataset=dataset,
         model=model,
         arm=arm,
-        scores={
-            run.spec.seed: run.result.metric(study.metric)
-            for run in present
-            if run.result is not None
-        },
-        failed=tuple(run.spec.seed for run in present if run.result is None),
+        scores={seed: score for seed, score in scores.items() if math.isfinite(score)},
+        failed=tuple(seed for seed, score in scores.items() if not math.isfinite(score)),
     )
 
 
