@@ -25,7 +25,7 @@ from warminit.initializers.stems.whitening import whiten_
 from warminit.lab.data.load import ImageDataset, load_dataset
 from warminit.lab.figures.curves import curve_rows, learning_curves
 from warminit.lab.figures.forest import MOST_ROWS, forest, forest_rows
-from warminit.lab.figures.grid import Prediction, grid_heat_map, grid_heat_maps, grid_panels
+from warminit.lab.figures.grid import Prediction, grid_heat_map, grid_panels
 from warminit.lab.figures.paired import MOST_ARMS, paired_seeds, shown_cells
 from warminit.lab.figures.pictures import mosaic, to_svg
 from warminit.lab.figures.pipeline import (
@@ -97,7 +97,7 @@ def drawn(name: str, mini: ImageDataset, batch: Batch, width: int) -> Any:
         "accuracy": lambda: learning_curves(demo(), *PLACE, "accuracy", width),
         "loss": lambda: learning_curves(demo(), *PLACE, "loss", width),
         "power": lambda: power_curves(demo(), width),
-        "grid": lambda: grid_heat_maps(grid_rows(grid(), "fashion-mnist")),
+        "grid": lambda: grid_heat_map(grid_rows(grid(), "fashion-mnist"), (3, 16)),
         "pixels": lambda: pixel_histogram(mini, rules, width),
         "norms": lambda: patch_norms(mini, rules, width),
         "spectrum": lambda: spectrum_chart(whitening_stages(batch), width=width),
