@@ -25,7 +25,7 @@ from warminit.lab.runs.kept_filters import keep_filters
 from warminit.lab.runs.plan import PlannedRun, digest, own_source
 from warminit.lab.runs.randomness import random_state_kept, seed_everything
 from warminit.lab.runs.results import RunResult
-from warminit.lab.runs.train import _plain, weights_digest
+from warminit.lab.runs.train import plain_report, weights_digest
 from warminit.lab.store.store import StoredRun
 from warminit.lab.study.checks import YOURS
 from warminit.lab.study.spec import ArmSpec
@@ -248,7 +248,7 @@ def _run(run: PlannedRun, train: Train, device: torch.device) -> RunResult:
         eval_steps=(),
         eval_metrics={},
         weights_digest=weights_digest(model),
-        init_report=_plain(report),
+        init_report=plain_report(report),
         init_seconds=init_seconds,
         train_seconds=seconds - init_seconds,
         trained_filters=keep_filters(model, images),
