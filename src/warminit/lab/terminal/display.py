@@ -110,5 +110,9 @@ def _cells(row: Row, *, seeds: bool, tested: bool) -> list[str]:
     cells.append(f"{text.difference}\n{text.interval}".rstrip() if compared else without)
     if tested:
         none = "-" if compared else ""
-        cells += [f"{text.p_one_sided}{text.stars}" or none, text.p_holm or none]
+        # Without the blank of "< 0.0001" the widest table still has room at 80 columns.
+        cells += [
+            f"{text.p_one_sided}{text.stars}".replace(" ", "") or none,
+            text.p_holm.replace(" ", "") or none,
+        ]
     return [*cells, text.wins]
