@@ -26,7 +26,6 @@ from warminit.lab.data.load import ImageDataset, load_dataset
 from warminit.lab.figures.curves import curve_rows, learning_curves
 from warminit.lab.figures.forest import MOST_ROWS, forest, forest_rows
 from warminit.lab.figures.grid import Prediction, grid_heat_map, grid_panels
-from warminit.lab.figures.paired import MOST_ARMS, paired_seeds, shown_cells
 from warminit.lab.figures.pictures import mosaic, to_svg
 from warminit.lab.figures.pipeline import (
     Pipeline,
@@ -35,9 +34,10 @@ from warminit.lab.figures.pipeline import (
     spectrum_chart,
     whitening_pipeline,
 )
-from warminit.lab.figures.pixels import patch_norms, pixel_histogram
+from warminit.lab.figures.pixel_charts import patch_norms, pixel_histogram
 from warminit.lab.figures.power import detectable, power_curves, power_rows
 from warminit.lab.figures.render import render, save, spec
+from warminit.lab.figures.seed_lines import MOST_ARMS, paired_seeds, shown_cells
 from warminit.lab.networks.build import build_model
 from warminit.lab.paper.grid_table import grid_rows
 from warminit.lab.report.starts import start_of
