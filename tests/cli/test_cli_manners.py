@@ -114,19 +114,24 @@ steps = 4
 @pytest.mark.parametrize(
     ("old", "new", "said", "lines"),
     [
-        ("steps", "stepz", "protocol.stepz: unknown key; did you mean 'steps'?", "line 9"),
-        ("baseline", "basline", "basline: unknown key; did you mean 'baseline'?", "line 7"),
+        ("steps", "stepz", "protocol.stepz: unknown key. Did you mean 'steps'?", "line 9"),
+        ("baseline", "basline", "basline: unknown key. Did you mean 'baseline'?", "line 7"),
         ("steps = 4", "steps = 0", "protocol.steps: Input should be greater", "line 9"),
-        ('"digits"', '"fashon"', "datasets: 'fashon' is unknown; did you mean", "line 4"),
-        ("scale", "scael", "arms: 'prewarm' does not take 'scael'; did you mean 'scale'", "line 6"),
+        ('"digits"', '"fashon"', "'owner/name'. Did you mean", "line 4"),
+        ("scale", "scael", "std. Did you mean 'scale'", "line 6"),
         ('"prewarm"', '"prewram"', "arm='prewram' is unknown. Did you mean", "line 6"),
-        ('"torch-default"  #', '"torch" #', "baseline: 'torch' is not among the arms", "line 7"),
-        ("[protocol]", "[protocl]", "protocl: unknown key; did you mean 'protocol'", "line 8"),
+        ('"torch-default"  #', '"torch" #', "baseline='torch': expected torch-default", "line 7"),
+        ("[protocol]", "[protocl]", "protocl: unknown key. Did you mean 'protocol'", "line 8"),
         ("[protocol]\nsteps", "protocol.stepz", "protocol.stepz: unknown key", "line 8"),
         ("[protocol]\nsteps = 4", "protocol = {stepz = 4}", "unknown key", "line 8"),
-        ('"digits",\n', '"digits", "digits",\n', "names digits more than once", "line 3"),
-        ("steps = 4", "steps = 0\noptimizer = 'adm'", "did you mean 'adam'?", "lines 9 and 10"),
-        ('name = "mine"', "", "name: missing; this key is needed", None),
+        (
+            '"digits",\n',
+            '"digits", "digits",\n',
+            "datasets='digits': expected each of them once",
+            "line 4",
+        ),
+        ("steps = 4", "steps = 0\noptimizer = 'adm'", "Did you mean 'adam'?", "lines 9 and 10"),
+        ('name = "mine"', "", "name: required, and missing", None),
         ("steps = 4", "steps = ", "is not valid TOML", "line 9"),
     ],
 )
@@ -254,3 +259,14 @@ def test_the_guides_python_runs_after_its_commands() -> None:
     shown = subprocess.run(run, capture_output=True, text=True, timeout=PATIENCE, check=True)
     assert "whitening" in shown.stdout
     assert "16 of 32" in shown.stdout
+
+
+@pytest.mark.parametrize("arguments", [["rules", "--datasets", "digits"], ["--help"], ["arms"]])
+def test_a_terminal_of_no_width_is_taken_as_one_of_80_columns(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    wanted = invoke(*arguments).output
+    monkeypatch.setenv("COLUMNS", "0")
+    assert invoke(*arguments).output == wanted
+    assert len(wanted.splitlines()) > 3

@@ -21,9 +21,9 @@ import warminit.lab
 from warminit import derive_rules
 from warminit.errors import WarminitError, WarminitWarning
 from warminit.lab import compare
-from warminit.lab.engines.driver import STORE_NAME, read_study
 from warminit.lab.own_loop import Init
 from warminit.lab.store.store import Store
+from warminit.lab.store.stored_study import STORE_NAME, read_study
 from warminit.lab.study.spec import ArmSpec
 from warminit.lab.verdict.analysis import Analysis
 from warminit.lab.verdict.export import export
@@ -87,7 +87,8 @@ def test_it_runs_stores_resumes_and_compares(tmp_path: Path) -> None:
     again = compare(train, ARMS, seeds=6, out=tmp_path)
     assert CALLS == [1, 1]  # only the sixth seed was missing
     assert again.runs[:10] == analysis.runs
-    study, runs = read_study(tmp_path)
+    stored = read_study(tmp_path)
+    study, runs = stored.study, stored.runs
     assert study == again.study
     assert runs == again.runs
 
@@ -365,13 +366,13 @@ def test_an_unknown_metric_is_told_after_the_first_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"arms": ["he-nromal"]}, "did you mean 'he-normal'"),
+        ({"arms": ["he-nromal"]}, "Did you mean 'he-normal'"),
         ({"arms": []}, "arms"),
-        ({"arms": "prewarm"}, "arms is a list of names"),
-        ({"arms": [3]}, "3 is not an arm"),
-        ({"arms": [{"name": "prewarm", "n_cluster": 3}]}, "did you mean 'n_clusters'"),
-        ({"baseline": "prewarm"}, "'prewarm' is not among the arms; there are: torch-default"),
-        ({"seeds": 0}, "seeds is empty"),
+        ({"arms": "prewarm"}, "expected a list of names or tables"),
+        ({"arms": [3]}, "arms=3: expected the name of an arm"),
+        ({"arms": [{"name": "prewarm", "n_cluster": 3}]}, "Did you mean 'n_clusters'"),
+        ({"baseline": "prewarm"}, "baseline='prewarm': expected torch-default"),
+        ({"seeds": 0}, "expected at least one seed"),
         ({"margin": 0}, "margin"),
     ],
 )

@@ -6,6 +6,7 @@ imported when they are called, so that `warminit --help` loads neither torch nor
 
 import difflib
 import inspect
+import os
 import sys
 import traceback
 import warnings
@@ -31,6 +32,9 @@ class _Group(TyperGroup):
     """Turns every expected error into one line on standard error and an exit code."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        # A terminal that tells no width says 0, and Rich would print that many columns: none.
+        if os.environ.get("COLUMNS", "").strip("0") == "":
+            os.environ.pop("COLUMNS", None)
         # `--debug` may stand anywhere, also after the command, where one adds it to a line.
         if "--debug" in args:
             args = ["--debug", *(each for each in args if each != "--debug")]

@@ -1,7 +1,6 @@
 """a study, where and how -> its runs done, shown and left in files, also when interrupted."""
 
 from collections.abc import Mapping
-from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from warminit.cli.output import duration
-from warminit.errors import WarminitError
+from warminit.errors import DataNotAvailableError
 from warminit.paths import expanded
 
 if TYPE_CHECKING:
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from warminit.lab.engines.estimate import Estimate
     from warminit.lab.engines.job import DataSource
     from warminit.lab.engines.options import EngineOptions
-    from warminit.lab.store.store import StoredRun
     from warminit.lab.study.study import Study
     from warminit.lab.verdict.analysis import Analysis
 
@@ -98,6 +96,7 @@ def execute(study: "Study", place: Place, console: "Console") -> Ending:
     from warminit.lab.engines.options import EngineOptions
     from warminit.lab.engines.tracking import check_tracker, tracked
     from warminit.lab.report.study_page import last_page, with_page
+    from warminit.lab.store.stored_study import stored_runs
     from warminit.lab.terminal.progress import live_progress
     from warminit.lab.verdict.analysis import analyse
 
@@ -165,21 +164,11 @@ def describe(study: "Study") -> str:
     )
 
 
-def stored_runs(folder: Path) -> "tuple[StoredRun, ...]":
-    """Return every run of a folder's store; none where there is no store yet."""
-    from warminit.lab.engines.driver import STORE_NAME
-    from warminit.lab.store.store import Store
-
-    if not (folder / STORE_NAME).is_file():
-        return ()
-    with closing(Store.existing(folder / STORE_NAME)) as store:
-        return store.runs()
-
-
 def _unmixed(listener: "Listener", folder: Path, place: Place) -> "Listener":
     """Refuse before anything runs what could not be compared afterwards."""
     from warminit.lab.runs.environment import environment
     from warminit.lab.runs.plan import PlannedRun
+    from warminit.lab.store.stored_study import stored_runs
     from warminit.lab.verdict.analysis import refuse_mixed
 
     def planned(runs: tuple[PlannedRun, ...], finished: int) -> None:
@@ -215,6 +204,7 @@ def estimated(study: "Study", place: Place, console: "Console") -> Forecast:
     """
     from warminit.lab.engines.estimate import estimate
     from warminit.lab.runs.plan import plan_runs
+    from warminit.lab.store.stored_study import stored_runs
     from warminit.lab.terminal.progress import loading_progress
 
     source = place.source()
@@ -223,8 +213,8 @@ def estimated(study: "Study", place: Place, console: "Console") -> Forecast:
         for name in study.datasets:
             try:
                 at_hand[name] = source.load(name, study.validation, progress(name))
-            except WarminitError as error:
-                if not _absent(error) or (name == study.datasets[-1] and not at_hand):
+            except DataNotAvailableError as error:
+                if name == study.datasets[-1] and not at_hand:
                     raise
                 missing[name] = str(error)
                 continue
@@ -277,14 +267,3 @@ def close(ending: Ending, console: "Console") -> None:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     if ending.exit_code:
         raise typer.Exit(ending.exit_code)
-
-
-def _absent(error: WarminitError) -> bool:
-    return str(error).startswith("data not available")
-
-
-def explain_absent(error: WarminitError) -> WarminitError:
-    """Add to an error about absent data how to go on without them."""
-    if not _absent(error):
-        return error
-    return WarminitError(f"{error} Or leave it out: name the others with --datasets.")

@@ -12,7 +12,7 @@ from warminit.cli.execution import Ending, Place, close, execute
 from warminit.cli.output import console as new_console
 from warminit.cli.output import print_json
 from warminit.cli.studies import show_estimate
-from warminit.errors import WarminitError
+from warminit.errors import WarminitError, unknown
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -65,10 +65,9 @@ def reproduce(
     "data not available"; partial data and shortened runs are labelled.
     """
     from warminit.lab.paper.reproduce import TABLES, find_candidates, paper_datasets
-    from warminit.lab.study.checks import nearest
 
     if table not in TABLES:
-        raise WarminitError(f"table={table!r} is unknown; {nearest(table, TABLES)}")
+        raise unknown("table", table, TABLES)
     trains = table in {"table3", "grid"}
     if not trains:
         given = {

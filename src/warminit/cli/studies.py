@@ -15,12 +15,11 @@ from warminit.cli.execution import (
     close,
     estimated,
     execute,
-    explain_absent,
     print_estimate,
 )
 from warminit.cli.output import console as new_console
 from warminit.cli.output import print_json
-from warminit.errors import WarminitError
+from warminit.errors import DataNotAvailableError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -199,8 +198,9 @@ def _run(study: "Study", place: Place, *, dry_run: bool, as_json: bool) -> None:
             show_estimate(study, place, console, as_json=as_json)
             return
         ending = execute(study, place, console)
-    except WarminitError as error:
-        raise explain_absent(error) from error
+    except DataNotAvailableError as error:
+        text = f"{error} Or leave it out: name the others with --datasets."
+        raise DataNotAvailableError(text) from error
     if as_json:
         from warminit.lab.verdict.rows import summary
 

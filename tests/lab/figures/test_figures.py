@@ -25,8 +25,7 @@ from warminit.initializers.stems.whitening import whiten_
 from warminit.lab.data.load import ImageDataset, load_dataset
 from warminit.lab.figures.curves import curve_rows, learning_curves
 from warminit.lab.figures.forest import MOST_ROWS, SIGNIFICANT, forest, forest_rows
-from warminit.lab.figures.grid import Prediction, grid_heat_map, grid_heat_maps, grid_panels
-from warminit.lab.figures.paired import MOST_ARMS, paired_seeds, shown_cells
+from warminit.lab.figures.grid import Prediction, grid_heat_map, grid_panels
 from warminit.lab.figures.pictures import mosaic, to_svg
 from warminit.lab.figures.pipeline import (
     Pipeline,
@@ -35,9 +34,10 @@ from warminit.lab.figures.pipeline import (
     spectrum_chart,
     whitening_pipeline,
 )
-from warminit.lab.figures.pixels import patch_norms, pixel_histogram
+from warminit.lab.figures.pixel_charts import patch_norms, pixel_histogram
 from warminit.lab.figures.power import detectable, power_curves, power_rows
 from warminit.lab.figures.render import render, save, spec
+from warminit.lab.figures.seed_lines import MOST_ARMS, paired_seeds, shown_cells
 from warminit.lab.figures.theme import OUTCOMES
 from warminit.lab.networks.build import build_model
 from warminit.lab.paper.grid_table import grid_rows
@@ -99,7 +99,7 @@ def drawn(name: str, mini: ImageDataset, batch: Batch, width: int) -> Any:
         "accuracy": lambda: learning_curves(demo(), *PLACE, "accuracy", width),
         "loss": lambda: learning_curves(demo(), *PLACE, "loss", width),
         "power": lambda: power_curves(demo(), width),
-        "grid": lambda: grid_heat_maps(grid_rows(grid(), "fashion-mnist")),
+        "grid": lambda: grid_heat_map(grid_rows(grid(), "fashion-mnist"), (3, 16)),
         "pixels": lambda: pixel_histogram(mini, rules, width),
         "norms": lambda: patch_norms(mini, rules, width),
         "spectrum": lambda: spectrum_chart(whitening_stages(batch), width=width),

@@ -438,4 +438,4 @@ def test_the_command_says_when_no_browser_can_be_started(
 def test_the_command_names_the_nearest_study(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["report", str(tmp_path / "nothing")])
     assert done.exit_code == 2
-    assert "has no study.sqlite" in done.output
+    assert "expected a folder with study.sqlite" in " ".join(done.output.split())

@@ -153,7 +153,7 @@ def test_the_summary_names_verdicts_and_what_is_missing(analysis: Analysis) -> N
 
 def test_an_unknown_format_names_the_nearest(analysis: Analysis, tmp_path: Path) -> None:
     with pytest.raises(
-        WarminitError, match=r"format='parkett' is unknown; did you mean 'parquet'\?"
+        WarminitError, match=r"format='parkett': expected csv, .*\. Did you mean 'parquet'\?"
     ):
         export(analysis, tmp_path / "r", "parkett")
 

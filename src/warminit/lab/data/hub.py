@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from warminit.errors import WarminitError
+from warminit.errors import DataNotAvailableError, WarminitError
 from warminit.lab.data.arrays import HELD_OUT
 from warminit.lab.data.decoding import CHUNK, Rows
 from warminit.lab.data.folders import METADATA, choose_splits, split_of, table_splits
@@ -94,7 +94,8 @@ def _load(source: Source, scratch: Path) -> Any:
                 f" (configuration={source.configuration!r}; choose one by "
                 "'owner/name:configuration')"
             )
-        raise WarminitError(f"{text}.") from error
+        kind = WarminitError if local else DataNotAvailableError
+        raise kind(f"{text}.") from error
     else:
         if path == "imagefolder" and files is not None:
             _check_all_read(loaded, files)

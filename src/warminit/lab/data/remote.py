@@ -7,7 +7,7 @@ import re
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from warminit.errors import WarminitError
+from warminit.errors import DataNotAvailableError, WarminitError
 from warminit.lab.data.cache import cache_folder
 
 
@@ -109,9 +109,9 @@ def _write(path: Path, text: str) -> None:
     partial.replace(path)
 
 
-def _unavailable(url: str, root: str, why: object) -> WarminitError:
+def _unavailable(url: str, root: str, why: object) -> DataNotAvailableError:
     said = " ".join(str(why).split()).rstrip(".") or type(why).__name__
-    return WarminitError(
+    return DataNotAvailableError(
         f"data not available: {url!r} could not be fetched ({said}). Check the address and your "
         f"rights there, or give another data_root than {root!r}."
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from warminit.errors import WarminitError
+from warminit.errors import DataNotAvailableError, WarminitError
 from warminit.lab.data.folders import (
     SYNONYMS,
     check_utf8,
@@ -183,7 +183,7 @@ def _hub(
     else:
         folder = (expanded(root) / hub_id).resolve()
     if not folder.is_dir():
-        raise WarminitError(
+        raise DataNotAvailableError(
             f"data not available: name={name!r} was looked for in {str(folder)!r}, which is no "
             f"folder. Put the hub repository {hub_id!r} there, or give no data_root (and unset "
             "WARMINIT_DATA) to fetch it from the hub."

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from warminit.errors import WarminitError, WarminitWarning
 from warminit.lab.engines.choose import engine_for, planning_device
-from warminit.lab.engines.driver import complete, read_study
+from warminit.lab.engines.driver import complete
 from warminit.lab.engines.job import DataSource, Job, Outcome
 from warminit.lab.engines.options import Engine, EngineOptions, OnProgress, Places
 from warminit.lab.own_loop.one_run import Train, execute
@@ -22,6 +22,7 @@ from warminit.lab.report.study_page import last_page, with_page
 from warminit.lab.runs.environment import NUMERIC_VERSION, device_kind
 from warminit.lab.runs.plan import PlannedRun, digest, own_source
 from warminit.lab.runs.results import RunResult
+from warminit.lab.store import read_study
 from warminit.lab.store.store import StoredRun
 from warminit.lab.study.checks import YOURS
 from warminit.lab.study.spec import ArmSpec
@@ -124,7 +125,7 @@ def compare(
     console = Console()
     with (
         planning_device(engine or EngineOptions(), source),
-        live_progress(console, study, lambda: read_study(out)[1], quiet=quiet) as listener,
+        live_progress(console, study, lambda: read_study(out).runs, quiet=quiet) as listener,
     ):
         runs = _plan(study, train, version, device, threads)
         names = [arm.name for arm in study.arms]

@@ -14,7 +14,7 @@ from warminit.lab.engines.job import OnStep, Outcome, guarded
 from warminit.lab.runs.kept_filters import keep_filters
 from warminit.lab.runs.plan import PlannedRun, takes
 from warminit.lab.runs.results import RunResult
-from warminit.lab.runs.train import _plain, weights_digest
+from warminit.lab.runs.train import plain_report, weights_digest
 from warminit.models.randomness import random_state_kept, seed_everything
 from warminit.report import InitReport
 
@@ -82,7 +82,7 @@ def _run(run: PlannedRun, train: Train, arms: Sequence[str], device: torch.devic
         eval_steps=(),
         eval_metrics={},
         weights_digest=weights_digest(model),
-        init_report=_plain(report),
+        init_report=plain_report(report),
         init_seconds=init_seconds,
         train_seconds=seconds - init_seconds,
         trained_filters=keep_filters(model, images),

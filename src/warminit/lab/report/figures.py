@@ -10,9 +10,9 @@ from warminit.lab.data.load import ImageDataset
 from warminit.lab.figures.curves import ZOOM, Curve, learning_curves
 from warminit.lab.figures.forest import MOST_ROWS, forest
 from warminit.lab.figures.grid import Prediction, grid_heat_map, grid_panels
-from warminit.lab.figures.paired import paired_seeds
 from warminit.lab.figures.power import power_curves
 from warminit.lab.figures.render import spec
+from warminit.lab.figures.seed_lines import paired_seeds
 from warminit.lab.paper.grid_table import grid_rows
 from warminit.lab.runs.plan import model_rules
 from warminit.lab.verdict.analysis import Analysis

@@ -5,6 +5,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from warminit.errors import unexpected
 from warminit.lab.study.table1 import OTHER_LEARNING_RATES, STEPS, TABLE_1
 
 EVALUATION_SHARE = 0.1
@@ -54,9 +55,7 @@ class Protocol(Strict):
     @model_validator(mode="after")
     def _check_warmup(self) -> Self:
         if self.warmup and self.warmup >= self.steps:
-            raise ValueError(
-                f"warmup={self.warmup} leaves none of the {self.steps} steps; give fewer than steps"
-            )
+            raise unexpected("warmup", self.warmup, f"fewer than all {self.steps} steps")
         return self
 
     @model_validator(mode="after")
@@ -64,15 +63,11 @@ class Protocol(Strict):
         if self.lr_start is None or self.lr_end is None or self.lr_end == self.lr_start:
             return self
         if self.schedule == "constant":
-            raise ValueError(
-                f"lr_end={self.lr_end:g} has no use with schedule='constant', which stays at "
-                f"lr_start={self.lr_start:g}; leave lr_end out"
-            )
+            expected = f"lr_start={self.lr_start:g}, where schedule='constant' stays"
+            raise unexpected("lr_end", self.lr_end, expected, "Leave lr_end out.")
         if self.lr_end > self.lr_start:
-            raise ValueError(
-                f"lr_end={self.lr_end:g} is larger than lr_start={self.lr_start:g}, but a cosine "
-                "schedule falls; exchange them"
-            )
+            expected = f"at most lr_start={self.lr_start:g}, since a cosine schedule falls"
+            raise unexpected("lr_end", self.lr_end, expected)
         return self
 
     @property

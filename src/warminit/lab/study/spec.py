@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
+from warminit.errors import unexpected
 from warminit.lab.study.protocol import Protocol, Strict
 
 STATISTICS = ("mean", "std")
@@ -38,9 +39,7 @@ class ArmSpec(Strict):
         if isinstance(value, str):
             return [cls(name=value)]
         if not isinstance(value, Mapping) or not isinstance(value.get("name"), str):
-            raise ValueError(  # noqa: TRY004 - pydantic reports value errors only
-                f"{value!r} is not an arm: give its name, or a table with a name"
-            )
+            raise unexpected("arms", value, "the name of an arm, or a table with a name")
         if value.keys() == {"name", "parameters"} and isinstance(value["parameters"], Mapping):
             return [cls.model_validate(value)]  # as `model_dump` gives it; nothing is swept
         given = {key: _plain(each) for key, each in value.items() if key != "name"}

@@ -11,6 +11,7 @@ from warminit.lab.paper.published import COLOUR_OPTIMA
 from warminit.lab.paper.reproduce import NOT_AVAILABLE, Candidate
 from warminit.lab.terminal.display import MARK, new_table, say
 from warminit.lab.verdict.analysis import Analysis
+from warminit.lab.verdict.cells import p_text
 from warminit.lab.verdict.wording import stars
 
 GRID_ROWS_SHOWN = 20
@@ -65,9 +66,7 @@ def print_grid(
     )
     for row in rows[:GRID_ROWS_SHOWN]:
         c = row.comparison
-        one, two, holm = (
-            "-" if p is None else f"{p:.4f}" for p in (c.p_one_sided, c.p_two_sided, c.p_holm)
-        )
+        one, two, holm = (p_text(p) or "-" for p in (c.p_one_sided, c.p_two_sided, c.p_holm))
         best.add_row(
             str(row.patch_size),
             str(row.n_clusters),

@@ -4,10 +4,12 @@ import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from warminit.errors import WarminitError
 from warminit.lab.runs.environment import NUMERIC_PACKAGES
 from warminit.lab.store.store import StoredRun
+from warminit.lab.store.stored_study import read_study
 from warminit.lab.study.study import Study
 from warminit.lab.verdict.comparison import Comparison
 from warminit.lab.verdict.paired import compare_paired, holm
@@ -25,7 +27,7 @@ class Cell:
         model: Name of the model.
         arm: Label of the arm.
         scores: The primary metric by seed, of the runs that finished.
-        failed: Seeds whose run failed.
+        failed: Seeds whose run failed, or has no finite value of the metric.
         comparison: With the baseline at the seeds that both have; None for the baseline itself, and
             where they share none.
     """
@@ -151,6 +153,16 @@ def analyse(
     )
 
 
+def read_analysis(folder: str | Path, *, allow_mixed: bool = False) -> Analysis:
+    """Read a study's folder, or its store, and compare every arm with the baseline.
+
+    Raises:
+        WarminitError: If there is no study, or `analyse` refuses its runs.
+    """
+    found = read_study(folder)
+    return analyse(found.study, found.runs, allow_mixed=allow_mixed, partial=found.partial)
+
+
 def _cell(
     study: Study,
     dataset: str,
@@ -159,17 +171,18 @@ def _cell(
     by_cell: dict[tuple[str, str, str], list[StoredRun]],
 ) -> Cell:
     runs = {run.spec.seed: run for run in by_cell.get((dataset, model, arm), [])}
-    present = [runs[seed] for seed in study.seeds if seed in runs]
+    scores = {
+        seed: math.nan if result is None else result.metric(study.metric)
+        for seed in study.seeds
+        if seed in runs
+        for result in [runs[seed].result]
+    }
     return Cell(
         dataset=dataset,
         model=model,
         arm=arm,
-        scores={
-            run.spec.seed: run.result.metric(study.metric)
-            for run in present
-            if run.result is not None
-        },
-        failed=tuple(run.spec.seed for run in present if run.result is None),
+        scores={seed: score for seed, score in scores.items() if math.isfinite(score)},
+        failed=tuple(seed for seed, score in scores.items() if not math.isfinite(score)),
     )
 
 
