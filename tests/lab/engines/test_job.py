@@ -9,6 +9,7 @@ import pytest
 from cli_cases import invoke, plain, stubbed
 from study_cases import write_data
 from warminit.errors import WarminitWarning
+from warminit.lab.data.load import load_source
 from warminit.lab.engines import job
 from warminit.lab.engines.job import DataSource
 
@@ -17,13 +18,12 @@ from warminit.lab.engines.job import DataSource
 def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return the names of the data sets that are loaded, one a load."""
     found: list[str] = []
-    load = job.load_source
 
     def counted(source: Any, *arguments: Any, **options: Any) -> Any:
         found.append(source.name)
-        return load(source, *arguments, **options)
+        return load_source(source, *arguments, **options)
 
-    monkeypatch.setattr(job, "load_source", counted)
+    monkeypatch.setattr("warminit.lab.engines.job.load_source", counted)
     return found
 
 
