@@ -9,9 +9,9 @@ The library is two pipelines. The core, in the order of the data's way:
     batch.py         one batch or many, one rank or many -> patches as the model is fed
     clustering.py    patches -> centroids
     filters.py       centroids or directions -> filters
-    one_pass.py      model, one image -> what it returns, all left as it was
+    survey.py        model, one image -> its layers in the order of their calls
+    restore.py       modules -> all that running them may change, put back
     layers.py        model -> the layer to condition
-    normalization.py layer, one image -> what runs next: a norm, or weights
     weights.py       filters -> its effective weight, in place, read back
     head.py          model -> its last linear layer, made small
     fresh.py         weight -> whether it looks trained

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -126,15 +126,16 @@ def whiten_subject_(
     **options: Unpack[WhiteningOptions],
 ) -> InitReport:
     """Whiten as `whiten_` does, under another name or with images that are read already."""
-    eps, trainable = options.pop("eps", RELATIVE_EPS), options.pop("trainable", True)
+    others: dict[str, Any] = dict(options)
+    eps, trainable = others.pop("eps", RELATIVE_EPS), others.pop("trainable", True)
     if isinstance(eps, bool) or not isinstance(eps, int | float) or not 0 <= eps < float("inf"):
         raise WarminitError(
             f"eps={eps!r}; a finite number of at least 0 is needed. The default is {RELATIVE_EPS}."
         )
-    n_filters = options.pop("n_filters", None)
+    n_filters = others.pop("n_filters", None)
     if n_filters is not None:
         n_filters = check_count("n_filters", n_filters)
-    scaling = options.pop("scaling", "global")
+    scaling = others.pop("scaling", "global")
     return condition_(
         model,
         images,
@@ -144,7 +145,7 @@ def whiten_subject_(
         parameters={"eps": eps} | ({} if trainable else {"trainable": False}),
         trainable=trainable,
         n_clusters=n_filters,
-        **options,
+        **others,
     )
 
 
