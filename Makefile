@@ -14,7 +14,7 @@ RAY_TESTS := tests/lab/engines/test_ray.py tests/lab/engines/test_ray_faults.py
 ON_RAY := @$(VENV)/bin/python -c "import ray" 2>/dev/null || { echo "Ray is not installed (make frameworks): its tests are skipped"; exit 0; }; $(RUN) pytest $(RAY_TESTS)
 
 .DEFAULT_GOAL := help
-.PHONY: help install frameworks demo test check format-check lint types imports docs dist bench audit test-all format notebooks
+.PHONY: help install frameworks demo test check format-check lint types imports docs dist bench audit test-all format notebooks gpu-dry
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -54,7 +54,7 @@ test: $(STAMP) ## Run the tests, with the branch coverage of the core
 	$(RUN) pytest -n $(WORKERS) --dist loadgroup --cov --cov-report=term $(RAY_TESTS:%=--ignore=%)
 	$(ON_RAY)
 
-check: frameworks format-check lint types imports audit test docs ## Run format, lint, types, import direction, audit, tests and docs
+check: frameworks format-check lint types imports audit test gpu-dry docs ## Run format, lint, types, import direction, audit, tests, GPU dry run, docs
 
 format-check: $(STAMP)
 	$(RUN) ruff format --check
@@ -88,6 +88,9 @@ dist: $(STAMP) ## Build wheel and sdist into dist/, the same bytes every time, a
 
 bench: $(FRAMEWORKS) ## Measure every speed target side by side; writes benchmarks/results/ and docs/performance.md
 	$(RUN) benchmarks
+
+gpu-dry: $(STAMP) ## Run the check for a GPU at toy size on the CPU
+	PYTHON=$(VENV)/bin/python OUT=$(VENV)/gpu-dry bash tools/gpu_check.sh --dry
 
 test-all: $(FRAMEWORKS) ## Run the long tests too; writes docs/results/robustness.json
 	$(RUN) pytest -n $(WORKERS) --dist loadgroup --run-full $(RAY_TESTS:%=--ignore=%)

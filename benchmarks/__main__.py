@@ -9,7 +9,8 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from benchmarks.tables import as_line, as_tables
 
 MODULES = ("initialization", "startup", "laboratory", "driver", "workers", "gpu")
 RESULTS = Path(__file__).parent / "results"
+Record = dict[str, Any]
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 
 
@@ -32,18 +34,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data-root", type=Path, default=os.environ.get("WARMINIT_DATA"))
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder for the JSON files")
     parser.add_argument("--page", type=Path, default=PAGE, help="page that the tables go into")
+    parser.add_argument("--toy", action="store_true", help="gpu alone, small, and on the CPU")
     given = parser.parse_args(arguments)
+    if given.toy and given.modules != ["gpu"]:
+        parser.error("--toy: expected the module gpu alone. Run python -m benchmarks gpu --toy.")
     data_root = None if given.data_root is None else Path(given.data_root)
     given.results.mkdir(parents=True, exist_ok=True)
     failed = []
     for name in given.modules or MODULES:
         _say(f"== {name}")
         try:
-            _run(name, data_root, given.results)
+            unfinished = given.results / f"{name}.partial.json"
+            record = run(name, data_root, partial(_write, unfinished), toy=given.toy)
+            _write(given.results / f"{name}.json", record)
+            unfinished.unlink(missing_ok=True)
         except Exception as error:  # noqa: BLE001 - the others are worth having
             failed.append(name)
             _say(f"{name} failed: {type(error).__name__}: {error}")
-    if given.page.exists():
+    if given.page.exists() and not given.toy:
         stored = [
             json.loads((given.results / f"{name}.json").read_text())
             for name in MODULES
@@ -53,27 +61,43 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if failed else 0
 
 
-def _run(name: str, data_root: Path | None, results: Path) -> None:
+def run(
+    name: str, data_root: Path | None, keep: Callable[[Record], object], *, toy: bool = False
+) -> Record:
+    """Run one module and print each figure as soon as it is measured.
+
+    Args:
+        name: One of `MODULES`.
+        data_root: Folder of real image sets.
+        keep: Called with the unfinished record after every figure.
+        toy: Whether to run at toy size on the CPU; `gpu` alone can.
+
+    Returns:
+        The record as benchmarks/results/ has it.
+    """
     started = time.perf_counter()
     module = importlib.import_module(f"benchmarks.{name}")
-    before = environment()
-    measure: Callable[[Path | None], list[Measured]] = module.measure
-    measured = measure(data_root)
-    reasons: list[str] = module.skipped() if hasattr(module, "skipped") else []
-    for each in measured:
+    measure: Callable[[Path | None], Iterable[Measured]]
+    measure = module.measure_toy if toy else module.measure
+    record: Record = {"module": name, "toy": True} if toy else {"module": name}
+    record |= {"environment": environment(), "seconds": 0.0, "measured": [], "skipped": []}
+    for each in measure(data_root):
+        record["measured"].append(each.record())
         _say(as_line(each.record()))
-    for reason in reasons:
+        keep(record)
+    record["skipped"] = [] if toy or not hasattr(module, "skipped") else module.skipped()
+    for reason in record["skipped"]:
         _say(f"skipped  {reason}")
     took = time.perf_counter() - started
-    _say(f"{name}: {sum(each.passed for each in measured)} of {len(measured)} in {took:.0f} s")
-    record: dict[str, Any] = {
-        "module": name,
-        "environment": before | {"load_average_after": environment()["load_average"]},
-        "seconds": round(took, 1),
-        "measured": [each.record() for each in measured],
-        "skipped": reasons,
-    }
-    (results / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n")
+    passed = sum(each["passed"] for each in record["measured"])
+    _say(f"{name}: {passed} of {len(record['measured'])} in {took:.0f} s")
+    record["environment"]["load_average_after"] = environment()["load_average"]
+    record["seconds"] = round(took, 1)
+    return record
+
+
+def _write(path: Path, record: Record) -> None:
+    path.write_text(json.dumps(record, indent=1) + "\n")
 
 
 def _say(text: str) -> None:

@@ -29,11 +29,12 @@ from rich.console import Console
 
 from benchmarks.harness import Measured
 from warminit.lab.engines.choose import engine_for
-from warminit.lab.engines.driver import STORE_NAME, complete
+from warminit.lab.engines.driver import complete
 from warminit.lab.engines.job import DataSource, OnStep, Outcome
 from warminit.lab.engines.options import Engine, EngineOptions, OnProgress
 from warminit.lab.runs.plan import PlannedRun, digest
 from warminit.lab.runs.results import RunResult
+from warminit.lab.store.stored_study import STORE_NAME
 from warminit.lab.study.study import Study
 from warminit.lab.terminal.progress import live_progress
 

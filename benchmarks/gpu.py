@@ -2,7 +2,7 @@
 
 The laboratory's own runs take turns in this process, as a worker of a study has them, beside the
 loop that a user would write, on the same GPU. Without a GPU nothing is measured and nothing is
-claimed: `skipped` gives the reason.
+claimed: `skipped` gives the reason. `measure_toy` does all of it at toy size on the CPU.
 """
 
 import time
@@ -15,12 +15,13 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks.gpu_limits import event_time, limits
+from benchmarks.gpu_size import FULL, TOY, Size
 from benchmarks.harness import Measured, interleaved, paired_ratio, spread
-from warminit.initializers import get_method
+from warminit.initializers import get_method, init_
 from warminit.initializers.prewarm.method import prewarm_
 from warminit.lab.data.load import ImageDataset
 from warminit.lab.runs.results import RunResult
@@ -29,31 +30,19 @@ from warminit.lab.study.protocol import Precision, Protocol
 from warminit.lab.study.spec import ArmSpec, RunSpec
 
 GROUP = "laboratory on a GPU"
-BATCH, STEPS, REPEATS = 256, 200, 5
-AT_ONCE = (1, 2, 4, 8, 16)
-WANTED: dict[Precision, float] = {"tf32": 3_500, "bfloat16": 8_000}
-SETS = {  # of Table 3: channels, size, classes, images for training and for testing
-    "mnist": (1, 28, 10, 60_000, 10_000),
-    "fashion-mnist": (1, 28, 10, 60_000, 10_000),
-    "cifar10": (3, 32, 10, 50_000, 10_000),
-    "svhn": (3, 32, 10, 73_257, 26_032),
-    "cifar100": (3, 32, 100, 50_000, 10_000),
-}
-SEEDS, FULL_STEPS, SHORT_STEPS = 8, 5_000, (250, 500)
+WANTED: dict[Precision, float] = {"tf32": 3_500, "bfloat16": 8_000, "float32": 0}
 
 Run = Generator[int, None, RunResult]
 
 
-def measure(data_root: Path | None) -> list[Measured]:  # noqa: ARG001 - the shapes are enough here
+def measure(data_root: Path | None) -> Iterator[Measured]:  # noqa: ARG001 - the shapes are enough here
     """Measure throughput, Table 3 and the init; nothing where there is no GPU."""
-    if skipped():
-        return []
-    dataset = _random(*SETS["cifar10"])
-    measured, best = [], {}
-    for precision in WANTED:
-        entry, ratio, best[precision] = _throughput(dataset, precision)
-        measured += [entry, ratio]
-    return [*measured, _table3(best["tf32"]), *_init()]
+    return iter(()) if skipped() else _measure(FULL)
+
+
+def measure_toy(data_root: Path | None) -> Iterator[Measured]:  # noqa: ARG001 - as above
+    """Do the same work at toy size on the CPU. Its figures say nothing of a GPU."""
+    return _measure(TOY)
 
 
 def skipped() -> list[str]:
@@ -63,28 +52,43 @@ def skipped() -> list[str]:
     return [f"laboratory on a GPU: none is at hand (torch {torch.__version__})"]
 
 
-def _throughput(dataset: ImageDataset, precision: Precision) -> tuple[Measured, Measured, int]:
+def _measure(size: Size) -> Iterator[Measured]:
+    """Yield each figure as soon as it is there, so that a run that is cut off keeps the others."""
+    yield from _init(size)
+    channels, side, classes, train, test = size.sets["cifar10"]
+    dataset, fastest = _random(size, channels, side, classes, train, test), []
+    for precision in size.precisions:
+        rate, ratio, best = _throughput(size, dataset, precision)
+        yield from (rate, ratio)
+        fastest.append(best)
+    yield _table3(size, fastest[0])
+
+
+def _throughput(
+    size: Size, dataset: ImageDataset, precision: Precision
+) -> tuple[Measured, Measured, int]:
     """Measure for several numbers of runs at once; return also which of them was the fastest."""
     seconds: dict[str, list[float]] = {}
-    for number in AT_ONCE:
+    for number in size.at_once:
         name = f"{number} at once"
         with ExitStack() as stack:
-            plain = stack.enter_context(closing(_plain_loop(dataset)))
-            specs = [_spec(precision, seed, 10 * REPEATS * STEPS) for seed in range(number)]
-            runs = [stack.enter_context(closing(_begin(dataset, spec))) for spec in specs]
+            plain = stack.enter_context(closing(_plain_loop(size, dataset)))
+            enough = 2 * (1 + size.repeats) * size.steps
+            specs = [_spec(size, precision, seed, enough) for seed in range(number)]
+            runs = [stack.enter_context(closing(_begin(size, dataset, spec))) for spec in specs]
             found = interleaved(
                 {
                     "plain loop": lambda plain=plain: next(plain),  # type: ignore[misc] # bound here
-                    name: lambda runs=runs: _advance(runs),  # type: ignore[misc] # as above
+                    name: lambda runs=runs: _advance(runs, size.steps),  # type: ignore[misc] # as above
                 },
-                REPEATS,
+                size.repeats,
                 clock=_clock,
             )
-        seconds[name] = [value / number / STEPS for value in found[name]]
-        seconds[f"plain loop beside {name}"] = [value / STEPS for value in found["plain loop"]]
-    best = min(AT_ONCE, key=lambda number: spread(seconds[f"{number} at once"])[0])
+        seconds[name] = [value / number / size.steps for value in found[name]]
+        seconds[f"plain loop beside {name}"] = [value / size.steps for value in found["plain loop"]]
+    best = min(size.at_once, key=lambda number: spread(seconds[f"{number} at once"])[0])
     fastest = f"{best} at once"
-    setting = f"SimpleCNN, 3 x 32 x 32, batch {BATCH}, {precision}, {fastest}"
+    setting = f"SimpleCNN, 3 x 32 x 32, batch {size.batch}, {precision}, {fastest}"
     rate = 1 / spread(seconds[fastest])[0]
     ratio = paired_ratio(seconds, f"plain loop beside {fastest}", fastest)
     return (
@@ -96,33 +100,36 @@ def _throughput(dataset: ImageDataset, precision: Precision) -> tuple[Measured, 
             better="at least",
             value=rate,
             seconds=seconds,
-            note=limits(rate, precision, BATCH),
+            note=limits(rate, precision, size.batch) if size is FULL else "toy size",
         ),
         Measured(GROUP, setting, "times faster than the plain loop", 10, "at least", ratio),
         best,
     )
 
 
-def _table3(at_once: int) -> Measured:
+def _table3(size: Size, at_once: int) -> Measured:
     """Do every run of Table 3 with few steps, twice as many, and count up to all of them."""
-    datasets = [_random(*shape, name=name) for name, shape in SETS.items()]
+    datasets = [_random(size, *shape, name=name) for name, shape in size.sets.items()]
     arms = {"torch-default": {}, "prewarm": {"algorithm": "paper", "patches_per_image": 28}}
+    precision, every = size.precisions[0], max(1, size.full_steps // 20)
     seconds: dict[str, list[float]] = {}
-    for steps in (SHORT_STEPS[0], *SHORT_STEPS):  # the first time is not kept
+    for steps in (size.short_steps[0], *size.short_steps):  # the first time is not kept
         runs = (
-            _begin(dataset, _spec("tf32", seed, steps, FULL_STEPS // 20, arm), **parameters)
+            _begin(size, dataset, _spec(size, precision, seed, steps, every, arm), **parameters)
             for dataset in datasets
-            for seed in range(SEEDS)
+            for seed in range(size.seeds)
             for arm, parameters in arms.items()
         )
         started = _clock()
         _finish(runs, at_once)
         seconds[f"{steps} steps"] = [_clock() - started]
-    short, long = (seconds[f"{steps} steps"][0] for steps in SHORT_STEPS)
-    grown = (long - short) * (FULL_STEPS - SHORT_STEPS[0]) / (SHORT_STEPS[1] - SHORT_STEPS[0])
+    few, more = size.short_steps
+    short, long = (seconds[f"{steps} steps"][0] for steps in (few, more))
+    grown = (long - short) * (size.full_steps - few) / (more - few)
     return Measured(
         group=GROUP,
-        setting=f"Table 3: 5 data sets x 8 seeds x 2 arms x 5,000 steps, tf32, {at_once} at once",
+        setting=f"Table 3: {len(size.sets)} data sets x {size.seeds} seeds x 2 arms x "
+        f"{size.full_steps:,} steps, {precision}, {at_once} at once",
         target="seconds, counted up from two shorter tables",
         wanted=120,
         better="at most",
@@ -132,39 +139,50 @@ def _table3(at_once: int) -> Measured:
     )
 
 
-def _init() -> Iterator[Measured]:
-    stems = [
-        ("CIFAR-10, 256 images x 28 patches", nn.Conv2d(3, 32, 3), 32, 3, (16, 28)),
-        ("ViT-B/16 stem, 256 images x 83 patches", nn.Conv2d(3, 768, 16, 16), 224, 100, (384, 83)),
+def _init(size: Size) -> Iterator[Measured]:
+    """Time `init_` as it is called first, and Pre-Warm with its hyperparameters given."""
+    side, channels, patch = size.stem
+    small, stem = nn.Conv2d(3, 32, 3), nn.Conv2d(3, channels, patch, patch)
+    settings: list[tuple[str, nn.Conv2d, int, float, dict[str, Any]]] = [
+        ("CIFAR-10", small, 32, 3, {"n_clusters": 16, "n_patches": 28}),
+        ("ViT-B/16 stem", stem, side, 100, {"n_clusters": channels // 2, "n_patches": 83}),
     ]
-    for title, layer, size, wanted, (n_clusters, n_patches) in stems:
-        given = {"n_filters": n_clusters, "patches_per_image": n_patches, "scale": 0.25}
-        layer.to("cuda")
-        images = torch.randn(256, 3, size, size, device="cuda")
-        milliseconds = [event_time(partial(_fresh, layer, images, given)) for _ in range(12)][2:]
-        yield Measured(
-            group=GROUP,
-            setting=title,
-            target="milliseconds of prewarm_",
-            wanted=wanted,
-            better="at most",
-            value=spread(milliseconds)[0],
-            seconds={"prewarm_": [value / 1000 for value in milliseconds]},
-            note="CUDA events around the call, its checks included; hyperparameters given",
-        )
+    for title, layer, side, wanted, given in settings:
+        pooled = nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(layer.out_channels, 10)
+        model = nn.Sequential(layer, nn.ReLU(), *pooled).to(size.device)
+        images = torch.randn(size.batch, 3, side, side, device=size.device)
+        prewarm = partial(prewarm_, layer, images, layer=layer, scale=0.25, **given)
+        for name, call in {"init_": partial(init_, model, images), "prewarm_": prewarm}.items():
+            repeats = range(2 + 2 * size.repeats)
+            taken = [event_time(partial(_fresh, model, call), size.device) for _ in repeats][2:]
+            yield Measured(
+                group=GROUP,
+                setting=f"{title}, {size.batch} images of {side} x {side}",
+                target=f"milliseconds of {name}",
+                wanted=wanted,
+                better="at most",
+                value=spread(taken)[0],
+                seconds={name: [value / 1000 for value in taken]},
+                note="between two events, all checks included; "
+                + ("default arm and options" if name == "init_" else f"given {given}"),
+            )
 
 
-def _fresh(layer: nn.Conv2d, images: Tensor, given: dict[str, Any]) -> Callable[[], object]:
-    layer.reset_parameters()
-    return lambda: prewarm_(layer, images, layer=layer, **given)
+def _fresh(model: nn.Module, call: Callable[[], object]) -> Callable[[], object]:
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            module.reset_parameters()
+    return call
 
 
 def _clock() -> float:
-    torch.cuda.synchronize()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
     return time.perf_counter()
 
 
 def _spec(
+    size: Size,
     precision: Precision,
     seed: int,
     steps: int,
@@ -172,21 +190,21 @@ def _spec(
     arm: str = "torch-default",
 ) -> RunSpec:
     protocol = Protocol(
-        steps=steps, batch_size=BATCH, eval_interval=every or steps, precision=precision
+        steps=steps, batch_size=size.batch, eval_interval=every or steps, precision=precision
     )
     return RunSpec(
         dataset="random", model="simplecnn", arm=ArmSpec(name=arm), seed=seed, protocol=protocol
     )
 
 
-def _begin(dataset: ImageDataset, spec: RunSpec, **parameters: Any) -> Run:
+def _begin(size: Size, dataset: ImageDataset, spec: RunSpec, **parameters: Any) -> Run:
     arm = get_method(spec.arm.name)
-    return train_in_turns(dataset, spec, arm=arm, arm_parameters=parameters, device="cuda")
+    return train_in_turns(dataset, spec, arm=arm, arm_parameters=parameters, device=size.device)
 
 
-def _advance(runs: Iterable[Run]) -> None:
+def _advance(runs: Iterable[Run], steps: int) -> None:
     """Take the same steps of every run, ten of each at a time."""
-    for _ in range(STEPS // 10):
+    for _ in range(steps // 10):
         for run in runs:
             next(run)
 
@@ -202,17 +220,23 @@ def _finish(runs: Iterator[Run], at_once: int) -> None:
 
 
 def _random(
-    channels: int, size: int, classes: int, train: int, test: int, name: str = "random"
+    size: Size,
+    channels: int,
+    side: int,
+    classes: int,
+    train: int,
+    test: int,
+    name: str = "random",
 ) -> ImageDataset:
-    """Make images of a shape, on the GPU as a worker of a study has them."""
-    generator = torch.Generator("cuda").manual_seed(0)
+    """Make images of a shape, on the device as a worker of a study has them."""
+    place, generator = size.device, torch.Generator(size.device).manual_seed(0)
     images, labels = (
         [
-            torch.randint(top, (n, *shape), generator=generator, device="cuda", dtype=kind)
+            torch.randint(top, (n, *shape), generator=generator, device=place, dtype=kind)
             for n in (train, test)
         ]
         for top, shape, kind in (
-            (256, (channels, size, size), torch.uint8), (classes, (), torch.int64),
+            (256, (channels, side, side), torch.uint8), (classes, (), torch.int64),
         )
     )  # fmt: skip
     return ImageDataset(
@@ -229,7 +253,7 @@ def _random(
     )
 
 
-def _plain_loop(dataset: ImageDataset) -> Generator[None, None, None]:
+def _plain_loop(size: Size, dataset: ImageDataset) -> Generator[None, None, None]:
     """Train as a user would write it; every `next` takes so many steps."""
     channels, (height, width) = dataset.in_channels, dataset.image_size
     model = nn.Sequential(
@@ -237,25 +261,25 @@ def _plain_loop(dataset: ImageDataset) -> Generator[None, None, None]:
         *(nn.Conv2d(32, 64, 3, padding=1), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(2)),
         *(nn.Flatten(), nn.Linear(64 * (height // 4) * (width // 4), 256), nn.ReLU()),
         nn.Linear(256, dataset.n_classes),
-    ).cuda()
+    ).to(size.device)
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     images = (dataset.train_images.cpu() / 255 - 0.5) / 0.29
     loader = DataLoader(
         TensorDataset(images, dataset.train_labels.cpu()),
-        batch_size=BATCH,
+        batch_size=size.batch,
         shuffle=True,
         drop_last=True,
-        num_workers=2,
-        persistent_workers=True,
+        num_workers=size.loader_workers,
+        persistent_workers=size.loader_workers > 0,
     )
     done, losses = 0, []
     while True:
         for batch, labels in loader:
             optimizer.zero_grad()
-            loss = F.cross_entropy(model(batch.cuda()), labels.cuda())
+            loss = F.cross_entropy(model(batch.to(size.device)), labels.to(size.device))
             loss.backward()
             optimizer.step()
             losses.append(loss.item())
             done += 1
-            if done % STEPS == 0:
+            if done % size.steps == 0:
                 yield

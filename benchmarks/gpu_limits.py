@@ -1,5 +1,6 @@
 """steps a second -> their share of what a GPU's arithmetic and memory allow, both measured."""
 
+import time
 from collections.abc import Callable
 from functools import partial
 
@@ -9,9 +10,13 @@ from warminit.lab.runs.arithmetic import arithmetic
 from warminit.lab.study.protocol import Precision
 
 
-def event_time(prepare: Callable[[], Callable[[], object]]) -> float:
-    """Return the milliseconds between two events around what was prepared."""
+def event_time(prepare: Callable[[], Callable[[], object]], device: str = "cuda") -> float:
+    """Return the milliseconds between two events around what was prepared; of a CPU's clock."""
     work = prepare()
+    if device == "cpu":
+        began = time.perf_counter()
+        work()
+        return 1000 * (time.perf_counter() - began)
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     torch.cuda.synchronize()
     start.record()

@@ -52,7 +52,7 @@ def measure(data_root: Path | None) -> list[Measured]:
             found.append(_extraction(f"{title}, 256 images x 58 patches", given))
             found.append(_inertia(setting, given, n_patches))
         found += measure_stems(data_root)
-    return found + _on_a_gpu(data_root)
+    return found
 
 
 def skipped() -> list[str]:
@@ -201,36 +201,6 @@ def _inertia(setting: str, given: Images, n_patches: int) -> Measured:
         f"{median['Listing 1']:.3f}; scikit-learn itself with another seed, at worst "
         f"{max(ratios['again']):.3f}",
     )
-
-
-def _on_a_gpu(data_root: Path | None) -> list[Measured]:
-    """Measure with CUDA events after warm-up; nothing where there is no GPU."""
-    if not torch.cuda.is_available():
-        return []
-    found = []
-    vit = nn.Sequential()
-    vit.conv1 = nn.Conv2d(3, 768, 16, 16)
-    for setting, model, size, wanted in (
-        ("CIFAR-10, 256 images, GPU", None, None, 0.003),
-        ("ViT-B/16, 256 images of 224 x 224, GPU", vit, 224, 0.1),
-    ):
-        images = batch("cifar10", 256, data_root, size).images.cuda()
-        layers = (model or simple_cnn(images)).cuda()
-        each = 28 if size is None else 80
-        init = _on_fresh_weights(layers, partial(prewarm_, layers, images, patches_per_image=each))
-        seconds = []
-        for _ in range(5 + REPEATS):
-            begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-            begin.record()
-            init()
-            end.record()
-            torch.cuda.synchronize()
-            seconds.append(begin.elapsed_time(end) / 1000)
-        timed = {"prewarm_": seconds[5:]}
-        middle = statistics.median(timed["prewarm_"])
-        target = "prewarm_, seconds between two events"
-        found.append(Measured(GROUP, setting, target, wanted, "at most", middle, timed))
-    return found
 
 
 def _scikit_learn(kind: Any, patches: Tensor, seed: int = 42) -> Callable[[], Any]:

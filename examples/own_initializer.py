@@ -65,5 +65,5 @@ def train(init, seed):
 # %%
 arms = ["torch-default", "whitening", "__main__:differences"]
 with tempfile.TemporaryDirectory() as folder:
-    for comparison in compare(train, arms=arms, seeds=4, out=folder).comparisons:
+    for comparison in compare(train, arms=arms, seeds=4, out=folder, quiet=True).comparisons:
         print(comparison.verdict)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from warminit.lab.engines.driver import read_study
+from warminit.lab.store.stored_study import read_study
 
 # %% [markdown]
 # A study to read, of two starts, two seeds and ten steps; in your shell the command is
@@ -34,10 +34,10 @@ print(table.pivot_table(index="seed", columns="arm", values="accuracy"))
 # The store itself has every run whole, with its loss at each step:
 
 # %%
-study, runs = read_study(folder)
+stored = read_study(folder)
 curves = pd.DataFrame(
     {"arm": run.spec.arm.label, "seed": run.spec.seed, "step": step, "loss": loss}
-    for run in runs
+    for run in stored.runs
     if run.result is not None
     for step, loss in enumerate(run.result.train_loss, start=1)
 )

@@ -229,7 +229,7 @@ def _started(build: Any, arm: str, images: Tensor, seed: int) -> nn.Module:
     else:
         init_(model, images[:BATCH], arm, seed=seed, **derived)
     if SMALL in how:
-        init_(model, images[:BATCH], "small-head", seed=seed, head=HEAD)
+        init_(model, images[:BATCH], "small-head", seed=seed, head_scale=HEAD)
     return model
 
 

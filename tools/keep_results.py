@@ -6,25 +6,20 @@ Usage: python tools/keep_results.py warminit-results/control control-fashion-mni
 
 import json
 import sys
-from contextlib import closing
 from pathlib import Path
 
 from kept_format import RESULTS, read_kept, write_kept
-from warminit.lab.engines.driver import STORE_NAME, read_study
 from warminit.lab.figures.forest import forest
 from warminit.lab.figures.render import save
-from warminit.lab.store.store import Store
-from warminit.lab.verdict.analysis import Analysis, analyse
+from warminit.lab.verdict.analysis import Analysis, read_analysis
+from warminit.lab.verdict.cells import cell_rows
 
 FULL_STEPS = 5000
 
 
 def keep(folder: Path, name: str) -> Path:
     """Write the results of the study in a folder to docs/results/NAME and return that folder."""
-    study, runs = read_study(folder)
-    with closing(Store.existing(folder / STORE_NAME)) as store:
-        partial = json.loads(store.about("partial") or "[]")
-    return write(analyse(study, runs, allow_mixed=True, partial=partial), name)
+    return write(read_analysis(folder, allow_mixed=True), name)
 
 
 def write(analysis: Analysis, name: str) -> Path:
@@ -65,34 +60,23 @@ def page(analysis: Analysis, name: str) -> str:
     ]
     columns += ["p one-sided", "p Holm", "wins"]
     lines += ["", f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
-    for cell in analysis.cells:
-        if cell.mean is None:
-            lines.append(
-                f"| {cell.dataset} | {cell.model} | {cell.arm} | 0 | - | - | - | - | - | - |"
-            )
-            continue
-        spread = "" if cell.sd is None else f" +- {100 * cell.sd:.2f}"
-        row = [cell.dataset, cell.model, cell.arm, str(len(cell.scores))]
-        row.append(f"{100 * cell.mean:.2f}{spread}")
-        c = cell.comparison
-        if c is None or c.confidence_interval is None:
-            row += ["baseline" if c is None else f"{100 * c.mean_difference:+.2f}", "", "", "", ""]
+    rows = cell_rows(analysis)
+    for row in rows:
+        text = row.texts
+        mean = f"{text.mean or '-'} +- {text.sd}".removesuffix(" +- ")
+        cells = [row.dataset, row.model, row.arm, str(row.seeds), mean]
+        if row.interval_low is not None:
+            p = [text.p_one_sided or "-", text.p_holm or "-"]
+            cells += [text.difference, text.interval, *p, text.wins]
+        elif row.mean is not None:
+            cells += [text.difference or "baseline", "", "", "", ""]
         else:
-            low, high = (100 * end for end in c.confidence_interval)
-            row += [
-                f"{100 * c.mean_difference:+.2f}",
-                f"{low:+.2f} to {high:+.2f}",
-                _p(c.p_one_sided),
-                _p(c.p_holm),
-                f"{c.wins}/{c.n}",
-            ]
-        lines.append(f"| {' | '.join(row)} |")
+            cells += ["-"] * 5
+        lines.append(f"| {' | '.join(cells)} |")
     lines += ["", "![The differences with their 95 % intervals](forest.svg)"]
     lines += ["", "Verdicts (two-sided p with Holm's correction over the family):", ""]
     lines += [
-        f"- {cell.dataset}, {cell.model}: {cell.comparison.verdict}"
-        for cell in analysis.cells
-        if cell.comparison is not None
+        f"- {row.dataset}, {row.model}: {row.verdict}" for row in rows if row.verdict is not None
     ]
     environments = {json.dumps(dict(run.environment), sort_keys=True) for run in analysis.runs}
     lines += ["", "Environment:", ""]
@@ -102,12 +86,6 @@ def page(analysis: Analysis, name: str) -> str:
     path = "PYTHONPATH=../../.. " * any(name.startswith("experiments.") for name in names)
     lines += ["", f"Again: `{path}warminit run study.toml` in this folder.", ""]
     return "\n".join(lines)
-
-
-def _p(p: float | None) -> str:
-    if p is None:
-        return "-"
-    return f"{p:.4f}" if p >= 0.0001 else "< 0.0001"
 
 
 def main(arguments: list[str]) -> None:

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 from kept_format import RESULTS, kept_runs
-from warminit.lab.engines.driver import STORE_NAME
 from warminit.lab.runs.plan import PlannedRun
 from warminit.lab.store.store import Store
+from warminit.lab.store.stored_study import STORE_NAME
 
 
 def resume(name: str, folder: Path) -> int:

@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,34 @@ def test_every_command_answers_in_json_and_progress_can_be_silenced() -> None:
     assert {command for command in COMMANDS if "--quiet" in options(command)} == long
 
 
+# ---------------------------------------------------------------- the command as it is installed
+def test_it_tells_its_version() -> None:
+    ended = invoke("--version")
+    assert (ended.exit_code, ended.output) == (0, f"warminit {version('warminit')}\n")
+
+
+def test_a_function_of_the_folder_one_stands_in_is_found_and_shadows_nothing() -> None:
+    Path("my_arms.py").write_text(
+        "from warminit import init_\n"
+        "def mine(model, images, *, seed):\n"
+        "    return init_(model, images, 'he-normal', seed=seed)\n",
+        encoding="utf-8",
+    )
+    # A data set may hold any file: none of them stands in for a module that warminit imports.
+    Path("pandas.py").write_text("raise SystemExit('run by the data')", encoding="utf-8")
+    done = process(
+        "compare", "--arms", "torch-default,my_arms:mine", "--datasets", "digits", "--steps", "2",
+        "--seeds", "1", "--quiet", "--out=~/mine", HOME=str(Path.cwd() / "home"),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "my_arms:mine" in done.stdout
+    assert Path("home/mine/study.sqlite").is_file()  # no shell expands ~ behind a = sign
+    assert not Path("~").exists()
+    exported = process("export", "~/mine", "--out=~/rows.csv", HOME=str(Path.cwd() / "home"))
+    assert exported.returncode == 0, exported.stderr
+    assert Path("home/rows.csv").is_file()
+
+
 # ---------------------------------------------------------------- study files
 STUDY = """\
 # never 'fashon'
@@ -85,19 +114,24 @@ steps = 4
 @pytest.mark.parametrize(
     ("old", "new", "said", "lines"),
     [
-        ("steps", "stepz", "protocol.stepz: unknown key; did you mean 'steps'?", "line 9"),
-        ("baseline", "basline", "basline: unknown key; did you mean 'baseline'?", "line 7"),
+        ("steps", "stepz", "protocol.stepz: unknown key. Did you mean 'steps'?", "line 9"),
+        ("baseline", "basline", "basline: unknown key. Did you mean 'baseline'?", "line 7"),
         ("steps = 4", "steps = 0", "protocol.steps: Input should be greater", "line 9"),
-        ('"digits"', '"fashon"', "datasets: 'fashon' is unknown; did you mean", "line 4"),
-        ("scale", "scael", "arms: 'prewarm' does not take 'scael'; did you mean 'scale'", "line 6"),
+        ('"digits"', '"fashon"', "'owner/name'. Did you mean", "line 4"),
+        ("scale", "scael", "std. Did you mean 'scale'", "line 6"),
         ('"prewarm"', '"prewram"', "arm='prewram' is unknown. Did you mean", "line 6"),
-        ('"torch-default"  #', '"torch" #', "baseline: 'torch' is not among the arms", "line 7"),
-        ("[protocol]", "[protocl]", "protocl: unknown key; did you mean 'protocol'", "line 8"),
+        ('"torch-default"  #', '"torch" #', "baseline='torch': expected torch-default", "line 7"),
+        ("[protocol]", "[protocl]", "protocl: unknown key. Did you mean 'protocol'", "line 8"),
         ("[protocol]\nsteps", "protocol.stepz", "protocol.stepz: unknown key", "line 8"),
         ("[protocol]\nsteps = 4", "protocol = {stepz = 4}", "unknown key", "line 8"),
-        ('"digits",\n', '"digits", "digits",\n', "names digits more than once", "line 3"),
-        ("steps = 4", "steps = 0\noptimizer = 'adm'", "did you mean 'adam'?", "lines 9 and 10"),
-        ('name = "mine"', "", "name: missing; this key is needed", None),
+        (
+            '"digits",\n',
+            '"digits", "digits",\n',
+            "datasets='digits': expected each of them once",
+            "line 4",
+        ),
+        ("steps = 4", "steps = 0\noptimizer = 'adm'", "Did you mean 'adam'?", "lines 9 and 10"),
+        ('name = "mine"', "", "name: required, and missing", None),
         ("steps = 4", "steps = ", "is not valid TOML", "line 9"),
     ],
 )
@@ -225,3 +259,14 @@ def test_the_guides_python_runs_after_its_commands() -> None:
     shown = subprocess.run(run, capture_output=True, text=True, timeout=PATIENCE, check=True)
     assert "whitening" in shown.stdout
     assert "16 of 32" in shown.stdout
+
+
+@pytest.mark.parametrize("arguments", [["rules", "--datasets", "digits"], ["--help"], ["arms"]])
+def test_a_terminal_of_no_width_is_taken_as_one_of_80_columns(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    wanted = invoke(*arguments).output
+    monkeypatch.setenv("COLUMNS", "0")
+    assert invoke(*arguments).output == wanted
+    assert len(wanted.splitlines()) > 3

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from warminit.cli import app, studies
 from warminit.cli.execution import Place
 from warminit.lab.study.builtin import load_study
+from warminit.lab.study.protocol import Protocol
 from warminit.lab.study.study import Study
 
 PATIENCE = 300
@@ -189,6 +190,53 @@ def test_options_change_a_study(monkeypatch: pytest.MonkeyPatch) -> None:
     assert study.protocol.precision == "bfloat16"
     invoke("compare", "--precision", "bfloat16")
     assert asked[1].protocol.precision == "bfloat16"
+
+
+def test_compare_takes_what_decides_a_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Study] = []
+    monkeypatch.setattr(studies, "_run", lambda study, place, **_: asked.append(study))
+    invoke(
+        "compare", "--optimizer", "adamw", "--lr", "0.002", "--warmup", "20",
+        "--weight-decay", "0.05", "--augmentation", "flip-crop", "--seeds", "1,2,3",
+    )  # fmt: skip
+    (study,) = asked
+    assert study.seeds == (1, 2, 3)
+    assert study.protocol == Protocol(
+        steps=200, batch_size=64, optimizer="adamw", lr_start=0.002, lr_end=0.00002, warmup=20,
+        weight_decay=0.05, augmentation="flip-crop",
+    )  # fmt: skip
+    for given, seeds in {"3": (42, 7, 13), "5,": (5,), "8, 9": (8, 9)}.items():
+        invoke("run", "demo", "--seeds", given)
+        assert asked[-1].seeds == seeds
+
+
+@pytest.mark.parametrize("given", ["0", "-1", "few", "1,x", "", ","])
+def test_seeds_that_are_none_are_refused(given: str) -> None:
+    ended = invoke("compare", f"--seeds={given}")
+    assert ended.exit_code == 2
+    assert "expected a count such as 8, or seeds such as 1,2,3" in " ".join(ended.output.split())
+
+
+def test_a_dry_run_says_what_evaluations_cost_and_which_data_are_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WARMINIT_DATA", raising=False)
+    arguments = (
+        "compare", "--datasets", "digits,mnist", "--data-root", str(tmp_path), "--dry-run",
+        "--steps", "40", "--arms", "torch-default", "--seeds", "1",
+    )  # fmt: skip
+    ended = invoke(*arguments, "--json")
+    assert ended.exit_code == 0, ended.output
+    content = json.loads(ended.stdout)
+    assert content["estimate"]["runs"] == 1  # of digits
+    assert 0 < content["estimate"]["evaluation_share"] < 1
+    assert list(content["missing"]) == ["mnist"]
+    assert content["missing"]["mnist"].startswith("data not available")
+    text = " ".join(invoke(*arguments).output.split())
+    assert "% of it for evaluations" in text
+    assert "missing mnist, not counted: data not available" in text
+    nothing = invoke("compare", "--datasets", "mnist", "--data-root", str(tmp_path), "--dry-run")
+    assert nothing.exit_code == 2
 
 
 def ends(group: int) -> bool:

@@ -33,6 +33,7 @@ MASKS = (
     (r"^(\[\d+/\d+, )\d+ s\]", r"\g<1>0 s]"),  # seconds since the study began
     (r"about [\d hmins]+, from", "about 0 s, from"),
     (r"about [\d.]+ MB", "about 0.0 MB"),
+    (r"\d+ % of it for evaluations", "0 % of it for evaluations"),
 )
 """What differs from machine to machine: times, and sizes that follow from them."""
 

@@ -1,6 +1,7 @@
 """Lightning trainer with the callback -> the filters it starts with, the batches that it sees."""
 
 from collections.abc import Iterable
+from copy import deepcopy
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -136,6 +137,25 @@ def test_a_second_fit_goes_on_and_another_model_is_conditioned() -> None:
     other, _ = trained([callback], max_steps=1)
     assert callback.report is not report
     assert torch.equal(other.stems[0], model.stems[0])
+
+
+def test_once_holds_across_trainers_callbacks_and_checkpoints(tmp_path: Path) -> None:
+    model, trainer = trained([PreWarm(n_patches=9)], max_steps=10)
+    last, keys = model.stem.clone(), set(model.state_dict())
+    assert keys == set(Classifier().state_dict())  # the mark is no part of the weights
+    for again in (model, deepcopy(model)):
+        callback = PreWarm(n_patches=9)
+        trained([callback], model=again, max_steps=1)
+        assert callback.report is None
+        assert torch.equal(again.stems[10], last)
+
+    # Through a checkpoint to a fresh model, which then begins a training of its own.
+    trainer.save_checkpoint(tmp_path / "trained.ckpt")
+    fresh, resumed = Classifier(), PreWarm(n_patches=9)
+    trained([resumed], model=fresh, resume=tmp_path / "trained.ckpt", max_steps=11)
+    begun = PreWarm(n_patches=9)
+    trained([begun], model=fresh, max_steps=1)
+    assert (resumed.report, begun.report) == (None, None)
 
 
 def test_batches_may_be_mappings() -> None:

@@ -86,6 +86,17 @@ def test_loaders_give_what_was_standardized_with_them() -> None:
     assert torch.equal(stem(one), stem(other))
 
 
+@pytest.mark.parametrize("channels", [3, 4])
+def test_raw_pixels_of_a_loader_are_taken_as_those_of_a_tensor(channels: int) -> None:
+    """Of a loader, too, neither mean nor std is assumed that the images cannot have come from."""
+    pixels = PIXELS[:64].repeat(1, 2, 1, 1)[:, :channels].contiguous()
+    one, other = (fresh(in_chans=channels) for _ in range(2))
+    report = prewarm_(one, torch.utils.data.DataLoader(pixels, 32))
+    prewarm_(other, pixels)
+    assert torch.equal(stem(one), stem(other))
+    assert any("batches" in note for note in report.notes)
+
+
 def test_raw_pixels_are_taken_as_they_are() -> None:
     one, other = fresh(), fresh()
     prewarm_(one, PIXELS[:64])

@@ -18,6 +18,7 @@ if find_spec("transformers") is None or find_spec("accelerate") is None:
 
 import transformers
 
+from warminit.integrations.marks import unmark
 from warminit.integrations.transformers import PreWarm
 
 pytestmark = [
@@ -150,7 +151,59 @@ def test_where_no_batch_comes_the_hook_is_taken_back() -> None:
     model, state = nn.Conv2d(1, 8, 3), SimpleNamespace(global_step=0)
     callback = PreWarm()
     callback.on_train_begin(SimpleNamespace(n_gpu=0), state, None, model=model)
+    assert not model._forward_pre_hooks
+    callback.on_step_begin(None, state, None, model=model)
     assert len(model._forward_pre_hooks) == 1
     callback.on_train_end(None, state, None)
     assert not model._forward_pre_hooks
     assert callback.report is None
+
+
+class Bad(torch.utils.data.Dataset[Any]):
+    """A data set whose disk fails at the first image."""
+
+    def __len__(self) -> int:
+        return 64
+
+    def __getitem__(self, index: int) -> Any:
+        raise OSError("disk")
+
+
+def test_a_run_that_dies_leaves_no_hook_behind(tmp_path: Path) -> None:
+    run = Run(vit, [], tmp_path, max_steps=1)
+    before = run.conv.weight.detach().clone()
+    callback = PreWarm(n_patches=9)
+    arguments = transformers.TrainingArguments(
+        str(tmp_path), max_steps=2, use_cpu=True, report_to=[], disable_tqdm=True
+    )
+    trainer = transformers.Trainer(run.model, arguments, train_dataset=Bad(), callbacks=[callback])
+    with pytest.raises(OSError, match="disk"):
+        trainer.train()
+    assert not run.model._forward_pre_hooks
+    run.model.train()(pixel_values=IMAGES[:8])  # any later forward of the user's own
+    assert torch.equal(run.conv.weight, before)
+    # What fails within the forward finds the hook gone, too.
+    refused = PreWarm("integration_setup:refuses")
+    with pytest.raises(WarminitError, match="refused"):
+        Run(vit, [refused], tmp_path, max_steps=1)
+
+
+def test_once_holds_across_trainings_trainers_and_reloading(tmp_path: Path) -> None:
+    callback = PreWarm(n_patches=9)
+    run = Run(vit, [callback], tmp_path, max_steps=3)
+    report, trained = callback.report, run.conv.weight.detach().clone()
+    run.trainer.args.learning_rate = 0.0
+    run.trainer.optimizer = run.trainer.lr_scheduler = None
+    run.trainer.train()
+    assert torch.equal(run.conv.weight, trained)
+    assert callback.report is report
+
+    run.model.save_pretrained(tmp_path / "saved")
+    loaded = transformers.ViTForImageClassification.from_pretrained(tmp_path / "saved")
+    other = PreWarm(n_patches=9)
+    again = Run(lambda: loaded, [other], tmp_path, max_steps=1)
+    assert other.report is None
+    assert torch.equal(again.stems[0], trained)
+    unmark(loaded)
+    Run(lambda: loaded, [other], tmp_path, max_steps=1)
+    assert other.report is not None

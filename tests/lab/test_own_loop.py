@@ -1,6 +1,8 @@
 """`warminit.lab.compare`: a user's own training loop in the laboratory's store and statistics."""
 
+import inspect
 import random
+import re
 import subprocess
 import sys
 from contextlib import closing
@@ -16,11 +18,13 @@ from scipy import stats
 from torch import nn
 
 import warminit.lab
+from warminit import derive_rules
 from warminit.errors import WarminitError, WarminitWarning
 from warminit.lab import compare
-from warminit.lab.engines.driver import STORE_NAME, read_study
 from warminit.lab.own_loop import Init
 from warminit.lab.store.store import Store
+from warminit.lab.store.stored_study import STORE_NAME, read_study
+from warminit.lab.study.spec import ArmSpec
 from warminit.lab.verdict.analysis import Analysis
 from warminit.lab.verdict.export import export
 
@@ -83,9 +87,18 @@ def test_it_runs_stores_resumes_and_compares(tmp_path: Path) -> None:
     again = compare(train, ARMS, seeds=6, out=tmp_path)
     assert CALLS == [1, 1]  # only the sixth seed was missing
     assert again.runs[:10] == analysis.runs
-    study, runs = read_study(tmp_path)
+    stored = read_study(tmp_path)
+    study, runs = stored.study, stored.runs
     assert study == again.study
     assert runs == again.runs
+
+
+def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    compare(train, arms=["torch-default", "he-normal"], seeds=2, out="~/results")
+    assert (tmp_path / "home" / "results" / STORE_NAME).is_file()
+    assert [each.name for each in tmp_path.iterdir()] == ["home"]
 
 
 def test_the_arms_share_what_they_do_not_set(tmp_path: Path) -> None:
@@ -107,7 +120,7 @@ def test_the_arms_share_what_they_do_not_set(tmp_path: Path) -> None:
     results = [run.result for run in analysis.runs if run.result is not None]
     # An arm that sets nothing leaves torch's own weights.
     assert len({result.weights_digest for result in results}) == 4
-    assert results[0].init_report["arm"] == "torch-default"
+    assert results[0].init_report["method"] == "torch-default"
     assert 0 <= results[0].init_seconds <= results[0].init_seconds + results[0].train_seconds < 60
 
 
@@ -185,11 +198,137 @@ def test_failed_runs_are_told_kept_and_tried_again(tmp_path: Path) -> None:
         return train(init, seed)
 
     with pytest.warns(WarminitWarning, match=r"2 of 6 runs failed; .* seed 7: KeyError: 'my own"):
-        analysis = compare(sometimes, ARMS, seeds=3, out=tmp_path)
+        analysis = compare(sometimes, ARMS, seeds=3, out=tmp_path, on_error="continue")
     assert analysis.comparisons[0].n == 2
     assert [cell.failed for cell in analysis.cells] == [(7,), (7,)]
     broken[0] = False
     assert compare(sometimes, ARMS, seeds=3, out=tmp_path).comparisons[0].n == 3
+
+
+def not_orthogonal(init: Init, seed: int) -> dict[str, Any]:
+    """A loop whose own code fails for one arm alone."""
+    CALLS.append(seed)
+    model = network()
+    report = init(model, IMAGES)
+    if report.arm == "orthogonal":
+        raise ValueError("not orthogonal.")
+    with torch.no_grad():
+        return {"accuracy": float(1 / (1 + model[0].weight.abs().mean()))}  # type: ignore[index]
+
+
+@pytest.mark.parametrize("workers", [None, 2])
+def test_an_arm_stops_at_its_first_failing_run_and_the_others_go_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], workers: int | None
+) -> None:
+    line = next(
+        number
+        for number, text in enumerate(Path(__file__).read_text("utf-8").splitlines(), start=1)
+        if 'ValueError("not orthogonal' in text
+    )
+    arms = ["torch-default", "orthogonal", "he-normal"]
+    with pytest.warns(WarminitWarning, match=r"1 of 7 runs failed; orthogonal at seed 42") as told:
+        analysis = compare(not_orthogonal, arms, seeds=3, out=tmp_path, workers=workers)
+    text = str(told[0].message)
+    assert "ValueError: not orthogonal. (test_own_loop.py, line" in text
+    assert f'line {line}: raise ValueError("not orthogonal."))' in text
+    assert "on_error='continue'" in text
+    if workers is None:
+        assert CALLS == [42, 42, 42, 7, 7, 13, 13]
+    assert [len(cell.scores) for cell in analysis.cells] == [3, 0, 3]
+    printed = " ".join(capsys.readouterr().out.split())
+    (comparison,) = analysis.comparisons
+    assert f"- {comparison.verdict}" in printed
+    assert "orthogonal seed 42: failed: ValueError: not orthogonal." in printed
+
+
+def test_where_every_arm_fails_one_run_of_each_is_done(tmp_path: Path) -> None:
+    def broken(init: Init, seed: int) -> dict[str, Any]:
+        CALLS.append(seed)
+        return {}["accuracy"]  # the line that is at fault
+
+    with pytest.raises(WarminitError, match=r"2 of 2 runs failed.*the line that is at fault"):
+        compare(broken, ARMS, seeds=8, out=tmp_path)
+    assert CALLS == [42, 42]
+    CALLS.clear()
+    with pytest.raises(WarminitError, match="6 of 6 runs failed"):
+        compare(broken, ARMS, seeds=3, out=tmp_path, on_error="continue")
+    assert CALLS == [42, 42, 7, 7, 13, 13]
+
+
+def test_progress_and_verdicts_are_printed_unless_quiet(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    analysis = compare(train, ARMS, seeds=2, out=tmp_path)
+    printed = " ".join(capsys.readouterr().out.split())
+    assert re.search(r"\[1/4, \d+ s\] torch-default seed 42: accuracy 0\.\d{4}", printed)
+    assert "your training loop: 2 seeds" in printed
+    assert analysis.comparisons[0].verdict in printed
+    # Of the protocol, which stands in for the user's own, and of its names nothing is shown.
+    for word in ("yours", "demonstration", "1 steps"):
+        assert word not in printed
+    compare(train, ARMS, seeds=3, out=tmp_path, quiet=True)
+    assert capsys.readouterr().out == ""
+
+
+def test_its_page_speaks_of_the_users_loop_alone(tmp_path: Path) -> None:
+    compare(train, ARMS, seeds=2, out=tmp_path, quiet=True)
+    page = (tmp_path / "report.html").read_text("utf-8")
+    shown = re.sub(r"<script.*?</script>|<style.*?</style>", "", page, flags=re.DOTALL)
+    assert "in your own training loop" in shown
+    for word in ("yours", "demonstration", "batch 256", "study.toml", "data set</button>"):
+        assert word not in shown
+    assert "yours" not in "".join(re.findall(r'id="spec-.*?</script>', page, flags=re.DOTALL))
+
+
+# ---------------------------------------------------------------- options that the loop gives
+def with_statistics(init: Init, seed: int) -> dict[str, Any]:
+    model = network()
+    report = init(model, (IMAGES - 0.5) / 0.25, mean=[0.5], std=[0.25])
+    return {"accuracy": 0.5 + seed / 1e5, "patches": report.parameters.get("n_patches") or 0}
+
+
+@pytest.mark.filterwarnings("ignore:Otsu's separability")
+def test_options_of_init_go_to_the_arms_that_take_them(tmp_path: Path) -> None:
+    arms = ["torch-default", "prewarm", {"name": "prewarm", "n_patches": 7}]
+    analysis = compare(with_statistics, arms, seeds=1, out=tmp_path)
+    default, ruled, given = (metrics(analysis, cell.arm)[0]["patches"] for cell in analysis.cells)
+    # The rule sees raw pixels only with mean and std; the arm's own parameters come after them.
+    assert (default, given) == (0, 7)
+    assert ruled == derive_rules(IMAGES, 4, 3).n_patches
+
+
+def test_an_option_that_no_arm_takes_is_refused(tmp_path: Path) -> None:
+    def misspelt(init: Init, seed: int) -> dict[str, Any]:
+        init(network(), IMAGES, n_patchs=3)
+        return {"accuracy": 0.5}
+
+    with pytest.raises(WarminitError, match=r"no compared arm takes 'n_patchs'.*'n_patches'"):
+        compare(misspelt, ["torch-default", "prewarm"], seeds=1, out=tmp_path)
+
+
+@pytest.mark.parametrize("kind", [list, tuple, np.array, torch.tensor])
+def test_statistics_of_an_arm_are_one_value_and_never_swept(tmp_path: Path, kind: Any) -> None:
+    prewarm = {"name": "prewarm", "mean": kind([0.5]), "std": kind([0.25]), "n_patches": [7, 9]}
+    arms = ["torch-default", prewarm]
+    analysis = compare(train, arms, seeds=1, out=tmp_path, quiet=True)
+    swept = [arm.parameters for arm in analysis.study.arms[1:]]
+    assert swept == [{"mean": [0.5], "std": [0.25], "n_patches": n} for n in (7, 9)]
+    assert read_study(tmp_path)[0] == analysis.study
+    three = {"name": "prewarm", "mean": [0.4, 0.5, 0.6], "std": (0.2, 0.2, 0.3)}
+    assert len(ArmSpec.parse(three)) == 1
+
+
+def test_a_home_folder_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    compare(train, ARMS, seeds=1, out="~/results", quiet=True)
+    assert (tmp_path / "home/results" / STORE_NAME).is_file()
+    assert not (tmp_path / "~").exists()
+
+
+def test_it_has_at_most_twelve_keywords() -> None:
+    given = inspect.signature(compare).parameters.keys() - {"train", "arms"}
+    assert len(given) <= 12
 
 
 @pytest.mark.parametrize(
@@ -227,13 +366,13 @@ def test_an_unknown_metric_is_told_after_the_first_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"arms": ["he-nromal"]}, "did you mean 'he-normal'"),
+        ({"arms": ["he-nromal"]}, "Did you mean 'he-normal'"),
         ({"arms": []}, "arms"),
-        ({"arms": "prewarm"}, "arms is a list of names"),
-        ({"arms": [3]}, "3 is not an arm"),
-        ({"arms": [{"name": "prewarm", "n_cluster": 3}]}, "did you mean 'n_clusters'"),
-        ({"baseline": "prewarm"}, "'prewarm' is not among the arms; there are: torch-default"),
-        ({"seeds": 0}, "seeds is empty"),
+        ({"arms": "prewarm"}, "expected a list of names or tables"),
+        ({"arms": [3]}, "arms=3: expected the name of an arm"),
+        ({"arms": [{"name": "prewarm", "n_cluster": 3}]}, "Did you mean 'n_clusters'"),
+        ({"baseline": "prewarm"}, "baseline='prewarm': expected torch-default"),
+        ({"seeds": 0}, "expected at least one seed"),
         ({"margin": 0}, "margin"),
     ],
 )
@@ -270,7 +409,7 @@ def test_a_script_without_a_main_guard_is_told_so(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
         "from warminit.lab import compare\n"
-        "from test_own_loop import train\n"
+        "def train(init, seed): return {}\n"
         f"compare(train, ['torch-default'], seeds=1, out={str(tmp_path / 'out')!r}, workers=1)\n",
         encoding="utf-8",
     )

@@ -59,7 +59,7 @@ def test_conditioned_filters_come_back_with_their_report(tmp_path: Path) -> None
     back = load_filters_(other, saved)
     assert other[0].weight is parameter
     assert unchanged(other, weights(model))  # all of it: the rest was the same fresh draw
-    assert (back.arm, back.seed, back.filters_set, back.layer) == ("prewarm", 3, 8, "0")
+    assert (back.method, back.seed, back.filters_set, back.layer) == ("prewarm", 3, 8, "0")
     assert back.provenance == report.provenance
     told = {"file": "bank.safetensors", "dataset": "mine"}
     assert back.parameters == {**report.parameters, **told}
@@ -78,7 +78,7 @@ def test_the_file_is_plain_safetensors(tmp_path: Path) -> None:
     assert texts["format"] == "pt"
     assert texts["warminit"] == warminit.__version__
     read = json.loads(texts["report"])
-    assert (read["arm"], read["seed"], read["parameters"]) == ("mine", 7, {"size": [5, 5]})
+    assert (read["method"], read["seed"], read["parameters"]) == ("mine", 7, {"size": [5, 5]})
     assert "seconds" not in read
     again = save_filters(filters.transpose(2, 3), tmp_path / "b.safetensors", report)
     assert again.read_bytes() == path.read_bytes()
@@ -268,7 +268,7 @@ def test_the_command_answers_in_json_and_the_model_takes_the_file(here: Path) ->
     said = json.loads(CliRunner().invoke(app, arguments).stdout)
     assert (said["file"], said["shape"]) == ("mine.safetensors", [4, 1, 5, 5])
     assert said["fingerprint"] == load_dataset("digits").fingerprint
-    assert said["arm"] == "whitening"
+    assert said["method"] == "whitening"
     first = (here / "mine.safetensors").read_bytes()
     CliRunner().invoke(app, arguments)
     assert (here / "mine.safetensors").read_bytes() == first  # the same command, the same bytes
@@ -279,12 +279,17 @@ def test_the_command_answers_in_json_and_the_model_takes_the_file(here: Path) ->
     assert report.parameters["dataset"] == "digits"
 
 
+def test_the_command_takes_as_many_images_as_there_are(here: Path) -> None:
+    ended = CliRunner().invoke(app, ["filters", "digits", "--n-images", "9999", "--json"])
+    assert ended.exit_code == 0, ended.output
+    assert json.loads(ended.stdout)["images"] == "1438"
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["digit"], "Did you mean 'digits'?"),
         (["digits", "--arm", "prewram"], "Did you mean 'prewarm'?"),
-        (["digits", "--n-images", "9999"], "--n-images 9999 is more than the 1,438 training"),
         (["digits", "--out", "none/a.safetensors"], "cannot be written"),
     ],
 )

@@ -28,7 +28,7 @@ def with_norm(norm: nn.Module) -> nn.Sequential:
 def runs_next(model: nn.Module, layer: nn.Module, images: Tensor) -> Next:
     """What is called next, and whether it normalizes."""
     following = Survey(model, images).next_after(layer)
-    return following and (following.name, following.normalizes)
+    return None if following is None else (following.name, following.normalizes)
 
 
 class ScaleNormed(nn.Module):

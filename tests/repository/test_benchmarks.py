@@ -4,6 +4,7 @@ import json
 import math
 import random
 import sys
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -111,6 +112,30 @@ def test_a_run_is_stored_and_its_tables_go_between_the_marks(
     assert page.read_text().count("### startup") == 1
     with pytest.raises(ValueError, match="the page lacks the marks"):
         as_tables("no marks", [stored])
+
+
+def test_what_was_measured_before_a_failure_is_kept_beside_the_last_whole_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def measure(_root: Path | None) -> Iterator[Measured]:
+        yield measured(9.0)
+        raise RuntimeError("out of memory")
+
+    fake = ModuleType("benchmarks.gpu")
+    monkeypatch.setattr(fake, "measure", measure, raising=False)
+    monkeypatch.setitem(sys.modules, "benchmarks.gpu", fake)
+    (tmp_path / "gpu.json").write_text("the last one")
+    assert main(["gpu", "--results", str(tmp_path), "--page", str(tmp_path / "none.md")]) == 1
+    assert (tmp_path / "gpu.json").read_text() == "the last one"
+    kept = json.loads((tmp_path / "gpu.partial.json").read_text())
+    assert [each["value"] for each in kept["measured"]] == [9.0]
+    assert "gpu failed: RuntimeError: out of memory" in capsys.readouterr().out
+
+
+def test_toys_are_of_the_gpu_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--toy"])
+    assert "--toy: expected the module gpu alone. Run python" in capsys.readouterr().err
 
 
 def test_one_benchmark_that_fails_does_not_lose_the_others(

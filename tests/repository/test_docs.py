@@ -28,9 +28,9 @@ from report_cases import demo_runs, demo_study
 from warminit.cli import app
 from warminit.lab import __all__ as LAB
 from warminit.lab.data.load import load_dataset
-from warminit.lab.engines.driver import STORE_NAME
 from warminit.lab.runs.plan import PlannedRun
 from warminit.lab.store.store import Store
+from warminit.lab.store.stored_study import STORE_NAME
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -13,7 +13,7 @@ import pytest
 import integration_setup as setup
 import run_example
 from notebooks import text_of
-from warminit.lab.engines.driver import STORE_NAME
+from warminit.lab.store.stored_study import STORE_NAME
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted((ROOT / "examples").glob("*.py"))

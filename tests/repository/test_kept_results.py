@@ -10,9 +10,10 @@ import pytest
 import keep_results
 import kept_format
 import resume_results
-from warminit.lab.engines.driver import STORE_NAME, run_study
+from warminit.lab.engines.driver import run_study
 from warminit.lab.runs.results import RunResult
 from warminit.lab.store.store import Store, StoredRun
+from warminit.lab.store.stored_study import STORE_NAME
 from warminit.lab.study.study import Study
 
 RESULTS = kept_format.RESULTS

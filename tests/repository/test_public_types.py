@@ -105,7 +105,7 @@ from warminit import derive_rules, prewarm_, prewarm_filters, whiten_
 
 model = nn.Conv2d(3, 32, 3)
 prewarm_(model, 3)
-prewarm_(model, [], engine="slow")
+prewarm_(model, [], algorithm="slow")
 prewarm_(model, [], scale="loud")
 whiten_(model, [], n_patch=3)
 derive_rules("cifar10")

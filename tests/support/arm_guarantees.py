@@ -13,8 +13,11 @@ FIXTURES = Path(__file__).parent / "fixtures"
 
 
 def bits(tensor: Tensor) -> bytes:
-    # .view(uint8) takes bfloat16 too, which NumPy does not know.
-    return tensor.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes()
+    # .view(uint8) takes bfloat16 too, which NumPy does not know. Of a copy: what NumPy has seen can
+    # not be resized any more.
+    return (
+        tensor.detach().cpu().clone().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes()
+    )
 
 
 def identity(model: nn.Module) -> list[Any]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import zoo_setup
+from warminit.errors import WarminitError
 from warminit.lab.data.load import load_dataset
 from warminit.report import InitReport
 
@@ -57,6 +58,11 @@ def kernel_of(filters: Tensor) -> NDArray[np.float32]:
     for row, column in np.ndindex(height, width):
         kernel[row, column] = filters[:, :, row, column].T.numpy()
     return kernel
+
+
+def refuses(model: nn.Module, images: Any, *, seed: int) -> InitReport:
+    """An arm that refuses every model."""
+    raise WarminitError("refused")
 
 
 def nothing(model: nn.Module, images: Any, *, seed: int) -> InitReport:

@@ -66,6 +66,16 @@ def test_the_filters_are_those_of_torch_and_the_others_those_of_keras() -> None:
     assert history.history["loss"][1] < history.history["loss"][0]
 
 
+def test_a_kernel_that_is_computed_is_refused_and_left() -> None:
+    model = network()
+    model.layers[0].enable_lora(2)
+    before = [each.numpy() for each in model.weights]
+    with pytest.raises(WarminitError, match=r"computed from other weights.*before enable_lora"):
+        prewarm(model, IMAGES[:64])
+    for old, new in zip(before, model.weights, strict=True):
+        np.testing.assert_array_equal(old, new.numpy())
+
+
 def test_a_built_model_gets_the_same() -> None:
     model = network()
     plain = kernel(model.layers[0])

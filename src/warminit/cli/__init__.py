@@ -6,9 +6,13 @@ imported when they are called, so that `warminit --help` loads neither torch nor
 
 import difflib
 import inspect
+import os
+import sys
 import traceback
 import warnings
 from collections.abc import Callable
+from importlib.metadata import version as package_version
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -28,6 +32,9 @@ class _Group(TyperGroup):
     """Turns every expected error into one line on standard error and an exit code."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        # A terminal that tells no width says 0, and Rich would print that many columns: none.
+        if os.environ.get("COLUMNS", "").strip("0") == "":
+            os.environ.pop("COLUMNS", None)
         # `--debug` may stand anywhere, also after the command, where one adds it to a line.
         if "--debug" in args:
             args = ["--debug", *(each for each in args if each != "--debug")]
@@ -93,10 +100,26 @@ app = typer.Typer(
 )
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"warminit {package_version('warminit')}")
+        raise typer.Exit
+
+
 @app.callback(epilog=EXIT_CODES)
 def _warminit(
     debug: Annotated[
         bool, typer.Option("--debug", help="Show the traceback of an error.", show_default="off")
+    ] = False,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            help="Print the version and end.",
+            show_default="off",
+            is_eager=True,
+            callback=_print_version,
+        ),
     ] = False,
 ) -> None:
     """Start a vision network from its own data, and measure honestly whether that helps."""
@@ -115,7 +138,7 @@ _add(
     studies.compare,
     "warminit compare",
     "warminit compare --datasets fashion-mnist --steps 5000 --batch-size 256",
-    "warminit compare --arms torch-default,prewarm --models resnet20 --device cuda",
+    "warminit compare --models resnet20 --optimizer adamw --lr 0.002 --warmup 20",
 )
 _add(
     studies.run,
@@ -162,5 +185,8 @@ _add(listings.datasets, "warminit datasets", "warminit datasets --data-root /dat
 
 
 def main() -> None:
-    """Run the command."""
+    """Run the command; `module:function` is also found in the folder that one stands in."""
+    # Last: a file of that folder, which may hold someone's data, never stands in for a package.
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.append(here)
     app()

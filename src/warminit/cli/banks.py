@@ -11,7 +11,7 @@ from warminit.cli.loading import loaded
 from warminit.cli.looking import drawn_images, statistics_for
 from warminit.cli.output import console as new_console
 from warminit.cli.output import print_json
-from warminit.errors import WarminitError
+from warminit.paths import expanded
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,12 +31,17 @@ def filters(
     out_channels: options.OutChannels = 32,
     kernel_size: options.KernelSize = 3,
     n_images: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Training images that the arm sees.")
+        int, typer.Option(min=1, metavar="N", help="Training images that the arm sees, or all.")
     ] = 256,
     seed: options.Seed = 0,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="File to write.", show_default="DATASET-ARM.safetensors"),
+        typer.Option(
+            parser=expanded,
+            metavar="FILE",
+            help="File to write.",
+            show_default="DATASET-ARM.safetensors",
+        ),
     ] = None,
     data_root: options.DataRoot = None,
     resize: options.Resize = None,
@@ -53,11 +58,7 @@ def filters(
 
     console = new_console(as_json=as_json)
     data = loaded(dataset, data_root, resize, console, quiet=quiet)
-    if n_images > len(data.train_images):
-        raise WarminitError(
-            f"--n-images {n_images} is more than the {len(data.train_images):,} training images "
-            f"of {data.name}. Give at most so many."
-        )
+    n_images = min(n_images, len(data.train_images))
     made, report = _made(data, arm, out_channels, kernel_size, n_images, seed)
     about = _about(data, n_images)
     readable = data.name.strip("/").replace("/", "-")
@@ -66,7 +67,7 @@ def filters(
     )
     if as_json:
         shown = {
-            name: getattr(report, name) for name in ("arm", "parameters", "provenance", "seed")
+            name: getattr(report, name) for name in ("method", "parameters", "provenance", "seed")
         }
         notes = {"notes": report.notes}
         print_json({"file": str(path), "shape": list(made.shape), **about, **shown, **notes})
@@ -111,7 +112,7 @@ def _print(report: "InitReport", about: dict[str, str], console: Any) -> None:
 
     partial = " (partial)" if "partial" in about else ""
     table = new_table(
-        f"{report.arm}: {report.filters_set} of {report.out_channels} filters from "
+        f"{report.method}: {report.filters_set} of {report.out_channels} filters from "
         f"{about['images']} images of {about['dataset']}{partial}",
         ("quantity", False),
         ("value", True),

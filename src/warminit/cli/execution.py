@@ -1,7 +1,6 @@
 """a study, where and how -> its runs done, shown and left in files, also when interrupted."""
 
 from collections.abc import Mapping
-from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,7 +8,8 @@ from typing import TYPE_CHECKING
 import typer
 
 from warminit.cli.output import duration
-from warminit.errors import WarminitError
+from warminit.errors import DataNotAvailableError
+from warminit.paths import expanded
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from warminit.lab.engines.estimate import Estimate
     from warminit.lab.engines.job import DataSource
     from warminit.lab.engines.options import EngineOptions
-    from warminit.lab.store.store import StoredRun
     from warminit.lab.study.study import Study
     from warminit.lab.verdict.analysis import Analysis
 
@@ -45,7 +44,7 @@ class Place:
 
     def folder(self, study: "Study") -> Path:
         """Return the folder of the results: what was given, or one by the study's name."""
-        return self.out or Path("warminit-results") / study.name
+        return expanded(self.out or Path("warminit-results") / study.name)
 
     def source(self) -> "DataSource":
         """Return what the workers need to know."""
@@ -97,6 +96,7 @@ def execute(study: "Study", place: Place, console: "Console") -> Ending:
     from warminit.lab.engines.options import EngineOptions
     from warminit.lab.engines.tracking import check_tracker, tracked
     from warminit.lab.report.study_page import last_page, with_page
+    from warminit.lab.store.stored_study import stored_runs
     from warminit.lab.terminal.progress import live_progress
     from warminit.lab.verdict.analysis import analyse
 
@@ -122,7 +122,10 @@ def execute(study: "Study", place: Place, console: "Console") -> Ending:
     except KeyboardInterrupt:
         exit_code = INTERRUPTED
         runs = finished_runs(study, folder, source) if stored_runs(folder) else ()
-    analysis = analyse(study, runs, allow_mixed=place.allow_mixed, partial=partial)
+    evaluated = {name: len(dataset.test_images) for name, dataset in datasets.items()}
+    analysis = analyse(
+        study, runs, allow_mixed=place.allow_mixed, partial=partial, evaluated=evaluated
+    )
     from warminit.lab.verdict.export import (
         export,  # loads pandas, which the first step need not wait for
     )
@@ -161,21 +164,11 @@ def describe(study: "Study") -> str:
     )
 
 
-def stored_runs(folder: Path) -> "tuple[StoredRun, ...]":
-    """Return every run of a folder's store; none where there is no store yet."""
-    from warminit.lab.engines.driver import STORE_NAME
-    from warminit.lab.store.store import Store
-
-    if not (folder / STORE_NAME).is_file():
-        return ()
-    with closing(Store.existing(folder / STORE_NAME)) as store:
-        return store.runs()
-
-
 def _unmixed(listener: "Listener", folder: Path, place: Place) -> "Listener":
     """Refuse before anything runs what could not be compared afterwards."""
     from warminit.lab.runs.environment import environment
     from warminit.lab.runs.plan import PlannedRun
+    from warminit.lab.store.stored_study import stored_runs
     from warminit.lab.verdict.analysis import refuse_mixed
 
     def planned(runs: tuple[PlannedRun, ...], finished: int) -> None:
@@ -188,25 +181,66 @@ def _unmixed(listener: "Listener", folder: Path, place: Place) -> "Listener":
     return replace(listener, planned=planned)
 
 
-def estimated(study: "Study", place: Place, console: "Console") -> "Estimate":
-    """Plan a study, take a few real steps and count up; nothing is run or written."""
-    from warminit.lab.engines.driver import plan
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What a study would need, and which of its data are missing or partial.
+
+    Attributes:
+        estimate: Of the runs on the data that are at hand.
+        missing: Data sets that are not available, each with the reason.
+        partial: Data sets whose counts differ from the published ones.
+    """
+
+    estimate: "Estimate"
+    missing: Mapping[str, str]
+    partial: tuple[str, ...]
+
+
+def estimated(study: "Study", place: Place, console: "Console") -> Forecast:
+    """Plan a study, take a few real steps and count up; nothing is run or written.
+
+    Raises:
+        WarminitError: If none of its data sets is available, or it cannot be planned.
+    """
     from warminit.lab.engines.estimate import estimate
+    from warminit.lab.runs.plan import plan_runs
+    from warminit.lab.store.stored_study import stored_runs
+    from warminit.lab.terminal.progress import loading_progress
 
     source = place.source()
-    load(study, source, console, quiet=place.quiet)
+    at_hand, missing, partial = {}, {}, []
+    with loading_progress(console, quiet=place.quiet) as progress:
+        for name in study.datasets:
+            try:
+                at_hand[name] = source.load(name, study.validation, progress(name))
+            except DataNotAvailableError as error:
+                if name == study.datasets[-1] and not at_hand:
+                    raise
+                missing[name] = str(error)
+                continue
+            partial += [name] * at_hand[name].partial
     finished = [run.key for run in stored_runs(place.folder(study)) if run.result is not None]
-    return estimate(plan(study, source), source, finished, workers=place.workers)
+    study = study.model_copy(update={"datasets": tuple(at_hand)})
+    runs = plan_runs(study, at_hand, device=source.device, threads=source.threads)
+    found = estimate(runs, source, finished, workers=place.workers)
+    return Forecast(found, missing, tuple(partial))
 
 
-def print_estimate(study: "Study", place: Place, found: "Estimate", console: "Console") -> None:
+def print_estimate(study: "Study", place: Place, forecast: Forecast, console: "Console") -> None:
     """Print what a study would need."""
+    found = forecast.estimate
     lines = (
         describe(study),
         f"runs   {found.runs:,}, of which {found.to_do:,} are to do",
         f"time   about {duration(found.seconds)}, from a few steps measured on this machine",
+        f"       {100 * found.evaluation_share:.0f} % of it for evaluations",
         f"disk   about {found.megabytes:.1f} MB",
         f"folder {place.folder(study)}",
+        *(f"missing {name}, not counted: {why}" for name, why in forecast.missing.items()),
+        *(
+            f"partial {name}: its counts differ from the published ones"
+            for name in forecast.partial
+        ),
         "Nothing was run.",
     )
     for line in lines:
@@ -233,10 +267,3 @@ def close(ending: Ending, console: "Console") -> None:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     if ending.exit_code:
         raise typer.Exit(ending.exit_code)
-
-
-def explain_absent(error: WarminitError) -> WarminitError:
-    """Add to an error about absent data how to go on without them."""
-    if not str(error).startswith("data not available"):
-        return error
-    return WarminitError(f"{error} Or leave it out: name the others with --datasets.")

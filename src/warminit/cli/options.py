@@ -5,6 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
+from warminit.cli.values import seeds
+from warminit.paths import expanded
+
 _PLACE = "Where and how"
 _OUTPUT = "Output"
 
@@ -42,7 +45,10 @@ def _models(shown: str | bool = True) -> Any:
 
 def _seeds(shown: str | bool = True) -> Any:
     return typer.Option(
-        min=1, metavar="N", help="Number of seeds; the paper has 8.", show_default=shown
+        parser=seeds,
+        metavar="N",
+        help="Number of seeds, or the seeds as in 1,2,3; the paper has 8.",
+        show_default=shown,
     )
 
 
@@ -82,13 +88,13 @@ def _precision(shown: str | bool = True) -> Any:
 # The same options twice: with a default of the command's own, and with that of a study.
 Datasets = Annotated[str, _datasets()]
 Models = Annotated[str, _models()]
-Seeds = Annotated[int, _seeds()]
+Seeds = Annotated[Any, _seeds()]
 Steps = Annotated[int, _steps()]
 BatchSize = Annotated[int, _batch_size()]
 Validation = Annotated[int, _validation()]
 StudyDatasets = Annotated[str | None, _datasets(_STUDYS)]
 StudyModels = Annotated[str | None, _models(_STUDYS)]
-StudySeeds = Annotated[int | None, _seeds(_STUDYS)]
+StudySeeds = Annotated[Any, _seeds(_STUDYS)]
 StudySteps = Annotated[int | None, _steps(_STUDYS)]
 StudyBatchSize = Annotated[int | None, _batch_size(_STUDYS)]
 StudyValidation = Annotated[int | None, _validation(_STUDYS)]
@@ -118,6 +124,7 @@ DryRun = Annotated[
 Out = Annotated[
     Path | None,
     typer.Option(
+        parser=expanded,
         metavar="FOLDER",
         help="Folder for the results.",
         show_default="warminit-results/NAME",
@@ -145,7 +152,11 @@ Resize = Annotated[
 ]
 Device = Annotated[
     str,
-    typer.Option(metavar="NAME", help="cpu, or cuda where there is one.", rich_help_panel=_PLACE),
+    typer.Option(
+        metavar="NAME",
+        help="cpu, or cuda where there is one (never run on a GPU so far).",
+        rich_help_panel=_PLACE,
+    ),
 ]
 Threads = Annotated[
     int, typer.Option(min=1, metavar="N", help="CPU threads of a run.", rich_help_panel=_PLACE)

@@ -10,8 +10,9 @@ from warminit.cli import options
 from warminit.cli.loading import loaded
 from warminit.cli.output import console as new_console
 from warminit.cli.output import print_json
-from warminit.cli.results import _partial, study_folder
+from warminit.cli.results import study_folder
 from warminit.errors import WarminitError
+from warminit.paths import expanded
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -35,7 +36,10 @@ def report(
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="File to write.", show_default="report.html in the study's folder"
+            parser=expanded,
+            metavar="FILE",
+            help="File to write.",
+            show_default="report.html in the study's folder",
         ),
     ] = None,
     data_root: options.DataRoot = None,
@@ -48,23 +52,30 @@ def report(
 
     Data sets that are at hand (embedded, or under --data-root) add images, filters and pixels.
     """
-    from warminit.lab.engines.driver import read_study
     from warminit.lab.report import FILE_NAME, write_report
+    from warminit.lab.store.stored_study import read_study
     from warminit.lab.verdict.analysis import analyse
 
     folder = study_folder(study)
-    found, runs = read_study(folder)
-    analysis = analyse(found, runs, allow_mixed=allow_mixed, partial=_partial(folder))
+    found = read_study(folder)
     console = new_console(as_json=as_json)
-    datasets = _at_hand(found, data_root, resize, console, quiet=quiet)
+    datasets = _at_hand(found.study, data_root, resize, console, quiet=quiet)
+    evaluated = {name: len(dataset.test_images) for name, dataset in datasets.items()}
+    analysis = analyse(
+        found.study,
+        found.runs,
+        allow_mixed=allow_mixed,
+        partial=found.partial,
+        evaluated=evaluated,
+    )
     path = write_report(analysis, out or folder / FILE_NAME, datasets=datasets)
     if as_json:
-        print_json({"file": str(path), "runs": len(runs), "missing": analysis.missing})
+        print_json({"file": str(path), "runs": len(analysis.runs), "missing": analysis.missing})
     else:
         missing = f", {analysis.missing} missing" if analysis.missing else ""
         failed = f", {len(analysis.failed)} of them failed" if analysis.failed else ""
         console.print(
-            f"{path}: {len(runs)} runs{failed}{missing}",
+            f"{path}: {len(analysis.runs)} runs{failed}{missing}",
             highlight=False,
             markup=False,
             soft_wrap=True,
@@ -81,7 +92,7 @@ def _at_hand(
 
     found = {}
     for name in study.datasets:
-        local = name in EMBEDDED or data_root is not None or Path(name).expanduser().exists()
+        local = name in EMBEDDED or data_root is not None or expanded(name).exists()
         if not local:
             continue
         try:

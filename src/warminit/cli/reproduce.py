@@ -12,7 +12,7 @@ from warminit.cli.execution import Ending, Place, close, execute
 from warminit.cli.output import console as new_console
 from warminit.cli.output import print_json
 from warminit.cli.studies import show_estimate
-from warminit.errors import WarminitError
+from warminit.errors import WarminitError, unknown
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -65,10 +65,9 @@ def reproduce(
     "data not available"; partial data and shortened runs are labelled.
     """
     from warminit.lab.paper.reproduce import TABLES, find_candidates, paper_datasets
-    from warminit.lab.study.checks import nearest
 
     if table not in TABLES:
-        raise WarminitError(f"table={table!r} is unknown; {nearest(table, TABLES)}")
+        raise unknown("table", table, TABLES)
     trains = table in {"table3", "grid"}
     if not trains:
         given = {
@@ -99,7 +98,8 @@ def reproduce(
     if dry_run:
         if study is None:
             raise WarminitError(_nothing(candidates))
-        show_estimate(study, place, console, as_json=as_json)
+        absent = {name: each.reason for name, each in candidates.items() if each.dataset is None}
+        show_estimate(study, place, console, as_json=as_json, absent=absent)
         return
     ending = None if study is None else execute(study, place, console)
     if table == "table3":
@@ -121,7 +121,7 @@ def _refuse(table: str, given: list[str]) -> None:
 def _study(
     table: str,
     candidates: "Mapping[str, Candidate]",
-    seeds: int | None,
+    seeds: int | list[int] | None,
     protocol: "Mapping[str, Any]",
     *,
     rule: bool,

@@ -8,7 +8,8 @@ import typer
 from warminit.cli import options
 from warminit.cli.output import console as new_console
 from warminit.cli.output import print_json
-from warminit.errors import WarminitError
+from warminit.errors import did_you_mean, unexpected
+from warminit.paths import expanded
 
 
 def export(
@@ -32,30 +33,34 @@ def export(
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="File to write.", show_default="results.* in the study's folder"
+            parser=expanded,
+            metavar="FILE",
+            help="File to write.",
+            show_default="results.* in the study's folder",
         ),
     ] = None,
     allow_mixed: options.AllowMixed = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Write the results of a study to a file; the study may be unfinished."""
-    from warminit.lab.engines.driver import read_study
-    from warminit.lab.verdict.analysis import analyse
+    from warminit.lab.verdict.analysis import read_analysis
     from warminit.lab.verdict.export import ENDINGS, check_format
     from warminit.lab.verdict.export import export as write
 
     check_format(file_format)
     folder = study_folder(study)
-    found, runs = read_study(folder)
-    analysis = analyse(found, runs, allow_mixed=allow_mixed, partial=_partial(folder))
-    path = write(analysis, out or folder / f"results.{ENDINGS[file_format]}", file_format)
+    analysis = read_analysis(folder, allow_mixed=allow_mixed)
+    path = write(analysis, expanded(out or folder / f"results.{ENDINGS[file_format]}"), file_format)
     if as_json:
-        print_json({"file": str(path), "format": file_format, "runs": len(runs)})
+        print_json({"file": str(path), "format": file_format, "runs": len(analysis.runs)})
         return
     missing = f", {analysis.missing} missing" if analysis.missing else ""
     failed = f", {len(analysis.failed)} of them failed" if analysis.failed else ""
     new_console().print(
-        f"{path}: {len(runs)} runs{failed}{missing}", highlight=False, markup=False, soft_wrap=True
+        f"{path}: {len(analysis.runs)} runs{failed}{missing}",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
     )
 
 
@@ -65,30 +70,19 @@ def study_folder(text: str) -> Path:
     Raises:
         WarminitError: If there is none; the text names the nearest.
     """
-    from warminit.lab.engines.driver import STORE_NAME
-    from warminit.lab.study.checks import nearest
+    from warminit.lab.store.stored_study import STORE_NAME
 
     usual = Path("warminit-results")
-    for folder in (Path(text).expanduser(), usual / text):
+    for folder in (expanded(text), usual / text):
         if (folder / STORE_NAME).is_file():
             return folder
         if folder.name == STORE_NAME and folder.is_file():
             return folder.parent
     known = [path.parent.name for path in sorted(usual.glob(f"*/{STORE_NAME}"))]
-    hint = f"in {usual}, {nearest(text, known)}" if known else f"there are none in {usual}."
-    raise WarminitError(
-        f"study={text!r} has no {STORE_NAME}; {hint} Give the folder that `warminit run` or "
-        "`warminit compare` wrote."
+    there = f"{usual} has {', '.join(known)}" if known else f"{usual} has none"
+    raise unexpected(
+        "study",
+        text,
+        f"a folder with {STORE_NAME}, which `warminit run` and `warminit compare` write; {there}",
+        did_you_mean(text, known),
     )
-
-
-def _partial(folder: Path) -> list[str]:
-    """Return the data sets that the store knows to be partial."""
-    import json
-    from contextlib import closing
-
-    from warminit.lab.engines.driver import STORE_NAME
-    from warminit.lab.store.store import Store
-
-    with closing(Store.existing(folder / STORE_NAME)) as store:
-        return list(json.loads(store.about("partial") or "[]"))

@@ -1,11 +1,13 @@
 """`warminit compare` and `warminit run`: options or a study file -> runs, tables, verdicts."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from warminit.cli import options
+from warminit.cli import options, training
 from warminit.cli.command_line import again
 from warminit.cli.execution import (
     Ending,
@@ -13,12 +15,11 @@ from warminit.cli.execution import (
     close,
     estimated,
     execute,
-    explain_absent,
     print_estimate,
 )
 from warminit.cli.output import console as new_console
 from warminit.cli.output import print_json
-from warminit.errors import WarminitError
+from warminit.errors import DataNotAvailableError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -63,6 +64,11 @@ def compare(
     batch_size: options.BatchSize = DEMO_BATCH,
     precision: options.Precision = "float32",
     validation: options.Validation = 0,
+    optimizer: training.Optimizer = "adam",
+    lr: training.LearningRate = None,
+    warmup: training.Warmup = 0,
+    weight_decay: training.WeightDecay = 0.0,
+    augmentation: training.Augmentation = "none",
     dry_run: options.DryRun = False,
     out: options.Out = None,
     data_root: options.DataRoot = None,
@@ -95,12 +101,16 @@ def compare(
         arms=chosen,
         baseline=baseline or (chosen[0] if chosen else ""),
         seeds=seeds,
-        # Four evaluations: 2,000 images twenty times would cost more than a short training.
         protocol={
             "steps": steps,
             "batch_size": batch_size,
             "precision": precision,
-            "eval_interval": max(1, steps // 4) if steps < 1000 else None,
+            "optimizer": optimizer,
+            "lr_start": lr,
+            "lr_end": None if lr is None else lr / 100,
+            "warmup": warmup,
+            "weight_decay": weight_decay,
+            "augmentation": augmentation,
         },
         validation=validation,
     )
@@ -188,8 +198,9 @@ def _run(study: "Study", place: Place, *, dry_run: bool, as_json: bool) -> None:
             show_estimate(study, place, console, as_json=as_json)
             return
         ending = execute(study, place, console)
-    except WarminitError as error:
-        raise explain_absent(error) from error
+    except DataNotAvailableError as error:
+        text = f"{error} Or leave it out: name the others with --datasets."
+        raise DataNotAvailableError(text) from error
     if as_json:
         from warminit.lab.verdict.rows import summary
 
@@ -202,16 +213,32 @@ def _run(study: "Study", place: Place, *, dry_run: bool, as_json: bool) -> None:
     close(ending, console)
 
 
-def show_estimate(study: "Study", place: Place, console: "Console", *, as_json: bool) -> None:
-    """Print what a study would need, as text or as JSON."""
+def show_estimate(
+    study: "Study",
+    place: Place,
+    console: "Console",
+    *,
+    as_json: bool,
+    absent: Mapping[str, str] | None = None,
+) -> None:
+    """Print what a study would need, as text or as JSON, and which data are missing or partial.
+
+    `absent` has data sets that were left out of the study before, each with the reason.
+    """
     from dataclasses import asdict
 
-    found = estimated(study, place, console)
+    forecast = estimated(study, place, console)
+    missing = {**(absent or {}), **forecast.missing}
     if as_json:
-        content = {"study": study.model_dump(mode="json"), "estimate": asdict(found)}
+        content = {
+            "study": study.model_dump(mode="json"),
+            "estimate": asdict(forecast.estimate),
+            "missing": missing,
+            "partial": list(forecast.partial),
+        }
         print_json(content | {"folder": str(place.folder(study))})
     else:
-        print_estimate(study, place, found, console)
+        print_estimate(study, place, replace(forecast, missing=missing), console)
 
 
 def _print_fit(ending: Ending, console: "Console") -> None:

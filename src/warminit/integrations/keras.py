@@ -108,6 +108,11 @@ def prewarm(
     """
     array = keras.ops.convert_to_numpy(images)
     found = _find(model, array, layer)
+    if not hasattr(found.kernel, "assign"):
+        raise WarminitError(
+            f"layer {found.name!r}: expected a kernel that can be written, got one computed from "
+            "other weights (LoRA, quantization). Condition it before enable_lora or quantize."
+        )
     if found.data_format == "channels_first":
         array = np.moveaxis(array, 1, -1)
     kernel, report = condition_kernel(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from warminit.initializers import init_
 from warminit.integrations import needs
+from warminit.integrations.marks import MARK, is_marked, mark
 from warminit.report import InitReport
 
 if TYPE_CHECKING:
@@ -24,8 +25,11 @@ class PreWarm(Callback):
     """Condition the model on the first training batch, once, before the first optimizer step.
 
     The batch is the one that the trainer is about to train on, so that no image is read a second
-    time and the order of batches stays. A run that resumes from a checkpoint is left alone. Where
-    there are several ranks, each gives its own batch, and all of them end with the same filters.
+    time and the order of batches stays. Where there are several ranks, each gives its own batch,
+    and all of them end with the same filters.
+
+    Left alone are a run that resumes from a checkpoint and a model that bears the mark of an
+    earlier conditioning (`warminit.integrations.marks`), whichever trainer or callback did it.
 
     Args:
         arm: Name of an initializer, or `module:function`.
@@ -45,9 +49,10 @@ class PreWarm(Callback):
         self.report: InitReport | None = None
         self._pending = False
 
-    def on_train_start(self, trainer: Any, pl_module: Any) -> None:  # noqa: ARG002 - Lightning's
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Note whether training starts from scratch."""
-        self._pending = trainer.global_step == 0 and trainer.ckpt_path is None
+        fresh = trainer.global_step == 0 and trainer.ckpt_path is None
+        self._pending = fresh and not is_marked(pl_module)
 
     def on_train_batch_start(
         self,
@@ -60,3 +65,14 @@ class PreWarm(Callback):
         if self._pending:
             self._pending = False
             self.report = init_(pl_module, [batch], self.arm, seed=self.seed, **self.parameters)
+            mark(pl_module, self.report)
+
+    def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:  # noqa: ARG002 - Lightning's
+        """Write the mark into the checkpoint, beside the weights that it is of."""
+        if is_marked(pl_module):
+            checkpoint[MARK] = True
+
+    def on_load_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:  # noqa: ARG002 - as above
+        """Mark the model whose weights a checkpoint with the mark has brought."""
+        if checkpoint.get(MARK):
+            mark(pl_module)

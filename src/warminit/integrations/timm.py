@@ -1,11 +1,12 @@
 """timm model, images -> model conditioned, its own mean and std taken for the design rules."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
 
-from warminit.images.source import Images
+from warminit.images.source import Images, read_images
 from warminit.initializers.prewarm.method import prewarm_ as condition_
 from warminit.integrations import needs
 from warminit.report import InitReport
@@ -32,16 +33,19 @@ def prewarm_(model: nn.Module, images: Images, **options: Any) -> InitReport:
     Raises:
         WarminitError: For any input that cannot be used; the model is then bit-identical to before.
     """
-    if "mean" not in options and "std" not in options:
-        config = resolve_data_config({}, model=model)
-        if _may_come_from(config["mean"], images):
-            options |= {"mean": config["mean"], "std": config["std"]}
-    return condition_(model, images, **options)
+    if "mean" in options or "std" in options:
+        return condition_(model, images, **options)
+    batch, note = read_images(images, options.pop("batches", None))
+    config = resolve_data_config({}, model=model)
+    if _may_come_from(config["mean"], batch):
+        options |= {"mean": config["mean"], "std": config["std"]}
+    report = condition_(model, batch, **options)
+    return replace(report, notes=(*report.notes, note)) if note else report
 
 
-def _may_come_from(mean: Sequence[float], images: Images) -> bool:
+def _may_come_from(mean: Sequence[float], images: Tensor) -> bool:
     """Tell whether images can be what a standardization with this mean made."""
-    if not isinstance(images, Tensor) or images.ndim != 4 or images.numel() == 0:
+    if images.ndim != 4 or images.numel() == 0:
         return True
     low, high = images.aminmax()
     return len(mean) == images.shape[1] and not bool(low >= 0 and high <= 1)

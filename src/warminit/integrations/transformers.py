@@ -8,6 +8,7 @@ from torch import nn
 from warminit.errors import WarminitError
 from warminit.initializers import init_
 from warminit.integrations import needs
+from warminit.integrations.marks import is_marked, mark
 from warminit.report import InitReport
 
 with needs("Transformers", "transformers"):
@@ -18,8 +19,11 @@ class PreWarm(TrainerCallback):
     """Condition the model on the first training batch, once, before the first optimizer step.
 
     The batch is what the model is first fed in training mode, so that no image is read a second
-    time and the order of batches stays. A run that resumes from a checkpoint is left alone. Where
-    there are several ranks, each gives its own batch, and all of them end with the same filters.
+    time and the order of batches stays. Where there are several ranks, each gives its own batch,
+    and all of them end with the same filters.
+
+    Left alone are a run that resumes from a checkpoint and a model that bears the mark of an
+    earlier conditioning (`warminit.integrations.marks`), whichever trainer or callback did it.
 
     Args:
         arm: Name of an initializer, or `module:function`.
@@ -37,11 +41,14 @@ class PreWarm(TrainerCallback):
     def __init__(self, arm: str = "prewarm", *, seed: int = 0, **parameters: Any) -> None:
         self.arm, self.seed, self.parameters = arm, seed, parameters
         self.report: InitReport | None = None
+        self._pending = False
         self._hook: Any = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002 - the trainer's
-        """Wait for the first batch, where training starts from scratch."""
-        if state.global_step > 0:
+        """Note whether training starts from scratch."""
+        self._unhook()
+        self._pending = state.global_step == 0 and not is_marked(kwargs["model"])
+        if not self._pending:
             return
         if args.n_gpu > 1:
             # The trainer would then wrap the model in DataParallel, whose copies see the batch.
@@ -49,8 +56,13 @@ class PreWarm(TrainerCallback):
                 f"one process drives n_gpu={args.n_gpu} GPUs; one process a GPU is needed. Start "
                 "the script with torchrun or accelerate launch, or set CUDA_VISIBLE_DEVICES."
             )
-        model: nn.Module = kwargs["model"]
-        self._hook = model.register_forward_pre_hook(self._condition, with_kwargs=True)
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002 - the trainer's
+        """Wait for the first batch, which is read by now: a run that died over it left no hook."""
+        if self._pending:
+            self._pending = False
+            model: nn.Module = kwargs["model"]
+            self._hook = model.register_forward_pre_hook(self._condition, with_kwargs=True)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002 - the trainer's
         """Wait no longer."""
@@ -68,3 +80,4 @@ class PreWarm(TrainerCallback):
             return
         self._unhook()
         self.report = init_(model, [kwargs or args], self.arm, seed=self.seed, **self.parameters)
+        mark(model, self.report)

@@ -17,6 +17,7 @@ from warminit.initializers.stems.conditioning import trained_note
 from warminit.models.find import FoundLayer, find_layer
 from warminit.models.restore import errors_explained, restored_on_error
 from warminit.models.write import write_rows_
+from warminit.paths import expanded
 from warminit.renamed import takes_old_names
 from warminit.report import InitReport
 
@@ -92,7 +93,7 @@ def save_filters(
         told = {name: value for name, value in asdict(report).items() if name != "seconds"}
         texts["report"] = json.dumps(told, default=str, sort_keys=True)
     content = _in_order(safetensors.save({TENSOR: filters.detach().cpu().contiguous()}, texts))
-    target = Path(path).expanduser()
+    target = expanded(path)
     scratch = target.with_name(f".{target.name}.part")
     try:
         scratch.write_bytes(content)
@@ -128,7 +129,7 @@ def load_filters_(
             fit the layer; the model is then bit-identical to before.
     """
     started = time.perf_counter()
-    bank = _read(Path(path).expanduser())
+    bank = _read(expanded(path))
     with errors_explained(model):
         target = find_layer(model, layers)
         conv = target.module

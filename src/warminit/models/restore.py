@@ -179,7 +179,7 @@ def _restore_tensor(
 
 def _words(storage: Any) -> Tensor:
     """Return the memory of a storage as whole numbers, so that equal means bit-identical."""
-    flat = torch.empty(0, dtype=torch.uint8, device=storage.device).set_(storage)  # type: ignore[call-overload] # torch's stubs lack it
+    flat = torch.empty(0, dtype=torch.uint8, device=storage.device).set_(storage)
     words: Tensor = flat if storage.nbytes() % 8 else flat.view(torch.int64)
     return words
 

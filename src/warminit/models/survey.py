@@ -1,7 +1,7 @@
 """model, one image -> a record of its layers in the order of their calls. One undisturbed pass."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 
 from warminit.errors import WarminitError
+from warminit.models.outputs import close, tensors
 from warminit.models.ranks import is_sharded
 from warminit.models.restore import said, set_modes, undisturbed
 
@@ -213,7 +214,7 @@ def _pass(model: nn.Module, image: Tensor) -> Passed:
             set_modes(model, training=False)
             with torch.no_grad(), _Functions(record.function):
                 output = model(image)
-            passed.returned = [each.detach().clone() for each in _tensors(output)]
+            passed.returned = [each.detach().clone() for each in tensors(output)]
         except Exception as error:  # noqa: BLE001 - whatever a model may raise
             passed.error = error
         finally:
@@ -289,26 +290,3 @@ def _vector(module: nn.Linear, fed: tuple[Any, ...], out: Any) -> Tensor | None:
         if inputs is None or not close(out, F.linear(inputs, module.weight, module.bias)):
             return None
     return out.detach().clone()
-
-
-def close(returned: Tensor, expected: Tensor) -> bool:
-    """Tell whether two tensors hold the same values but for the rounding of the first's dtype."""
-    rounding = 4 * torch.finfo(returned.dtype).eps if returned.is_floating_point() else 0.0
-    found, wanted = (each.detach().flatten().float() for each in (returned, expected))
-    return torch.allclose(wanted, found, rtol=max(1e-5, rounding))
-
-
-def _tensors(output: Any) -> list[Tensor]:
-    """Return what a model returned as dense tensors: one, those in it, or those that it has."""
-    if isinstance(output, Tensor):
-        dense = output.layout is torch.strided and not output.is_quantized
-        return [output] if dense else []
-    if is_dataclass(output):
-        output = [getattr(output, each.name) for each in fields(output)]
-    elif not isinstance(output, Mapping | list | tuple):
-        # Of any other object its own tensors, and not what else it holds.
-        output = [
-            each for each in getattr(output, "__dict__", {}).values() if isinstance(each, Tensor)
-        ]
-    values = output.values() if isinstance(output, Mapping) else output
-    return [tensor for each in values for tensor in _tensors(each)]

@@ -59,7 +59,7 @@ def small_build(value: int = 7) -> Callable[..., ImageArrays]:
         images[:] = np.arange(60, dtype=np.uint8).reshape(5, 1, 4, 3) + value
         labels = np.array([0, 1, 2, 0, 1])
         return ImageArrays(
-            images[:3], labels[:3], images[3:], labels[3:], ("a", "b", "é"), held_out=True
+            images[:3], labels[:3], images[3:], labels[3:], ("a", "b", "é"), test_split="val"
         ).measured()
 
     return build
@@ -70,7 +70,7 @@ def refuse(*_: Any) -> ImageArrays:
 
 
 def same(one: ImageArrays, two: ImageArrays) -> bool:
-    facts = ("class_names", "mean", "std", "fingerprint", "held_out")
+    facts = ("class_names", "mean", "std", "fingerprint", "test_split")
     return all(getattr(one, name) == getattr(two, name) for name in facts) and all(
         np.array_equal(a, b) and a.dtype == b.dtype
         for a, b in zip(one.arrays(), two.arrays(), strict=True)
@@ -103,7 +103,7 @@ def test_another_key_or_format_is_built_again(
     cached_arrays(path, "key", small_build(1))
     assert same(cached_arrays(path, "other key", small_build(2)), in_memory(2))
     assert read_cache(path, "key") is None
-    monkeypatch.setattr(cache, "FORMAT", cache.FORMAT + 1)
+    monkeypatch.setattr(cache, "FORMAT", cache.FORMAT + "1")
     assert read_cache(path, "other key") is None
 
 

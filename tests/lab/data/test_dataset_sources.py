@@ -177,7 +177,7 @@ def test_a_pickle_is_never_run(tmp_path: Path) -> None:
         ({"image": "picture"}, [0, 1] * 5, r"0 columns of images among picture .*label \(Value\)"),
         ({"label": "kind"}, [0, 1] * 5, r"0 columns of classes among image .*kind \(Value\)"),
         ({}, [0.5, 1.0] * 5, "labels have type float64"),
-        ({}, [0, None] * 5, "no label in row 1"),
+        ({}, [0, None] * 5, "train row 1 of x.parquet has no label"),
         ({}, [0, 1, 2, 3, -1] * 2, "label of train row 4 of x.parquet is -1; 0 to 3 is wanted"),
     ],
 )

@@ -1,6 +1,7 @@
-"""encoded images -> pixels: sizes, modes and depths, in this process and in workers."""
+"""encoded images -> pixels: sizes, modes and depths, in one thread and in several."""
 
 import io
+import os
 import re
 import struct
 import threading
@@ -12,9 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dataset_files import folder_of, png, random_images, write_folder, write_parquet
+from dataset_files import png, random_images, write_folder, write_parquet
 from warminit.errors import WarminitError
-from warminit.lab.data import decoding, pixels
 from warminit.lab.data.load import load_dataset
 
 
@@ -125,7 +125,7 @@ def jpeg(pixels: Any) -> bytes:
     return buffer.getvalue()
 
 
-def test_workers_give_what_one_process_gives(
+def test_threads_give_what_one_thread_gives(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images = random_images(1_500, 9, 7, 3)
@@ -133,8 +133,9 @@ def test_workers_give_what_one_process_gives(
         jpeg(image) if i % 3 else png(image[:, :, 0]) for i, image in enumerate(images)
     ]
     path = write_parquet(tmp_path / "x.parquet", encoded, [0, 1, 2] * 500)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0}, raising=False)
     alone = load_dataset(str(path), cache_dir=tmp_path / "one")
-    monkeypatch.setattr(decoding, "_worker_count", lambda total: 3)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2}, raising=False)
     calls: list[tuple[int, int]] = []
     main = threading.get_ident()
 
@@ -153,14 +154,3 @@ def test_workers_give_what_one_process_gives(
     path = write_parquet(tmp_path / "y.parquet", encoded, [0, 1, 2] * 500)
     with pytest.raises(WarminitError, match=r"train row 1400 of y.parquet cannot be used"):
         load_dataset(str(path))
-
-
-def test_a_worker_that_dies_is_a_clear_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    dying = tmp_path / "dying.py"
-    dying.write_text("import sys; sys.stdin.buffer.read(1); sys.exit(3)")
-    monkeypatch.setattr(decoding, "_worker_count", lambda total: 2)
-    monkeypatch.setattr(pixels, "__file__", str(dying))
-    with pytest.raises(WarminitError, match=r"decoding process ended before its answer"):
-        load_dataset(str(folder_of(tmp_path / "x")))

@@ -16,13 +16,14 @@ from warminit.errors import WarminitError
 from warminit.lab import compare, own_loop
 from warminit.lab.engines import ray as engine_module
 from warminit.lab.engines import ray_cluster
-from warminit.lab.engines.driver import Listener, plan, read_study, run_study
+from warminit.lab.engines.driver import Listener, plan, run_study
 from warminit.lab.engines.job import DataSource
 from warminit.lab.engines.options import EngineOptions
 from warminit.lab.engines.ray_worker import packed, unpacked
 from warminit.lab.runs.environment import device_elsewhere, environment
 from warminit.lab.runs.results import RunResult
 from warminit.lab.store.store import StoredRun
+from warminit.lab.store.stored_study import read_study
 from warminit.lab.study.checks import YOURS
 from warminit.lab.study.study import Study
 
@@ -95,7 +96,7 @@ def test_a_users_own_train_function_gives_the_same_bits(
     for engine in (EngineOptions(workers=1), RAY):
         folder = tmp_path / engine.engine
         analysis = compare(own_train, ["torch-default", "he-normal"], 2, out=folder, engine=engine)
-        found[engine.engine] = [facts(run) for run in read_study(folder)[1]]
+        found[engine.engine] = [facts(run) for run in read_study(folder).runs]
         assert len(analysis.comparisons) == 1
     assert len(set(settled)) == 4
     assert found["ray"] == found["local"]

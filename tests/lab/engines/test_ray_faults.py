@@ -28,11 +28,12 @@ from training_cases import make_dataset
 from warminit.errors import WarminitError
 from warminit.lab.engines import ray as engine_module
 from warminit.lab.engines.choose import engine_for
-from warminit.lab.engines.driver import STORE_NAME, complete, finished_runs, plan, run_study
+from warminit.lab.engines.driver import complete, finished_runs, plan, run_study
 from warminit.lab.engines.job import DataSource
 from warminit.lab.engines.options import EngineOptions
 from warminit.lab.runs.environment import environment
 from warminit.lab.store.store import Store, StoredRun
+from warminit.lab.store.stored_study import STORE_NAME
 from warminit.lab.verdict.analysis import analyse
 
 pytest.importorskip("ray", reason="needs the extra warminit[ray]")

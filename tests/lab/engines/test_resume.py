@@ -16,18 +16,12 @@ from conftest import Robustness
 from study_cases import PATIENCE, Driver, facts, tiny_study, write_data
 from warminit.errors import WarminitError
 from warminit.lab.engines import local
-from warminit.lab.engines.driver import (
-    STORE_NAME,
-    Listener,
-    finished_runs,
-    plan,
-    read_study,
-    run_study,
-)
+from warminit.lab.engines.driver import Listener, finished_runs, plan, run_study
 from warminit.lab.engines.job import DataSource, Outcome, execute
 from warminit.lab.runs.plan import PlannedRun
 from warminit.lab.runs.results import RunResult
 from warminit.lab.store.store import Store, StoredRun
+from warminit.lab.store.stored_study import STORE_NAME, StoredStudy, read_study
 from warminit.lab.study.study import Study
 from warminit.lab.verdict.analysis import analyse
 
@@ -135,7 +129,7 @@ def test_kill_9_of_the_driver_ends_a_worker_in_the_midst_of_a_long_run(
     driver.kill()
     assert driver.end()[0] == -signal.SIGKILL
     assert driver.alone_in_time()
-    assert len(read_study(tmp_path)[1]) == 1
+    assert len(read_study(tmp_path).runs) == 1
 
 
 @pytest.mark.parametrize("moment", ["while workers start", "among the runs"])
@@ -158,7 +152,8 @@ def test_ctrl_c_leaves_what_is_finished_and_no_process(
     assert errors.count("Traceback") == 1, errors
     assert errors.strip().endswith("KeyboardInterrupt")
     assert driver.alone_in_time()
-    study, runs = read_study(tmp_path)
+    stored = read_study(str(tmp_path))
+    study, runs = stored.study, stored.runs
     assert study == tiny_study(data, seeds=40)
     # One may be stored whose line was not printed any more.
     assert set(finished) <= {run.key for run in runs}
@@ -286,7 +281,7 @@ def test_a_changed_study_in_the_same_folder_keeps_both(data: Path, tmp_path: Pat
     assert not {run.key for run in first} & {run.key for run in second}
     assert [run.spec.protocol.steps for run in finished_runs(short, tmp_path)] == [4, 4]
     assert [run.spec.protocol.steps for run in finished_runs(longer, tmp_path)] == [6, 6]
-    assert read_study(tmp_path) == (longer, second)
+    assert read_study(tmp_path) == StoredStudy(longer, second)
     with closing(Store.existing(tmp_path / STORE_NAME)) as store:
         assert store.about("partial") == "[]"
 

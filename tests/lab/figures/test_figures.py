@@ -24,9 +24,8 @@ from warminit.initializers.prewarm.method import prewarm_
 from warminit.initializers.stems.whitening import whiten_
 from warminit.lab.data.load import ImageDataset, load_dataset
 from warminit.lab.figures.curves import curve_rows, learning_curves
-from warminit.lab.figures.forest import MOST_ROWS, forest, forest_rows
-from warminit.lab.figures.grid import Prediction, grid_heat_map, grid_heat_maps, grid_panels
-from warminit.lab.figures.paired import MOST_ARMS, paired_seeds, shown_cells
+from warminit.lab.figures.forest import MOST_ROWS, SIGNIFICANT, forest, forest_rows
+from warminit.lab.figures.grid import Prediction, grid_heat_map, grid_panels
 from warminit.lab.figures.pictures import mosaic, to_svg
 from warminit.lab.figures.pipeline import (
     Pipeline,
@@ -35,14 +34,17 @@ from warminit.lab.figures.pipeline import (
     spectrum_chart,
     whitening_pipeline,
 )
-from warminit.lab.figures.pixels import patch_norms, pixel_histogram
+from warminit.lab.figures.pixel_charts import patch_norms, pixel_histogram
 from warminit.lab.figures.power import detectable, power_curves, power_rows
 from warminit.lab.figures.render import render, save, spec
+from warminit.lab.figures.seed_lines import MOST_ARMS, paired_seeds, shown_cells
+from warminit.lab.figures.theme import OUTCOMES
 from warminit.lab.networks.build import build_model
 from warminit.lab.paper.grid_table import grid_rows
 from warminit.lab.report.starts import start_of
 from warminit.lab.runs.batches import first_batch, place_split
 from warminit.lab.runs.plan import model_rules
+from warminit.lab.study.protocol import Protocol
 from warminit.lab.verdict.analysis import analyse
 from warminit.models.find import find_layer
 
@@ -101,7 +103,7 @@ def drawn(name: str, mini: ImageDataset, batch: Batch, width: int) -> Any:
         "accuracy": lambda: learning_curves(demo(), *PLACE, "accuracy", width),
         "loss": lambda: learning_curves(demo(), *PLACE, "loss", width),
         "power": lambda: power_curves(demo(), width),
-        "grid": lambda: grid_heat_maps(grid_rows(grid(), "fashion-mnist")),
+        "grid": lambda: grid_heat_map(grid_rows(grid(), "fashion-mnist"), (3, 16)),
         "pixels": lambda: pixel_histogram(mini, rules, width),
         "norms": lambda: patch_norms(mini, rules, width),
         "spectrum": lambda: spectrum_chart(whitening_stages(batch), width=width),
@@ -165,20 +167,47 @@ def test_the_forest_has_every_comparison_in_points() -> None:
         expected = [100 * end for end in comparison.confidence_interval]
         assert [row["low"], row["high"]] == pytest.approx(expected)
         assert comparison.p_holm is not None
-        assert row["significant"] == (comparison.p_holm < 0.05)
+        assert (row["outcome"] in SIGNIFICANT) == (comparison.p_holm < 0.05)
+
+
+def test_the_legend_of_the_forest_is_as_full_or_empty_as_its_points() -> None:
+    spec = forest(demo()).to_dict()
+    (points,) = [layer for layer in spec["layer"] if layer["mark"]["type"] == "point"]
+    channels = points["encoding"]
+    assert {channels[name]["field"] for name in ("color", "shape", "fill")} == {"outcome"}
+    # One legend for all three, so that its symbols are drawn as the points are.
+    assert len({str(channels[name]["legend"]) for name in ("color", "shape", "fill")}) == 1
+    filled = dict(zip(channels["fill"]["scale"]["domain"], channels["fill"]["scale"]["range"],
+                      strict=True))  # fmt: skip
+    assert filled["undecided"] == "transparent"
+    assert filled["harms"] == OUTCOMES["harms"][0]
 
 
 def test_the_papers_own_figure_stands_where_it_has_one() -> None:
     # Table 3: +0.05 points on MNIST, +0.16 on Fashion-MNIST, for Pre-Warm on the paper's network.
-    rows = forest_rows(demo(datasets=("mnist", "fashion-mnist", "fashion-mini")))
+    papers: Any = {"protocol": Protocol(), "patch_counts": "as-published"}
+    rows = forest_rows(demo(datasets=("mnist", "fashion-mnist", "fashion-mini"), **papers))
     found = {(row["arm"], row["place"].split(",")[0]): row["paper"] for row in rows}
     assert found["prewarm", "mnist"] == pytest.approx(0.05)
     assert found["prewarm", "fashion-mnist"] == pytest.approx(0.16)
     assert found["prewarm", "fashion-mini"] is None
     assert found["norm-matched-random", "mnist"] is None
-    study = demo_study(datasets=("mnist",))
-    partial = analyse(study, demo(datasets=("mnist",)).runs, partial=["mnist"])
+    study = demo_study(datasets=("mnist",), **papers)
+    partial = analyse(study, demo(datasets=("mnist",), **papers).runs, partial=["mnist"])
     assert all(row["paper"] is None for row in forest_rows(partial))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"steps": 200}, {"batch_size": 64}, {"optimizer": "sgd"}, {"warmup": 10}, {"lr_start": 0.1},
+        {"weight_decay": 0.1}, {"augmentation": "flip-crop"}, {"precision": "bfloat16"},
+    ],
+)  # fmt: skip
+def test_off_the_papers_protocol_its_figure_is_no_measure(changed: dict[str, Any]) -> None:
+    study: Any = {"datasets": ("mnist",), "patch_counts": "as-published"}
+    rows = forest_rows(demo(protocol=Protocol(**changed), **study))
+    assert all(row["paper"] is None for row in rows)
 
 
 def test_the_margin_is_a_band_around_zero() -> None:

@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -79,6 +80,9 @@ def test_a_grid_without_an_effect_is_marked() -> None:
     assert claims[0].agrees is False
     assert f"{significant} are below 0.05 here" in multiplicity(rows)
     assert "≠" in shown(print_grid, rows, claims, FASHION, analysis, CONSOLE)
+    protocol = analysis.study.protocol.model_copy(update={"steps": 20})
+    short = replace(analysis, study=analysis.study.model_copy(update={"protocol": protocol}))
+    assert "≠" not in shown(print_grid, rows, claims, FASHION, short, CONSOLE)
 
 
 def test_rows_are_sorted_and_their_delta_is_a_gain() -> None:

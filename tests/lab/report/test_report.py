@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+import warminit.lab.report
 from report_cases import ATTACK, IMAGE, demo, demo_runs, demo_study, grid, hostile, partly
 from study_cases import tiny_study, write_data
 from study_runs import result, stored
@@ -23,12 +24,14 @@ from warminit.lab.report import LiveReport, write_report
 from warminit.lab.report.page import in_script, page
 from warminit.lab.store.store import StoredRun
 from warminit.lab.study.builtin import load_study, shipped_studies
+from warminit.lab.study.protocol import Protocol
 from warminit.lab.study.spec import ArmSpec
 from warminit.lab.study.study import Study
 from warminit.lab.study.toml import study_toml
 from warminit.lab.verdict.analysis import analyse
 
 MEGABYTE = 1_000_000
+TEMPLATES = Path(warminit.lab.report.__file__).parent / "templates"
 
 
 class Reader(HTMLParser):
@@ -125,6 +128,46 @@ def test_verdicts_come_first_in_plain_words(demo_page: Reader) -> None:
         demo_page.text
     )
     assert "A quick demonstration, not a result" in demo_page.text
+
+
+def test_the_outcome_stands_beside_the_arm(demo_page: Reader) -> None:
+    found = re.search(r'<table id="table-results">.*?</thead>', page(demo()), re.DOTALL)
+    assert found is not None
+    headings = re.findall(r'class="sort">(.*?)<', found[0])
+    assert headings[headings.index("arm") + 1] == "outcome"
+
+
+def test_the_header_says_how_it_was_trained_and_on_what_it_was_evaluated() -> None:
+    protocol = Protocol(steps=300, optimizer="adamw", warmup=20, weight_decay=0.05, lr_start=0.002)
+    told = Reader(page(demo(protocol=protocol, validation=500))).text
+    assert (
+        "300 steps at batch 256, adamw, learning rate 0.002 to 3e-05 (cosine), warm-up of 20 "
+        "steps, weight decay 0.05, float32. Evaluated on 500 training images set aside."
+    ) in told
+    plain = Reader(page(demo(datasets=("mnist", "svhn")))).text
+    assert "learning rate 0.0005 to 3e-06 or 0.003 to 3e-05 (cosine), no warm-up" in plain
+    assert "no weight decay" in plain
+    assert "Evaluated on the test set." in plain
+
+
+def test_one_image_is_named_where_few_are_evaluated() -> None:
+    study = demo().study
+    few = analyse(study, demo().runs, evaluated={"fashion-mini": 40})
+    told = "fashion-mini: 40 images are evaluated, so that one of them is worth 2.5 points, more "
+    assert told + "than the margin of 0.1." in Reader(page(few)).text
+    many = analyse(study, demo().runs, evaluated={"fashion-mini": 10_000})
+    assert "one of them is worth" not in Reader(page(many)).text
+    apart = Reader(page(demo(validation=500))).text
+    assert "fashion-mini: 500 images are evaluated, so that one of them is worth 0.2" in apart
+
+
+def test_printing_keeps_headings_and_opens_what_is_folded() -> None:
+    css = (TEMPLATES / "report.css").read_text("utf-8").split("@media print")[1]
+    assert "button:not(.sort)" in css  # the headings of tables are buttons
+    assert "max-height: none" in css
+    script = (TEMPLATES / "report.js").read_text("utf-8")
+    assert "beforeprint" in script
+    assert "drawUnseen" in script
 
 
 def test_the_end_tells_how_to_reproduce_it(demo_page: Reader) -> None:
@@ -395,4 +438,4 @@ def test_the_command_says_when_no_browser_can_be_started(
 def test_the_command_names_the_nearest_study(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["report", str(tmp_path / "nothing")])
     assert done.exit_code == 2
-    assert "has no study.sqlite" in done.output
+    assert "expected a folder with study.sqlite" in " ".join(done.output.split())

@@ -16,7 +16,7 @@ from warminit.lab.runs.batches import (
     place_split,
     training_batches,
 )
-from warminit.lab.runs.evaluate import classification_metrics
+from warminit.lab.runs.evaluate import named_metrics, scorer
 
 CPU = torch.device("cpu")
 
@@ -105,7 +105,7 @@ def test_metrics_are_scikit_learns(n_classes: int) -> None:
     labels[:400] = 1  # and they are not balanced
     logits = torch.randn(1013, n_classes, generator=generator)
     logits[torch.arange(1013), labels] += 1
-    metrics = classification_metrics(logits, labels)
+    metrics = named_metrics(scorer(labels, n_classes)(logits), n_classes)
     predicted = logits.argmax(1)
     oracle = {
         "accuracy": sklearn.metrics.accuracy_score(labels, predicted),
@@ -124,10 +124,10 @@ def test_metrics_are_scikit_learns(n_classes: int) -> None:
 
 def test_classes_without_images_do_not_enter_the_balanced_accuracy() -> None:
     logits = torch.eye(4)[[0, 0, 2, 1]]
-    metrics = classification_metrics(logits, torch.tensor([0, 0, 2, 2]))
+    metrics = named_metrics(scorer(torch.tensor([0, 0, 2, 2]), 4)(logits), 4)
     assert metrics["accuracy"] == 0.75
     assert metrics["balanced_accuracy"] == 0.75  # recall 1 and 1/2; classes 1 and 3 have no image
-    uneven = classification_metrics(logits, torch.tensor([0, 0, 0, 2]))
+    uneven = named_metrics(scorer(torch.tensor([0, 0, 0, 2]), 4)(logits), 4)
     assert uneven["balanced_accuracy"] == pytest.approx((2 / 3 + 0) / 2)
 
 

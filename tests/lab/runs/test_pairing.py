@@ -93,7 +93,7 @@ def test_the_arm_gets_the_first_training_batch_as_the_model_is_fed_it() -> None:
     assert got[0].dtype == torch.float32
     assert got[0].is_contiguous()
     np.testing.assert_allclose(got[0], expected[order], rtol=0, atol=2e-6)
-    assert result.init_report["arm"] == "mine"
+    assert result.init_report["method"] == "mine"
     assert result.init_report["parameters"] == {"n": (1, 2)}
 
 

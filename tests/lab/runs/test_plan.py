@@ -117,7 +117,8 @@ def test_what_decides_nothing_leaves_the_key(dataset: ImageDataset, change: dict
 def test_a_key_is_the_same_in_every_process() -> None:
     # Two processes hash strings differently; a key that did would never be found again.
     code = (
-        "from warminit.lab.study.study import ArmSpec, Protocol, RunSpec\n"
+        "from warminit.lab.study.protocol import Protocol\n"
+        "from warminit.lab.study.spec import ArmSpec, RunSpec\n"
         "from warminit.lab.runs.plan import _key\n"
         "from training_cases import make_dataset\n"
         "spec = RunSpec(dataset='d', model='simplecnn', seed=7, protocol=Protocol(steps=2),\n"

@@ -160,10 +160,7 @@ def test_more_runs_than_a_gpu_takes_are_refused() -> None:
     EngineOptions(workers=25).check("cpu")
     with pytest.raises(WarminitError) as error:
         EngineOptions(workers=25).check("cuda")
-    assert str(error.value) == (
-        "workers=25 is not possible on device='cuda'; one GPU takes at most 24 runs at once. Give "
-        "a smaller number of workers."
-    )
+    assert str(error.value) == ("workers=25: expected at most 24 runs at once on device='cuda'.")
 
 
 def trouble(run: PlannedRun, *, folder: Path, together: int, what: Callable[[], object]) -> Turns:

@@ -140,7 +140,7 @@ def test_latex_is_a_table_that_compiles_in_form() -> None:
     columns = re.match(r"\\begin{tabular}{(\w+)}", text)
     assert columns is not None
     assert all(line.count(" & ") == len(columns[1]) - 1 for line in lines)
-    assert r"prewarm(n\_patches=16)" in lines[2]
+    assert r"prewarm(patches\_per\_image=16)" in lines[2]
     assert not re.search(r"(?<!\\)[_%#]", text.replace(r"\\", ""))
     # (0.8 - 0.7, 0.82 - 0.72, 0.815 - 0.71) is 0.1, 0.1, 0.105: mean 10.17 points, p < 0.01.
     assert "+10.17" in lines[2]
@@ -156,7 +156,7 @@ def test_the_summary_names_verdicts_and_what_is_missing(analysis: Analysis) -> N
 
 def test_an_unknown_format_names_the_nearest(analysis: Analysis, tmp_path: Path) -> None:
     with pytest.raises(
-        WarminitError, match=r"format='parkett' is unknown; did you mean 'parquet'\?"
+        WarminitError, match=r"format='parkett': expected csv, .*\. Did you mean 'parquet'\?"
     ):
         export(analysis, tmp_path / "r", "parkett")
 

@@ -240,7 +240,7 @@ def test_a_missing_extra_is_told_before_anything_runs(
 def test_an_unknown_tracker_names_the_nearest() -> None:
     ended = CliRunner().invoke(app, ["compare", "--datasets", "digits", "--track", "mlfow"])
     assert ended.exit_code == 2
-    assert "track='mlfow' is unknown; did you mean 'mlflow'?" in ended.output
+    assert "track='mlfow': expected tensorboard or mlflow. Did you mean 'mlflow'?" in ended.output
 
 
 def test_the_command_tracks_and_says_how_to_see_it(

@@ -27,14 +27,14 @@ def refusal(**changes: Any) -> str:
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"dataset": ["digits"]}, "dataset: unknown key; did you mean 'datasets'?"),
-        ({"colour": 3}, "colour: unknown key; there are: name, description, datasets,"),
+        ({"dataset": ["digits"]}, "dataset: unknown key. Did you mean 'datasets'?"),
+        ({"colour": 3}, "colour: unknown key. Keys are ['name', 'description', 'datasets',"),
         (
             {"protocol": {"stpes": 5}},
-            "protocol.stpes: unknown key; did you mean 'steps'?",
+            "protocol.stpes: unknown key. Did you mean 'steps'?",
         ),
-        ({"datasets": ["fasion-mnist"]}, "datasets: 'fasion-mnist' is unknown; did you mean 'fash"),
-        ({"datasets": ["imagenet"]}, "'imagenet' is unknown; there are: mnist, fashion-mnist"),
+        ({"datasets": ["fasion-mnist"]}, "or a hub id 'owner/name'. Did you mean 'fashion-mnist'?"),
+        ({"datasets": ["imagenet"]}, "datasets='imagenet': expected one of mnist, fashion-mnist"),
         ({"models": ["simplcnn"]}, "model='simplcnn' is not known; it must be one of simplecnn"),
         ({"models": ["simplcnn"]}, "Did you mean 'simplecnn'?"),
         ({"models": ["no.such:thing"]}, "module 'no.such' cannot be imported"),
@@ -43,47 +43,59 @@ def refusal(**changes: Any) -> str:
             "method='pre-warm' is unknown. Did you mean 'prew",
         ),
         ({"arms": ["torch-default", "no.such:arm"]}, "method='no.such:arm' cannot be imported"),
-        ({"arms": ["torch-default", 3]}, "3 is not an arm: give its name, or a table with a name"),
-        ({"arms": "prewarm"}, "arms: arms is a list of names or tables"),
+        (
+            {"arms": ["torch-default", 3]},
+            "arms=3: expected the name of an arm, or a table",
+        ),
+        ({"arms": "prewarm"}, "arms='prewarm': expected a list of names or tables."),
         (
             {"arms": ["torch-default", {"name": "prewarm", "n_filter": 3}]},
-            "arms: 'prewarm' does not take 'n_filter'; did you mean 'n_filters'?",
+            "spatial, std. Did you mean 'n_filters'?",
         ),
         (
             # Its options are declared as one typed `**options`.
             {"arms": ["torch-default", {"name": "norm-matched-random", "patches_per_imag": 3}]},
-            "arms: 'norm-matched-random' does not take 'patches_per_imag'; did you mean 'patches_p",
+            "arms='patches_per_imag': expected a parameter of norm-matched-random: algorithm, b",
         ),
         (
             {"arms": ["torch-default", {"name": "torch-default", "seed": 1}]},
-            "'torch-default' does not take 'seed'",
+            "arms='seed': expected a parameter of torch-default: layers, scope.",
         ),
-        ({"baseline": "torch-defautl"}, "baseline: 'torch-defautl' is not among the arms; did you"),
-        ({"metric": "acuracy"}, "metric: 'acuracy' is unknown; did you mean 'accuracy'?"),
-        ({"patch_counts": "published"}, "(got 'published'); did you mean 'as-published'?"),
-        ({"patch_counts": "as-published"}, "no value for data set 'digits'; the paper gives mnist"),
-        ({"protocol": {"optimizer": "adm"}}, "(got 'adm'); did you mean 'adam'?"),
-        ({"protocol": {"precision": "float16"}}, "did you mean 'bfloat16'?"),
+        (
+            {"baseline": "torch-defautl"},
+            "baseline='torch-defautl': expected torch-default or",
+        ),
+        ({"metric": "acuracy"}, "loss or train_loss. Did you mean 'accuracy'?"),
+        ({"patch_counts": "published"}, "(got 'published'). Did you mean 'as-published'?"),
+        (
+            {"patch_counts": "as-published"},
+            "'as-published': expected 'rule' for 'digits'",
+        ),
+        ({"protocol": {"optimizer": "adm"}}, "(got 'adm'). Did you mean 'adam'?"),
+        ({"protocol": {"precision": "float16"}}, "Did you mean 'bfloat16'?"),
         ({"protocol": {"steps": 0}}, "protocol.steps: Input should be greater than or equal to 1"),
         ({"protocol": {"steps": "many"}}, "(got 'many')"),
         (
             {"protocol": {"lr_start": 1e-5, "lr_end": 1e-3}},
-            "protocol: lr_end=0.001 is larger than lr_start=1e-05, but a cosine schedule falls",
+            "protocol.lr_end=0.001: expected at most lr_start=1e-05, since a cosine schedule falls",
         ),
         (
             {"protocol": {"lr_start": 1e-5}},
-            "on digits the schedule would rise from lr_start=1e-05 to lr_end=3e-05",
+            "protocol.lr_end=3e-05: expected at most lr_start=1e-05, the rates of digits",
         ),
         (
             {"protocol": {"schedule": "constant", "lr_start": 1e-3, "lr_end": 1e-4}},
-            "lr_end=0.0001 has no use with schedule='constant'",
+            "protocol.lr_end=0.0001: expected lr_start=0.001, where schedule='constant' stays.",
         ),
-        ({"seeds": []}, "seeds is empty; at least one is needed"),
-        ({"seeds": 0}, "seeds is empty; at least one is needed"),
-        ({"seeds": [1, -1]}, "seeds must be from 0 to 2**32 - 1"),
-        ({"seeds": [5, 5]}, "seeds names 5 more than once"),
-        ({"datasets": ["digits", "digits"]}, "datasets names digits more than once"),
-        ({"arms": ["torch-default", "torch-default"]}, "arms names torch-default more than once"),
+        ({"seeds": []}, "seeds=[]: expected at least one seed."),
+        ({"seeds": 0}, "seeds=[]: expected at least one seed."),
+        ({"seeds": [1, -1]}, "seeds=-1: expected seeds from 0 to 2**32 - 1"),
+        ({"seeds": [5, 5]}, "seeds='5': expected each of them once."),
+        ({"datasets": ["digits", "digits"]}, "datasets='digits': expected each of them once."),
+        (
+            {"arms": ["torch-default", "torch-default"]},
+            "arms='torch-default': expected each",
+        ),
         ({"datasets": []}, "datasets: "),
         ({"name": "my study"}, "name: "),
         ({"name": ""}, "name: "),
@@ -105,7 +117,7 @@ def test_every_fault_is_named_at_once() -> None:
 
 
 def test_a_missing_key_is_named() -> None:
-    with pytest.raises(WarminitError, match="datasets: missing; this key is needed"):
+    with pytest.raises(WarminitError, match="datasets: required, and missing"):
         Study.create(name="try", arms=["torch-default"])
 
 
@@ -227,7 +239,7 @@ def test_a_study_file_is_read(tmp_path: Path) -> None:
         (None, "cannot be read"),
         (b"name = ", "is not valid TOML"),
         (b"\xff\xfe", "cannot be read"),
-        (b'name = "x"\nepochs = 3', "is not valid. datasets: missing"),
+        (b'name = "x"\nepochs = 3', "is not valid. datasets: required, and missing"),
         (b'name = "x"\nepochs = 3', "epochs: unknown key"),
     ],
 )
@@ -238,6 +250,12 @@ def test_a_bad_study_file_is_named(tmp_path: Path, content: bytes | None, text: 
     with pytest.raises(WarminitError, match=r"study file .*study\.toml") as error:
         Study.from_toml(path)
     assert text in str(error.value)
+
+
+def test_a_byte_order_mark_is_no_part_of_a_study_file(tmp_path: Path) -> None:
+    text = 'name = "a"\ndatasets = ["digits"]\narms = ["torch-default"]\n'
+    (tmp_path / "study.toml").write_text(text, encoding="utf-8-sig")
+    assert Study.from_toml(tmp_path / "study.toml").name == "a"
 
 
 def test_a_study_file_s_relative_paths_stay_within_the_folder(
@@ -260,6 +278,6 @@ def test_a_study_file_s_relative_paths_stay_within_the_folder(
         assert read(allowed).datasets == (allowed,)
     for leaving in ("../data.npz", "link.npz", "linked/data.npz"):
         with pytest.raises(
-            WarminitError, match=r"leads out of the folder .* Give the absolute path"
+            WarminitError, match=r"expected a path inside .* Give the absolute path.*\(line 2\)$"
         ):
             read(leaving)

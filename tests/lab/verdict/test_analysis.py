@@ -135,3 +135,15 @@ def test_a_head_that_was_left_is_told_beside_the_numbers(head: float | None, tol
         " report page says why."
     )
     assert (text in notes(analyse(study, stored(study, results)))) is told
+
+
+def test_a_metric_that_is_no_number_counts_as_a_failed_seed() -> None:
+    study = small_study(arms=["torch-default", "prewarm"], metric="train_loss")
+    results = {
+        (arm, seed): result(0.5) for arm in ("torch-default", "prewarm") for seed in study.seeds
+    }
+    results["prewarm", study.seeds[1]] = result(0.5, train_loss=[])  # no curve, so its mean is NaN
+    cells = analyse(study, stored(study, results)).cells
+    assert cells[1].failed == (study.seeds[1],)
+    assert cells[1].comparison is not None
+    assert cells[1].comparison.n == len(study.seeds) - 1

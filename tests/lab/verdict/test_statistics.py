@@ -170,16 +170,16 @@ def test_a_loss_is_better_where_it_is_lower() -> None:
 
 
 BAD: list[tuple[Any, dict[str, Any], str]] = [
-    (([], []), {}, "arm_scores has shape (0,), but one score a seed is needed"),
-    (([[0.9]], [0.9]), {}, "arm_scores has shape (1, 1)"),
-    (([0.9, 0.8], [0.9]), {}, "arm_scores has 2 seeds and baseline_scores has 1"),
-    (([0.9, 0.8], [0.9, math.nan]), {}, "baseline_scores[1]=nan must be finite and below"),
-    (([1e101], [0.9]), {"unit": ""}, "arm_scores[0]=1e+101 must be finite and below 1e+100"),
+    (([], []), {}, "arm_scores.shape=(0,): expected (n,), one score a seed"),
+    (([[0.9]], [0.9]), {}, "arm_scores.shape=(1, 1): expected"),
+    (([0.9, 0.8], [0.9]), {}, "len(arm_scores)=2: expected 1, as many as baseline_scores"),
+    (([0.9, 0.8], [0.9, math.nan]), {}, "baseline_scores[1]=nan: expected a finite number below"),
+    (([1e101], [0.9]), {"unit": ""}, "arm_scores[0]=1e+101: expected a finite number below"),
     (([0.9, 0.8], [0.9, math.nan]), {}, "leave its seed out of both arms"),
-    (([92.1, 93.0], [91.0, 92.0]), {}, "arm_scores holds 93, but unit='points' needs shares"),
-    (([0.9, 0.8], [-0.5, 0.9]), {}, "divide percent by 100, or pass the metric's own unit"),
-    (([0.9], [0.8]), {"margin": 0.0}, "margin=0.0 must be positive and finite; pass the largest"),
-    (([0.9], [0.8]), {"alpha": 0.5}, "alpha=0.5 must be between 0 and 0.5; pass 0.05"),
+    (([92.1, 93.0], [91.0, 92.0]), {}, "arm_scores=93.0: expected shares from 0 to 1 with"),
+    (([0.9, 0.8], [-0.5, 0.9]), {}, "Divide percent by 100, or pass the metric's own unit"),
+    (([0.9], [0.8]), {"margin": 0.0}, "margin=0.0: expected a positive number. Pass 0.001"),
+    (([0.9], [0.8]), {"alpha": 0.5}, "alpha=0.5: expected a number between 0 and 0.5. Pass"),
 ]
 
 
@@ -193,9 +193,11 @@ def test_bad_input_is_named_with_the_next_step(
 
 
 def test_bad_p_and_bad_accuracy_are_named() -> None:
-    with pytest.raises(WarminitError, match=r"p_values holds 1\.5, but a p is between 0 and 1"):
+    with pytest.raises(WarminitError, match=r"p_values=1\.5: expected a p from 0 to 1"):
         holm_adjust([0.5, 1.5])
-    with pytest.raises(WarminitError, match=r"acc_baseline=1\.0 must be at least 0 and below 1"):
+    with pytest.raises(
+        WarminitError, match=r"acc_baseline=1\.0: expected a share from 0 to below 1"
+    ):
         relative_error_change(1.0, 0.0)
     with pytest.raises(WarminitError, match=r"0\.9267 for 92\.67 %"):
         relative_error_change(92.67, 0.1)

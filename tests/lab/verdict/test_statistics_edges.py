@@ -1,6 +1,7 @@
 """scores that leave nothing to test, of any size and spread -> numbers or None, never NaN."""
 
 import dataclasses
+import itertools
 import math
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from paired_scores import EXACT, compare, draw
+from warminit.lab.verdict.paired import holm
 from warminit.lab.verdict.tests import MAX_SEEDS, power, seeds_for_power
 
 UNTESTED = (
@@ -146,7 +148,10 @@ def test_seeds_beyond_a_million_are_none_and_the_verdict_says_so() -> None:
     assert seeds_for_power(0.001, 0.4) == pytest.approx((2.4865 * 400) ** 2, rel=1e-3)
     c = compare([10.0, 900.0, 4.0], [400.0, 20.0, 300.0], higher_is_better=False)
     assert c.seeds_needed == {0.001: None, 0.002: None, 0.005: None}
-    assert f"more than {MAX_SEEDS:,} seeds would be needed to see 0.002." in c.verdict
+    far = compare([10.0, 900.0, 4.0, 400.0], [400.0, 20.0, 300.0, 404.0], higher_is_better=False)
+    assert far.seeds_to_decide["margin"] is None
+    close = compare([1.0, 2.0, 3.0, 4.0], [3.0, 4.0, 1.0, 1.9999], higher_is_better=False)
+    assert f"more than {MAX_SEEDS:,} seeds would be needed for the observed diff" in close.verdict
 
 
 def test_a_comparison_plans_with_its_own_spread() -> None:
@@ -172,3 +177,70 @@ def test_one_difference_that_is_not_zero_is_compared_at_every_n(n: int) -> None:
         if n <= 16:
             assert found.p_sign_flip == (0.5 if sign > 0 else 1.0)
         assert found.outcome == "undecided"
+
+
+@pytest.mark.parametrize("n", range(1, 21))
+def test_every_count_of_seeds_and_ties_has_its_statistics(
+    n: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("warminit.lab.verdict.tests.SIGN_FLIPS", 9_999)  # the same, sooner
+    rng = np.random.default_rng(n)
+    for ties in range(n + 1):
+        # Whole counts of a test set of 10,000: some of the differences that are left are equal.
+        counts = rng.integers(8000, 9000, n)
+        steps = rng.integers(1, 6, n) * rng.choice([-1, 1], n)
+        steps[:ties] = 0
+        c = compare((counts + steps) / 10_000, counts / 10_000)
+        assert (c.n, c.ties) == (n, ties)
+        assert (c.wins, c.losses) == ((steps > 0).sum(), (steps < 0).sum())
+        assert c.mean_difference == pytest.approx(steps.mean() / 10_000, abs=1e-15)
+        assert not any(
+            math.isnan(each) for each in dataclasses.astuple(c) if isinstance(each, float)
+        )
+        if np.ptp(steps) == 0:  # also one seed, and ties alone
+            assert (c.outcome, c.p_two_sided, c.p_wilcoxon) == ("not tested", None, None)
+            continue
+        assert "could not" not in c.note
+        assert c.p_two_sided == pytest.approx(stats.ttest_1samp(steps, 0).pvalue, rel=1e-6)
+        left = np.abs(steps[steps != 0])
+        ranks, observed = stats.rankdata(left), np.sign(steps[steps != 0])
+        if len(left) <= 12:  # every pattern of signs, by hand
+            signs = np.array(list(itertools.product((-1, 1), repeat=len(left))))
+            at_least = signs @ ranks >= observed @ ranks - 1e-9
+            assert c.p_wilcoxon == pytest.approx(at_least.mean(), abs=1e-12)
+            flips = signs @ left >= steps.sum() - 1e-9
+            # Of 9,999 drawn flips the standard error is at most 0.005; five of them.
+            tolerance = 1e-12 if n <= 16 else 0.025
+            assert c.p_sign_flip == pytest.approx(flips.mean(), abs=tolerance)
+
+
+@pytest.mark.parametrize(
+    ("function", "named", "lost"),
+    [
+        ("paired_t", "The t test", ("p_one_sided", "p_two_sided", "confidence_interval")),
+        ("sign_flip", "The sign-flip test", ("p_sign_flip", "sign_flip_method")),
+        ("signed_rank", "Wilcoxon's test", ("p_wilcoxon",)),
+        ("power", "The power", ("power", "power_at")),
+        ("seeds_for_power", "The number of seeds", ("seeds_needed",)),
+    ],
+)
+def test_a_statistic_that_fails_costs_itself_alone(
+    function: str, named: str, lost: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = compare(*draw(8))
+
+    def fails(*_: object, **__: object) -> None:
+        raise FloatingPointError("no such number")
+
+    monkeypatch.setattr(f"warminit.lab.verdict.paired.{function}", fails)
+    c = compare(*draw(8))
+    assert f"{named} could not be computed (FloatingPointError)." in c.note
+    for each in dataclasses.fields(c):
+        value = getattr(c, each.name)
+        if each.name in lost:
+            assert value is None
+        elif function != "paired_t" and each.name != "note":
+            assert value == getattr(whole, each.name), each.name
+    assert c.verdict  # also where there is nothing to test with
+    (corrected,) = holm([c])
+    assert (corrected.p_holm is None) is (function == "paired_t")

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import stats
 
 from paired_scores import EXACT, compare
@@ -89,7 +91,7 @@ VERDICTS = [
         shaped(0.004, 0.002),
         "helps",
         (
-            "prewarm helps: +0.40 points (95 % interval +0.23 to +0.57) over torch-default,"
+            "prewarm helps: 0.40 points above torch-default (95 % interval +0.23 to +0.57),"
             " 8 seeds, Holm p 0.0008."
         ),
     ),
@@ -97,7 +99,7 @@ VERDICTS = [
         shaped(-0.004, 0.002),
         "harms",
         (
-            "prewarm harms: -0.40 points (95 % interval -0.57 to -0.23) over torch-default,"
+            "prewarm harms: 0.40 points below torch-default (95 % interval -0.57 to -0.23),"
             " 8 seeds, Holm p 0.0008."
         ),
     ),
@@ -105,16 +107,16 @@ VERDICTS = [
         shaped(0.0005, 0.0002),
         "helps",
         (
-            "prewarm helps: +0.05 points (95 % interval +0.03 to +0.07) over torch-default,"
-            " 8 seeds, Holm p 0.0002; the difference is real but lies within 0.1 points (TOST p"
-            " below 0.0001)."
+            "prewarm helps: 0.05 points above torch-default (95 % interval +0.03 to +0.07),"
+            " 8 seeds, Holm p 0.0002; the difference is real but lies within 0.1 points (90 %"
+            " interval +0.04 to +0.06, TOST p below 0.0001)."
         ),
     ),
     (
         shaped(0.00001, 0.0004),
         "equivalent",
         (
-            "prewarm and torch-default are equivalent within 0.1 points: +0.00 points (95 %"
+            "prewarm and torch-default are equivalent within 0.1 points: +0.00 points (90 %"
             " interval -0.03 to +0.03), 8 seeds, TOST p 0.0001."
         ),
     ),
@@ -123,8 +125,8 @@ VERDICTS = [
         "undecided",
         (
             "no detectable difference between prewarm and torch-default with 8 seeds: +0.00 points"
-            " (95 % interval -0.42 to +0.42), Holm p 0.9956; about 41 seeds would be needed to see"
-            " 0.2 points."
+            " (95 % interval -0.42 to +0.42), Holm p 0.9956; more than 1,000,000 seeds would be"
+            " needed for the observed difference, and about 199 for one of 0.1 points, the margin."
         ),
     ),
     (
@@ -132,15 +134,33 @@ VERDICTS = [
         "undecided",
         (
             "no detectable difference between prewarm and torch-default with 10 seeds: +0.05 points"
-            " (95 % interval -0.09 to +0.19), Holm p 0.4495; 10 seeds suffice to see 0.2 points,"
-            " and about 27 seeds would be needed to see 0.1 points."
+            " (95 % interval -0.09 to +0.19), Holm p 0.4495; about 128 seeds would be needed for"
+            " the observed difference, and about 34 for one of 0.1 points, the margin."
+        ),
+    ),
+    (
+        shaped(0.0545, 0.1, n=8),  # so many margins that the number for the margin is no plan
+        "undecided",
+        (
+            "no detectable difference between prewarm and torch-default with 8 seeds: +5.45 points"
+            " (95 % interval -2.91 to +13.81), Holm p 0.1671; about 29 seeds would be needed for"
+            " the observed difference."
+        ),
+    ),
+    (
+        shaped(0.002, 0.001, n=2),
+        "undecided",
+        (
+            "no detectable difference between prewarm and torch-default with 2 seeds: +0.20 points"
+            " (95 % interval -0.70 to +1.10), Holm p 0.2163; 2 seeds are too few to tell how many"
+            " would be needed."
         ),
     ),
     (
         shaped(-0.3, 0.2, higher_is_better=False),
         "helps",
         (
-            "prewarm helps: -0.3 (95 % interval -0.4672 to -0.1328) over torch-default,"
+            "prewarm helps: 0.3 below torch-default (95 % interval -0.4672 to -0.1328),"
             " 8 seeds, Holm p 0.0038."
         ),
     ),
@@ -156,11 +176,51 @@ def test_the_verdict_is_one_sentence_with_its_numbers(
     assert c.verdict == sentence
 
 
-def test_a_verdict_where_every_planned_effect_is_in_reach() -> None:
-    (c,) = holm([shaped(0.00095, 0.0025, n=48)])  # p 0.011: undecided only in a family
-    (c, *_) = holm([c, *[shaped(0.0, 0.0025, n=48)] * 5])
+def test_where_only_the_correction_decides_the_sentence_says_both() -> None:
+    """The interval, which is not corrected, leaves out 0: the sentence must not stop there."""
+    (c, *_) = holm([shaped(0.00095, 0.0025, n=48), *[shaped(0.0, 0.0025, n=48)] * 5])
     assert c.outcome == "undecided"
-    assert c.verdict.endswith("; 48 seeds suffice to see 0.1 points.")
+    assert c.confidence_interval[0] > 0
+    assert (
+        "(95 % interval +0.02 to +0.17, for this comparison alone: p 0.0114), Holm p 0.0686 over "
+        "all comparisons; about 88 seeds"
+    ) in c.verdict
+
+
+def test_seeds_that_suffice_for_the_margin_are_not_called_needed() -> None:
+    (c,) = holm([shaped(0.0005, 0.0024, n=48)])
+    assert c.outcome == "undecided"
+    assert c.verdict.endswith("; 48 seeds suffice for one of 0.1 points, the margin.")
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    st.floats(-3, 3), st.integers(2, 20), st.integers(1, 30), st.sampled_from([0.0001, 0.001, 0.02])
+)
+def test_every_number_of_a_verdict_agrees_with_it(
+    ratio: float, n: int, family: int, margin: float
+) -> None:
+    sd = 0.003
+    c = shaped(ratio * sd, sd, n=n, margin=margin)
+    (c, *_) = holm([c, *[shaped(0.0001, sd, n=n)] * (family - 1)])
+    low, high = c.equivalence_interval
+    # Schuirmann: TOST is below alpha exactly where the 1 - 2 alpha interval lies in the margin.
+    assert (c.p_equivalence < c.alpha) == (-margin < low and high < margin)
+    if c.outcome in {"helps", "harms"}:
+        assert min(c.confidence_interval) > 0 or max(c.confidence_interval) < 0
+        assert f"points {'above' if ratio > 0 else 'below'} torch-default" in c.verdict
+    if c.seeds_to_decide is None:
+        assert n < 4
+        return
+    level = stats.t.isf(0.05 / family / 2, np.arange(1, n))  # by degrees of freedom
+    for name, effect in {"observed": abs(c.mean_difference), "margin": margin}.items():
+        needed = c.seeds_to_decide[name]
+        chance = stats.nct.sf(level[n - 2], n - 1, effect / sd * math.sqrt(n))
+        if abs(chance - 0.8) > 1e-6:
+            assert (needed is not None and needed <= n) == (chance > 0.8)
+    observed = c.seeds_to_decide["observed"]
+    if c.outcome == "undecided":  # what was not found needs more seeds, never fewer
+        assert observed is None or observed > n
 
 
 def test_equivalence_needs_its_own_5_percent() -> None:

@@ -13,9 +13,10 @@ from torch.nn.utils import parametrize
 from warminit.errors import WarminitError
 from warminit.models.deep import activations
 from warminit.models.find import FoundLayer
+from warminit.models.outputs import close
 from warminit.models.ranks import agreed, is_sharded
 from warminit.models.restore import said
-from warminit.models.survey import WHOLE_MODEL, Survey, close
+from warminit.models.survey import WHOLE_MODEL, Survey
 from warminit.models.write import check_weight
 
 HEAD = 0.1

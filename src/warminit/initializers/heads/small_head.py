@@ -107,12 +107,12 @@ def whitening_small_head(
             provenance["patches_per_image"] = f"ceil({N_PATCHES} / {len(subject.images)} images)"
         # Whatever fails, both of the two are as before.
         written = [target.module for target in targets]
+        found: Head | WarminitError
         try:
-            found: Head | WarminitError = _find(subject)
+            found = _find(subject)
+            written.append(found.module)
         except WarminitError as error:
             found = error
-        else:
-            written.append(found.module)
         with restored_on_error(written):
             report = whiten_subject_(model, subject, "whitening-small-head", seed, **options)
             try:

@@ -74,7 +74,7 @@ def fit_layers_(
     with errors_explained(model):
         model = unwrap(model)
         with all_or_none():
-            target = subject.first(layers)
+            target = subject.first(layers, takes_images=False)
             check_values(model)
             wanted: dict[str, nn.Module] = {target.name: target.module}
             if scope == "all":

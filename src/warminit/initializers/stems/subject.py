@@ -59,15 +59,20 @@ class Subject:
         """Return some of the images as the model is fed."""
         return as_model_input(images, standardization(self._mean, self._std, images.shape[1]))
 
-    def first(self, layer: str | nn.Module | None = None) -> FoundLayer:
-        """Return the layer that takes the images, which are checked for it."""
+    def first(
+        self, layer: str | nn.Module | None = None, *, takes_images: bool = True
+    ) -> FoundLayer:
+        """Return the layer that takes the images, which are checked for it.
+
+        Where a layer that is named need not take them, their channels are not compared.
+        """
         if layer not in self._first:
             images = self.images
             # The layer decides what images must be, so only what finding it needs is known before.
             usable = isinstance(images, Tensor) and images.ndim >= 3 and 0 not in images.shape
             survey = self.survey if usable else None
             first = find_layer(self.model, layer, images if usable else None, survey)
-            channels = first.module.in_channels
+            channels = first.module.in_channels if takes_images else None
             check_images(images, spatial_dims=first.spatial_dims, channels=channels)
             self._first[layer] = first
         return self._first[layer]

@@ -1,7 +1,7 @@
 """model, images -> model conditioned in place with whitening directions in the centroids' place."""
 
 from functools import partial
-from typing import Unpack
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -105,15 +105,16 @@ def whiten_subject_(
     **options: Unpack[WhiteningKeywords],
 ) -> InitReport:
     """Whiten as `whiten_` does, under another name or with images that are read already."""
-    eps, trainable = options.pop("eps", RELATIVE_EPS), options.pop("trainable", True)
+    others: dict[str, Any] = dict(options)
+    eps, trainable = others.pop("eps", RELATIVE_EPS), others.pop("trainable", True)
     if isinstance(eps, bool) or not isinstance(eps, int | float) or not 0 <= eps < float("inf"):
         raise WarminitError(
             f"eps={eps!r}; a finite number of at least 0 is needed. The default is {RELATIVE_EPS}."
         )
-    n_filters = options.pop("n_filters", None)
+    n_filters = others.pop("n_filters", None)
     if n_filters is not None:
         n_filters = check_count("n_filters", n_filters)
-    scaling = check_scaling(options.pop("scaling", None), options.get("scale"))
+    scaling = check_scaling(others.pop("scaling", None), options.get("scale"))
     return condition_(
         model,
         images,
@@ -123,7 +124,7 @@ def whiten_subject_(
         parameters={"eps": eps} | ({} if trainable else {"trainable": False}),
         trainable=trainable,
         n_filters=n_filters,
-        **options,
+        **others,
     )
 
 

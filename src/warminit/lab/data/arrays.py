@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from warminit.errors import WarminitError
 
+HELD_OUT = "held-out"
 PIXELS_AT_ONCE = 1 << 24  # np.bincount copies its input to 8 bytes a value: 128 MiB at most
 
 
@@ -25,7 +26,8 @@ class ImageArrays:
         mean: one value a channel, of the training split, pixels in [0, 1].
         std: population standard deviation that belongs to `mean`.
         fingerprint: SHA-256 over types, shapes and bytes of the four arrays.
-        held_out: the source had no test split; a fifth of each class was taken for it.
+        test_split: the source's name of the split that serves as the test split ("test", "eval"),
+            or HELD_OUT: the source had none, and a fifth of each class was taken for it.
     """
 
     train_images: NDArray[np.uint8]
@@ -36,7 +38,7 @@ class ImageArrays:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     fingerprint: str = ""
-    held_out: bool = False
+    test_split: str = "test"
 
     def arrays(self) -> tuple[NDArray[Any], ...]:
         """Return the four arrays in the order in which they are stored and fingerprinted."""

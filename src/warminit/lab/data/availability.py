@@ -7,6 +7,7 @@ from typing import Any
 
 from warminit.lab.data.load import load_dataset
 from warminit.lab.data.sources import EMBEDDED, PUBLISHED, Published
+from warminit.paths import expanded
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ def known_datasets(data_root: str | Path | None = None) -> list[Known]:
 def _at_hand(published: Published, root: str | Path | None) -> str:
     if root is None:
         return "from the hub"
-    folder = Path(root).expanduser() / published.hub_id
+    folder = expanded(root) / published.hub_id
     if not folder.is_dir():
         return "no"
     counts = tuple(

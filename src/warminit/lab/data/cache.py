@@ -1,17 +1,13 @@
-"""ImageArrays <-> one checksummed, memory-mapped file. A damaged file is rebuilt, never used.
+"""ImageArrays <-> one checksummed, memory-mapped safetensors file, rebuilt where it is damaged.
 
-    0     8   magic
-    8    24   footer: offset, length; checksum of these 24 bytes and the footer; format version
-    64    -   training images, test images (one array), then the labels, each 64-aligned
-    -     -   footer (JSON): key, shapes, class names, mean, std, fingerprint, checksum of the data
-
-The 32 bytes at the start are written last, and the file takes its name last, so that a writer
+The file holds the tensors `images` (training images first) and `labels`; its metadata hold the
+facts, and a checksum over facts, types, shapes and bytes. It takes its name last, so that a writer
 killed at any moment leaves nothing that could be taken for a cache.
 """
 
 import json
 import os
-import struct
+import shutil
 import tempfile
 import zlib
 from collections.abc import Callable
@@ -23,11 +19,10 @@ from numpy.typing import NDArray
 
 from warminit.errors import WarminitError
 from warminit.lab.data.arrays import ImageArrays
+from warminit.paths import expanded
 
-MAGIC = b"WARMINIT"
-FORMAT = 1
-HEADER = struct.Struct("<8sqqII")  # magic, footer offset, footer length, format, checksum
-DATA_START = 64
+FORMAT = "2"
+METADATA = "warminit"  # one entry: the order of several would differ from file to file
 
 Allocate = Callable[[tuple[int, int, int, int]], NDArray[np.uint8]]
 
@@ -36,7 +31,7 @@ def cache_folder(cache_dir: str | Path | None) -> Path:
     """Return `cache_dir`, else WARMINIT_CACHE, else the user's cache folder for warminit."""
     chosen = cache_dir or os.environ.get("WARMINIT_CACHE")
     if chosen:
-        return Path(chosen)
+        return expanded(chosen)
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("warminit"))
@@ -73,7 +68,7 @@ def cached_arrays(
             if found is None:
                 # Only a writer that died leaves one of these: the lock is ours.
                 for leftover in path.parent.glob(f"{path.name}.partial-*"):
-                    _remove(leftover)
+                    shutil.rmtree(leftover, ignore_errors=True)
                 with tempfile.TemporaryDirectory(
                     prefix=f"{path.name}.partial-", dir=path.parent
                 ) as scratch:
@@ -94,36 +89,21 @@ def cached_arrays(
 
 def read_cache(path: Path, key: str) -> ImageArrays | None:
     """Map the arrays of a cache file; None where it is absent, damaged or of another key."""
+    from safetensors import SafetensorError, safe_open
+
     try:
-        with path.open("rb") as file:
-            prefix = file.read(HEADER.size)
-            size = os.fstat(file.fileno()).st_size
-            magic, offset, length, version, checksum = HEADER.unpack(prefix)
-            if (magic, version) != (MAGIC, FORMAT) or offset + length != size:
-                return None
-            file.seek(offset)
-            footer = file.read(length)
-            if _header_checksum(offset, length, footer) != checksum:
-                return None
-            facts = json.loads(footer)
-            if facts["key"] != key:
-                return None
-            data = np.memmap(file, dtype=np.uint8, mode="c", shape=(offset,))
-    except (OSError, ValueError, struct.error):
+        # torch maps the file copy-on-write; NumPy's reader would copy it.
+        with safe_open(path, "pt") as file:
+            checksum, _, text = (file.metadata() or {})[METADATA].partition(" ")
+            images, labels = (file.get_tensor(name).numpy() for name in ("images", "labels"))
+        facts = json.loads(text)
+        if facts["key"] != key or facts["format"] != FORMAT:
+            return None
+        if checksum != _checksum(text, images, labels):
+            return None
+    except (OSError, ValueError, KeyError, SafetensorError):
         return None
-    if zlib.crc32(data[HEADER.size :].data) != facts["checksum"]:
-        return None
-    return _arrays(data, facts)
-
-
-def _arrays(data: NDArray[np.uint8], facts: dict[str, Any]) -> ImageArrays:
-    shape, n_train = facts["shape"], facts["n_train"]
-    # A plain view: a slice of a np.memmap is one too, which costs at every use.
-    data = data.view(np.ndarray)
-    pixels = int(np.prod(shape))
-    images = data[DATA_START : DATA_START + pixels].reshape(shape)
-    start = _aligned(DATA_START + pixels)
-    labels = data[start : start + 8 * shape[0]].view("<i8")
+    n_train = facts["n_train"]
     return ImageArrays(
         images[:n_train],
         labels[:n_train],
@@ -133,68 +113,54 @@ def _arrays(data: NDArray[np.uint8], facts: dict[str, Any]) -> ImageArrays:
         mean=tuple(facts["mean"]),
         std=tuple(facts["std"]),
         fingerprint=facts["fingerprint"],
-        held_out=facts["held_out"],
+        test_split=facts["test_split"],
     )
 
 
 def _build(
     path: Path, key: str, build: Callable[[Allocate, Path], ImageArrays], scratch: Path
 ) -> None:
-    partial = scratch / "images"
-    mapped: list[np.memmap[Any, np.dtype[np.uint8]]] = []
+    from safetensors.numpy import save_file
+
+    decoded, whole = scratch / "decoded", scratch / "whole"
+    mapped: list[NDArray[np.uint8]] = []
 
     def allocate(shape: tuple[int, int, int, int]) -> NDArray[np.uint8]:
         mapped.clear()
-        size = _aligned(DATA_START + int(np.prod(shape, dtype=np.int64)))
-        with partial.open("wb") as file:
+        size = int(np.prod(shape, dtype=np.int64))
+        with decoded.open("wb") as file:
             # Room is taken now: a disk that fills up under a memory map kills the process.
             if hasattr(os, "posix_fallocate"):
                 os.posix_fallocate(file.fileno(), 0, size)
             else:
                 file.truncate(size)
-        data = np.memmap(partial, dtype=np.uint8, mode="r+", shape=(size,))
-        mapped.append(data)
-        return data[DATA_START:].view(np.ndarray)[: int(np.prod(shape))].reshape(shape)
+        mapped.append(np.memmap(decoded, dtype=np.uint8, mode="r+", shape=shape).view(np.ndarray))
+        return mapped[0]
 
     arrays = build(allocate, scratch)
-    data = mapped[-1]
-    labels = np.concatenate([arrays.train_labels, arrays.test_labels]).astype("<i8").tobytes()
-    facts = {
-        "key": key,
-        "shape": [len(labels) // 8, *arrays.train_images.shape[1:]],
-        "n_train": len(arrays.train_labels),
-        "class_names": arrays.class_names,
-        "mean": arrays.mean,
-        "std": arrays.std,
-        "fingerprint": arrays.fingerprint,
-        "held_out": arrays.held_out,
-        "checksum": zlib.crc32(labels, zlib.crc32(data[HEADER.size :].data)),
-    }
-    data.flush()
-    footer = json.dumps(facts).encode()
-    offset = len(data) + len(labels)
-    with partial.open("r+b") as file:
-        file.seek(len(data))
-        file.write(labels + footer)
-        file.flush()
+    labels = np.concatenate([arrays.train_labels, arrays.test_labels])
+    facts = json.dumps(
+        {
+            "format": FORMAT,
+            "key": key,
+            "n_train": len(arrays.train_labels),
+            "class_names": arrays.class_names,
+            "mean": arrays.mean,
+            "std": arrays.std,
+            "fingerprint": arrays.fingerprint,
+            "test_split": arrays.test_split,
+        }
+    )
+    metadata = {METADATA: f"{_checksum(facts, mapped[0], labels)} {facts}"}
+    save_file({"images": mapped[0], "labels": labels}, whole, metadata)
+    with whole.open("rb") as file:
         os.fsync(file.fileno())
-        file.seek(0)
-        checksum = _header_checksum(offset, len(footer), footer)
-        file.write(HEADER.pack(MAGIC, offset, len(footer), FORMAT, checksum))
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    whole.replace(path)
 
 
-def _header_checksum(offset: int, length: int, footer: bytes) -> int:
-    return zlib.crc32(footer, zlib.crc32(struct.pack("<qqI", offset, length, FORMAT)))
-
-
-def _aligned(position: int) -> int:
-    return -(-position // DATA_START) * DATA_START
-
-
-def _remove(path: Path) -> None:
-    import shutil
-
-    shutil.rmtree(path, ignore_errors=True)
+def _checksum(facts: str, *arrays: NDArray[Any]) -> str:
+    checksum = zlib.crc32(facts.encode())
+    for array in arrays:
+        checksum = zlib.crc32(f"{array.dtype.str} {array.shape}".encode(), checksum)
+        checksum = zlib.crc32(array.data, checksum)
+    return f"{checksum:08x}"

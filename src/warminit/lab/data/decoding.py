@@ -1,28 +1,28 @@
-"""rows of encoded images -> one uint8 array, decoded by one worker process a core."""
+"""rows of encoded images -> one uint8 array (N, C, H, W), decoded by Pillow in a thread a core.
 
+Pillow releases the interpreter's lock while it decodes. Formats are told by content, from a list:
+the others reach programs outside Pillow (PostScript), or hide how deep their pixels are.
+"""
+
+import io
 import os
-import struct
-import subprocess
-import sys
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageOps
 
 from warminit.errors import WarminitError
-from warminit.lab.data import pixels
-from warminit.lab.data.pixels import PixelError
 
-CHUNK = 256  # images a request: large enough that pipes cost nothing, small enough for progress
-WORTH_WORKERS = 2_000  # below this, starting processes takes longer than decoding
-MAX_WORKERS = 16
+CHUNK = 256  # images a task: large enough that threads cost nothing, small enough for progress
+MAX_THREADS = 16
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "PPM", "TIFF")
+BITS_PER_SAMPLE = 258  # TIFF's tag
+GRAY_MODES = ("1", "L", "LA", "La")
 
 Allocate = Callable[[tuple[int, int, int, int]], NDArray[np.uint8]]
 Progress = Callable[[int, int], None]
@@ -39,7 +39,7 @@ class Rows:
         n_train: the first `n_train` rows of the result are the training split.
         class_names: one name a class.
         where: row of the source -> words that lead a user to it ("train row 17").
-        held_out: the test split was taken from the training split.
+        test_split: the source's name of the test split, or HELD_OUT.
     """
 
     read: Callable[[], Iterator[list[bytes]]]
@@ -48,11 +48,23 @@ class Rows:
     n_train: int
     class_names: tuple[str, ...]
     where: Callable[[int], str]
-    held_out: bool = False
+    test_split: str
 
 
-class _Colour(Exception):  # noqa: N818 - not an error: the images so far were gray, this one is not
-    pass
+class PixelError(Exception):
+    """One image of a chunk cannot be used as asked.
+
+    Attributes:
+        kind: "colour" where gray was expected, "undecodable", or "size" where sizes differ.
+        position: of the image in its chunk.
+        found: what was found there.
+    """
+
+    def __init__(self, kind: str, position: int, found: str) -> None:
+        super().__init__(f"image {position} of the chunk: {kind}: {found}")
+        self.kind = kind
+        self.position = position
+        self.found = found
 
 
 def decode_rows(
@@ -78,29 +90,31 @@ def decode_rows(
         The array of the last `allocate`, every row of it written.
 
     Raises:
-        WarminitError: for images of several sizes without `size`, of more than 8 bits a channel,
-            or that Pillow cannot decode; the text names the row.
+        WarminitError: for images of several sizes without `size`, of more than 8 bits a channel or
+            several frames, or that cannot be decoded; the text names the row.
     """
-    first = next(iter(rows.read()))[0]
+    Image.init()  # registers the formats once, before threads ask for them
     try:
-        channels, *own_size = pixels.probe_image(first)
-        shape = (own_size[0], own_size[1]) if size is None else size
+        first = _upright(next(iter(rows.read()))[0], 0)
+        channels = 1 if first.mode in GRAY_MODES else 3
+        shape = (first.height, first.width) if size is None else size
         try:
             return _decode(rows, channels, shape, size is not None, allocate, progress)
-        except _Colour:
+        except PixelError as error:
+            if error.kind != "colour":
+                raise
             return _decode(rows, 3, shape, size is not None, allocate, progress)
     except PixelError as error:
         place = rows.where(error.position)
         if error.kind == "size":
-            wanted = f"{own_size[0]} x {own_size[1]}"
             raise WarminitError(
-                f"images have several sizes: {rows.where(0)} is {wanted} (height x width), {place} "
-                f"is {error.found}. All must have one size: give resize=(height, width), on the "
-                "command line --resize."
+                f"images have several sizes: {rows.where(0)} is {shape[0]} x {shape[1]} (height x "
+                f"width), {place} is {error.found}. Give resize=(height, width), on the command "
+                "line --resize."
             ) from None
         raise WarminitError(
-            f"{place} cannot be used: {error.found}. An image of 8 bits a channel is wanted, in "
-            "a format that Pillow reads. Replace or remove it."
+            f"{place} cannot be used: {error.found}. Expected one {', '.join(FORMATS)} image of 8 "
+            "bits a channel. Convert, replace or remove it."
         ) from None
 
 
@@ -112,36 +126,34 @@ def _decode(
     allocate: Allocate,
     progress: Progress | None,
 ) -> NDArray[np.uint8]:
-    total = len(rows.labels)
+    total, done = len(rows.labels), 0
     out = allocate((total, channels, *size))
-    done = 0
-    with _Pool(_worker_count(total)) as pool:
-        waiting: deque[tuple[int, int, Future[NDArray[np.uint8]]]] = deque()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    threads = min(cores or 1, MAX_THREADS)
+    waiting: deque[tuple[int, int, Future[NDArray[np.uint8]]]] = deque()
+    pool = ThreadPoolExecutor(threads)
 
-        def collect() -> int:
-            start, number, future = waiting.popleft()
-            try:
-                decoded = future.result()
-            except PixelError as error:
-                if error.kind == "colour":
-                    raise _Colour from None
-                raise PixelError(error.kind, start + error.position, error.found) from None
-            out[rows.order[start : start + number]] = decoded
-            if progress is not None:
-                progress(start + number, total)
-            return start + number
+    def collect() -> None:
+        start, number, future = waiting.popleft()
+        try:
+            out[rows.order[start : start + number]] = future.result()
+        except PixelError as error:
+            raise PixelError(error.kind, start + error.position, error.found) from None
+        if progress is not None:
+            progress(start + number, total)
 
-        submitted = 0
+    try:
         for chunk in rows.read():
-            waiting.append(
-                (submitted, len(chunk), pool.submit(chunk, channels, size, resize=resize))
-            )
-            submitted += len(chunk)
-            # Two chunks a worker under way keep all busy and bound the memory.
-            while len(waiting) > 2 * pool.workers:
-                done = collect()
+            task = pool.submit(decode_chunk, chunk, channels, size, resize=resize)
+            waiting.append((done, len(chunk), task))
+            done += len(chunk)
+            # Two chunks a thread under way keep all busy and bound the memory.
+            while len(waiting) > 2 * threads:
+                collect()
         while waiting:
-            done = collect()
+            collect()
+    finally:
+        pool.shutdown(cancel_futures=True)
     if done != total:
         raise WarminitError(
             f"the source gave {done} images for {total} labels; it changed while it was read. "
@@ -150,93 +162,74 @@ def _decode(
     return out
 
 
-def _worker_count(total: int) -> int:
-    if total < WORTH_WORKERS or not sys.executable:
-        return 0
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return min(cores or 1, MAX_WORKERS)
-
-
-class _Pool:
-    """Decoding processes, each driven by a thread that waits at its pipes; none for few images."""
-
-    def __init__(self, processes: int) -> None:
-        self.workers = max(1, processes)
-        self._processes = [_start_worker() for _ in range(processes)]
-        self._idle = deque(self._processes)
-        self._threads = ThreadPoolExecutor(self.workers)
-        self._lock = threading.Lock()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        # Killed rather than asked: after an error or Ctrl-C a worker may be in mid-chunk.
-        for process in self._processes:
-            process.kill()
-        self._threads.shutdown(cancel_futures=True)
-        for process in self._processes:
-            process.communicate()
-
-    def submit(
-        self, encoded: list[bytes], channels: int, size: tuple[int, int], *, resize: bool
-    ) -> Future[NDArray[np.uint8]]:
-        """Decode a chunk on the next worker that is free."""
-        return self._threads.submit(self._decode, encoded, channels, size, resize=resize)
-
-    def _decode(
-        self, encoded: list[bytes], channels: int, size: tuple[int, int], *, resize: bool
-    ) -> NDArray[np.uint8]:
-        if not self._processes:
-            return pixels.decode_chunk(encoded, channels, size, resize=resize)
-        with self._lock:
-            process = self._idle.popleft()
-        try:
-            return _ask(process, encoded, channels, size, resize=resize)
-        finally:
-            with self._lock:
-                self._idle.append(process)
-
-
-def _start_worker() -> "subprocess.Popen[bytes]":
-    # -P keeps this folder off the path, where `statistics.py` would hide Python's own.
-    return subprocess.Popen(  # noqa: S603 - our own interpreter and file
-        [sys.executable, "-P", str(Path(pixels.__file__))],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
-
-
-def _ask(
-    process: "subprocess.Popen[bytes]",
-    encoded: list[bytes],
-    channels: int,
-    size: tuple[int, int],
-    *,
-    resize: bool,
+def decode_chunk(
+    encoded: list[bytes], channels: int, size: tuple[int, int], *, resize: bool
 ) -> NDArray[np.uint8]:
-    if process.stdin is None or process.stdout is None:  # for the type checker; both are pipes
-        raise WarminitError("a decoding process has no pipes. Load the data set again.")
+    """Decode a chunk of images.
+
+    Args:
+        encoded: n files' contents, each of one of FORMATS.
+        channels: 1, where every image must be gray, or 3, where gray ones become RGB. An alpha
+            channel is dropped.
+        size: (height, width) of the result.
+        resize: bring images of other sizes to `size` (bilinear, with Pillow's smoothing where
+            it shrinks); where False, another size is an error.
+
+    Returns:
+        uint8 (n, channels, height, width).
+
+    Raises:
+        PixelError: at the first image that cannot be used.
+    """
+    pixels = np.empty((len(encoded), channels, *size), dtype=np.uint8)
+    for position, content in enumerate(encoded):
+        image = _upright(content, position)
+        if channels == 1 and image.mode not in GRAY_MODES:
+            raise PixelError("colour", position, image.mode)
+        if not resize and (image.height, image.width) != size:
+            raise PixelError("size", position, f"{image.height} x {image.width}")
+        try:
+            image = image.convert("L" if channels == 1 else "RGB")
+        except Exception as error:  # as in _upright
+            raise PixelError("undecodable", position, str(error)) from error
+        if (image.height, image.width) != size:
+            image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
+        values = np.asarray(image)
+        pixels[position] = values if channels == 1 else values.transpose(2, 0, 1)
+    return pixels
+
+
+def _upright(encoded: bytes, position: int) -> Image.Image:
+    """Decode an image as a viewer shows it: its EXIF orientation is applied."""
     try:
-        process.stdin.write(pixels.REQUEST.pack(len(encoded), channels, *size, int(resize)))
-        process.stdin.write(np.array([len(item) for item in encoded], dtype="<i8").tobytes())
-        process.stdin.writelines(encoded)
-        process.stdin.flush()
-        status, position, length = pixels.REPLY.unpack(process.stdout.read(pixels.REPLY.size))
-        payload = process.stdout.read(length)
-        if len(payload) != length:
-            raise EOFError
-    except (OSError, EOFError, ValueError, struct.error) as error:
-        raise WarminitError(
-            f"a decoding process ended before its answer (exit code {process.poll()}); it may "
-            "have been killed for want of memory. Free memory or shrink the images, then load "
-            "the data set again."
-        ) from error
-    if status == 0:
-        return np.frombuffer(payload, dtype=np.uint8).reshape(len(encoded), channels, *size)
-    raise PixelError(pixels.STATUSES[status], position, payload.decode())
+        image = Image.open(io.BytesIO(encoded), formats=FORMATS)
+        if refusal := _refusal(image):
+            raise ValueError(refusal)
+        image.load()
+        with suppress(SyntaxError):  # the EXIF block is none: viewers turn nothing either
+            ImageOps.exif_transpose(image, in_place=True)
+    except Exception as error:  # a damaged file makes Pillow raise almost anything
+        found = str(error) or type(error).__name__
+        raise PixelError("undecodable", position, found.split(" <_io.BytesIO")[0]) from error
+    return image
+
+
+def _refusal(image: Image.Image) -> str | None:
+    # A phone's JPEG may carry a depth or gain map as a second frame (MPO): viewers show the first.
+    if getattr(image, "is_animated", False) and image.format != "MPO":
+        return f"the file holds {getattr(image, 'n_frames', 'several')} frames, and one is read"
+    # Pillow reads deep RGB files as 8-bit "RGB" without a word. ";16" in a tile, the largest value
+    # in PPM's and the bits a sample in TIFF's tags still name the depth.
+    tiles = getattr(image, "tile", ())
+    bits = getattr(image, "tag_v2", {}).get(BITS_PER_SAMPLE, (8,))
+    deep = max(bits) > 8 or any(
+        ";16" in str(tile) or (image.format == "PPM" and _largest(tile[-1]) > 255) for tile in tiles
+    )
+    if deep or image.mode.startswith(("I", "F")):
+        return f"the image has more than 8 bits a channel (Pillow mode {image.mode})"
+    return None
+
+
+def _largest(arguments: object) -> int:
+    values = arguments if isinstance(arguments, tuple) else (arguments,)
+    return max((value for value in values if isinstance(value, int)), default=0)

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from warminit.errors import WarminitError
+from warminit.errors import DataNotAvailableError, WarminitError
+from warminit.lab.data.arrays import HELD_OUT
 from warminit.lab.data.decoding import CHUNK, Rows
-from warminit.lab.data.reading import TEST_NAMES, arrange_rows, numbered_classes
-from warminit.lab.data.sources import Source, parquet_splits
+from warminit.lab.data.folders import METADATA, choose_splits, split_of, table_splits
+from warminit.lab.data.reading import arrange_rows, numbered_classes
+from warminit.lab.data.sources import Source
 
 IMAGE_COLUMNS = ("image", "img", "images")
 LABEL_COLUMNS = ("label", "labels", "fine_label", "class", "target")
@@ -32,40 +34,30 @@ def hub_rows(source: Source, scratch: Path) -> Rows:
         WarminitError: where nothing can be loaded, or no column holds images or classes.
     """
     splits = _load(source, scratch)
-    test = next((name for name in TEST_NAMES if name in splits), None)
-    if "train" not in splits:
-        raise WarminitError(
-            f"{source.name!r} has the splits {', '.join(splits)}; 'train' is wanted. Choose "
-            "another configuration, or save the images as a folder with train/ and test/."
-        )
-    used = [splits[name] for name in ("train", test) if name is not None]
+    names = {name: split_of(name) for name in splits if not source.published or split_of(name)}
+    train, test = choose_splits(names, repr(source.name))
+    used = [splits[name] for name in (train, test) if name is not None]
     image, label = _columns(used[0].features, source)
     n_train = len(used[0])
-    test_row = f"{test} row {{}} of {source.name}"
 
     def where(row: int) -> str:
-        if row < n_train:
-            return f"train row {row} of {source.name}"
-        return test_row.format(row - n_train)
+        split, row = (train, row) if row < n_train else (test, row - n_train)
+        return f"{split} row {row} of {source.name}"
 
     values = [
         value
         for split in used
         for value in split.select_columns([label]).with_format("arrow")[:][label].to_pylist()
     ]
-    labels, class_names = _labels(values, used[0].features[label], source)
-    return arrange_rows(lambda: _encoded(used, image, where), labels, n_train, class_names, where)
+    labels, class_names = _labels(values, used[0].features[label], source, where)
+    return arrange_rows(
+        lambda: _encoded(used, image, where), labels, n_train, class_names, where, test or HELD_OUT
+    )
 
 
 def _load(source: Source, scratch: Path) -> Any:
     import datasets
 
-    path, configuration, files = source.location, source.configuration, None
-    if source.kind == "parquet":
-        path, files = "parquet", {k: str(v) for k, v in parquet_splits(Path(path)).items()}
-    elif source.kind == "repository" and configuration and not (Path(path) / "README.md").exists():
-        # Without its card a repository's folder does not say which configuration lies where.
-        path, configuration = str(Path(path) / configuration), None
     # Downloads keep the library's own cache and progress bar; local copies go when we are done.
     local = source.kind != "hub"
     answers = local or _hub_answers()
@@ -76,14 +68,18 @@ def _load(source: Source, scratch: Path) -> Any:
     verbosity = datasets.logging.get_verbosity()
     if local:
         datasets.logging.set_verbosity(datasets.logging.CRITICAL)
+    files = None
     try:
+        path, configuration, files = _request(source)
         # Else the library tries for half a minute; offline it looks into its cache at once.
         with nullcontext() if answers else _offline():
-            return datasets.load_dataset(
+            loaded = datasets.load_dataset(
                 path, configuration, data_files=files, cache_dir=str(scratch) if local else None
             )
+    except WarminitError:
+        raise
     except Exception as error:  # network, files and parsers raise what they like
-        said = " ".join(str(error).split())
+        said = _difference(files) or _cause(error)
         if local:
             text = f"{source.location!r} cannot be read: {said.rstrip('.')}. Check its files"
         else:
@@ -94,12 +90,79 @@ def _load(source: Source, scratch: Path) -> Any:
                 "data_root (WARMINIT_DATA), a folder laid out like the hub"
             )
         if "onfig" in said:
-            text += f" (configuration={configuration!r}; choose one by 'owner/name:configuration')"
-        raise WarminitError(f"{text}.") from error
+            text += (
+                f" (configuration={source.configuration!r}; choose one by "
+                "'owner/name:configuration')"
+            )
+        kind = WarminitError if local else DataNotAvailableError
+        raise kind(f"{text}.") from error
+    else:
+        if path == "imagefolder" and files is not None:
+            _check_all_read(loaded, files)
+        return loaded
     finally:
         if hide_bars:
             datasets.enable_progress_bars()
         datasets.logging.set_verbosity(verbosity)
+
+
+def _request(source: Source) -> tuple[str, str | None, dict[str, list[str]] | None]:
+    """Return path, configuration and data files for `datasets.load_dataset`."""
+    if source.kind == "parquet":
+        files = {split: [str(file)] for split, file in source.splits.items()}
+        return "parquet", None, files
+    if source.kind == "hub":
+        return source.location, source.configuration, None
+    folder = Path(source.location)
+    card = folder / "README.md"
+    if card.exists():
+        from huggingface_hub import DatasetCard
+
+        if DatasetCard.load(card).data.get("configs"):
+            return str(folder), source.configuration, None
+    # The library's own search would leave out files whose names it does not know, in silence.
+    reader, splits = table_splits(folder / (source.configuration or ""))
+    return reader, None, {split: list(map(str, files)) for split, files in splits.items()}
+
+
+def _check_all_read(loaded: Any, files: dict[str, list[str]]) -> None:
+    """Refuse image files that the metadata beside them leave out: `datasets` skips these."""
+    import datasets
+
+    for split, listed in files.items():
+        undecoded = loaded[split].cast_column("image", datasets.Image(decode=False))
+        read = {item["path"] for item in undecoded["image"]}
+        for file in listed:
+            if Path(file).name not in METADATA and file not in read:
+                raise WarminitError(
+                    f"image {file!r} is not in the metadata beside it. List it there, or remove it."
+                )
+
+
+def _cause(error: BaseException) -> str:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _difference(files: dict[str, list[str]] | None) -> str | None:
+    """Say in which columns or types parquet files differ, or which of them has no rows."""
+    from pyarrow import ArrowException, parquet
+
+    seen: dict[str, str] = {}
+    for file in (file for split in (files or {}).values() for file in split):
+        try:
+            schema, rows = parquet.read_schema(file), parquet.read_metadata(file).num_rows
+        except (OSError, ArrowException):
+            return None
+        if not rows:
+            return f"{Path(file).name!r} has no rows"
+        columns = ", ".join(f"{field.name} ({field.type})" for field in schema)
+        for other, theirs in seen.items():
+            if columns != theirs:
+                return f"{other!r} has the columns {theirs}, and {Path(file).name!r} has {columns}"
+        seen[Path(file).name] = columns
+    return None
 
 
 def _hub_answers() -> bool:
@@ -166,16 +229,23 @@ def _columns(features: Any, source: Source) -> tuple[str, str]:
 
 
 def _labels(
-    values: list[Any], feature: Any, source: Source
+    values: list[Any], feature: Any, source: Source, where: Callable[[int], str]
 ) -> tuple[NDArray[Any], tuple[str, ...]]:
     if None in values:
         raise WarminitError(
-            f"{source.name!r} has no label in row {values.index(None)}; every image needs one. "
-            "Label or remove it."
+            f"{where(values.index(None))} has no label: every image needs one. Label or remove it."
         )
-    if values and isinstance(values[0], str):
-        names = sorted(set(values))
-        return np.array([names.index(value) for value in values]), tuple(names)
+    if values and isinstance(values[0], str | bytes):
+        try:
+            words = [value.decode() if isinstance(value, bytes) else value for value in values]
+        except UnicodeDecodeError as error:
+            raise WarminitError(
+                f"{source.name!r} has the label {error.object!r}: expected text in UTF-8, or "
+                "whole numbers. Convert the labels."
+            ) from None
+        names = sorted(set(words))
+        numbers = {name: number for number, name in enumerate(names)}
+        return np.array([numbers[word] for word in words]), tuple(names)
     labels = np.array(values)
     if getattr(feature, "names", None):
         return labels, tuple(feature.names)

@@ -1,24 +1,27 @@
 """name or folder -> ImageDataset. Every data set becomes uint8 tensors, labels and their facts.
 
-The data's way: `sources.py` (name -> files with a fingerprint), `reading.py` and `hub.py` (files ->
-encoded rows), `decoding.py` with `pixels.py` (rows -> pixels, in parallel), `arrays.py` (pixels ->
-mean, std, fingerprint), `cache.py` (arrays <-> checksummed file). This module puts them in a row.
+The data's way: `sources.py` with `folders.py` (name -> files with a fingerprint), `reading.py` and
+`hub.py` (files -> encoded rows), `decoding.py` (rows -> pixels), `arrays.py` (pixels -> mean, std,
+fingerprint), `cache.py` (arrays <-> checksummed file). This module puts them in a row.
 """
 
 import hashlib
+import os
 import re
+import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from warminit.errors import WarminitError
-from warminit.lab.data.arrays import ImageArrays, choose_stratified
+from warminit.errors import WarminitError, WarminitWarning
+from warminit.lab.data.arrays import HELD_OUT, ImageArrays, choose_stratified
 from warminit.lab.data.cache import Allocate, cache_folder, cached_arrays
 from warminit.lab.data.decoding import decode_rows
+from warminit.lab.data.folders import split_of
 from warminit.lab.data.reading import folder_rows, pixel_arrays
 from warminit.lab.data.sources import Source, find_source
 
@@ -41,6 +44,8 @@ class ImageDataset:
         fingerprint: SHA-256 (hexadecimal) over the four tensors' types, shapes and bytes.
         partial: the counts differ from the published ones, so that no figure measured here
             reproduces a published one.
+        test_split: the source's name of the split that serves as the test split ("test", "val");
+            "held-out" where the source has none.
     """
 
     name: str
@@ -53,6 +58,7 @@ class ImageDataset:
     std: tuple[float, ...]
     fingerprint: str
     partial: bool
+    test_split: str = "test"
 
     @property
     def in_channels(self) -> int:
@@ -103,7 +109,12 @@ class ImageDataset:
         rest = np.setdiff1d(np.arange(len(labels)), chosen)
         images = self.train_images.numpy()
         arrays = ImageArrays(
-            images[rest], labels[rest], images[chosen], labels[chosen], self.class_names
+            images[rest],
+            labels[rest],
+            images[chosen],
+            labels[chosen],
+            self.class_names,
+            test_split="validation",
         )
         return _dataset(f"{self.name}+validation", arrays.measured(), partial=self.partial)
 
@@ -123,6 +134,8 @@ class ImageDataset:
             "mean " + " ".join(f"{value:.4f}" for value in self.mean),
             "std  " + " ".join(f"{value:.4f}" for value in self.std),
         ]
+        if split_of(self.test_split) != "test":
+            lines.append(f"test images are of the split {self.test_split!r}")
         train = self.class_counts
         test = torch.bincount(self.test_labels, minlength=self.n_classes).tolist()
         lines.append(f"class balance: {min(train):,} to {max(train):,} training images a class")
@@ -176,16 +189,44 @@ def load_dataset(
         (torch.Size([6000, 1, 28, 28]), 10, 0.29)
     """
     size = _checked_size(resize)
-    source = find_source(name, data_root)
+    return load_source(find_source(name, data_root), size, cache_dir, progress)
+
+
+def load_source(
+    source: Source,
+    size: tuple[int, int] | None = None,
+    cache_dir: str | Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> ImageDataset:
+    """Load what `find_source` found; arguments as of `load_dataset`."""
     if source.kind in ("embedded", "npz"):
         arrays = pixel_arrays(source, size).measured()
     else:
         arrays = _cached(source, size, cache_folder(cache_dir), progress)
     counts = (len(arrays.train_labels), len(arrays.test_labels))
     partial = source.published is not None and counts != source.published.counts
-    # digits has no test split of its own; the fixed one here is part of what the name stands for.
-    held_out = arrays.held_out and source.kind != "embedded"
-    return _dataset(source.name + "+held-out" * held_out, arrays, partial=partial)
+    if source.kind == "embedded":
+        # digits has no test split of its own; the fixed one here is part of what the name means.
+        arrays = replace(arrays, test_split="test")
+    _say_absent_classes(source.name, arrays)
+    name = source.name + "+held-out" * (arrays.test_split == HELD_OUT)
+    return _dataset(name, arrays, partial=partial)
+
+
+def _say_absent_classes(name: str, arrays: ImageArrays) -> None:
+    train, test = (
+        np.bincount(labels, minlength=len(arrays.class_names)) > 0
+        for labels in (arrays.train_labels, arrays.test_labels)
+    )
+    for split, absent in (("test", train & ~test), ("training", test & ~train)):
+        if absent.any():
+            names = [arrays.class_names[label] for label in np.flatnonzero(absent)]
+            more = f" and {len(names) - 10} more" * (len(names) > 10)
+            warnings.warn(
+                f"{name}: no {split} image of {', '.join(names[:10])}{more}.",
+                WarminitWarning,
+                stacklevel=3,
+            )
 
 
 def _cached(
@@ -208,12 +249,17 @@ def _cached(
         labels[rows.order] = rows.labels
         n = rows.n_train
         return ImageArrays(
-            images[:n], labels[:n], images[n:], labels[n:], rows.class_names, held_out=rows.held_out
+            images[:n],
+            labels[:n],
+            images[n:],
+            labels[n:],
+            rows.class_names,
+            test_split=rows.test_split,
         ).measured()
 
     place = f"{source.kind} {source.location} {source.configuration} {size}"
     readable = re.sub(r"[^a-z0-9]+", "-", source.name.lower()).strip("-") or "data"
-    file = folder / f"{readable}-{hashlib.sha256(place.encode()).hexdigest()[:16]}.images"
+    file = folder / f"{readable}-{hashlib.sha256(os.fsencode(place)).hexdigest()[:16]}.images"
     return cached_arrays(file, f"{place} {source.fingerprint}", build)
 
 
@@ -242,4 +288,5 @@ def _dataset(name: str, arrays: ImageArrays, *, partial: bool) -> ImageDataset:
         std=arrays.std,
         fingerprint=arrays.fingerprint,
         partial=partial,
+        test_split=arrays.test_split,
     )

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from warminit.errors import WarminitError
-from warminit.lab.data.arrays import ImageArrays, choose_stratified
+from warminit.lab.data.arrays import HELD_OUT, ImageArrays, choose_stratified
 from warminit.lab.data.decoding import CHUNK, Rows
-from warminit.lab.data.sources import EMBEDDED, Source, image_files
+from warminit.lab.data.folders import classes_of
+from warminit.lab.data.sources import EMBEDDED, Source
 
-TEST_NAMES = ("test", "validation", "valid", "val", "dev")  # the first that is there is the test
 HELD_OUT_PART = 5  # one image in five, where the source has no test split
 NPZ_KEYS = (
     ("train_images", "train_labels", "test_images", "test_labels"),
@@ -30,36 +30,25 @@ NPZ_KEYS = (
 
 
 def folder_rows(source: Source) -> Rows:
-    """Read a folder with train/ and test/ of one folder a class: its files in name order."""
-    root = Path(source.location)
-    test = next((name for name in TEST_NAMES if (root / name).is_dir()), None)
-    names = [entry.name for entry in image_files(root / "train") if entry.is_dir()]
-    files: list[Path] = []
-    labels: list[int] = []
-    n_train = 0
-    for split in ("train", test) if test else ("train",):
-        for entry in image_files(root / str(split)):
-            if not entry.is_dir() or entry.name not in names:
-                raise WarminitError(
-                    f"{str(entry)!r} is no class: {split}/ holds one folder for each class of "
-                    f"train/ ({', '.join(names[:10])}) and nothing else. Move or remove it."
-                )
-            inside = image_files(entry)
-            if not inside or any(not file.is_file() for file in inside):
-                raise WarminitError(
-                    f"{str(entry)!r} is empty or holds a folder: image files are wanted in it. "
-                    "Add images or remove it."
-                )
-            files += inside
-            labels += [names.index(entry.name)] * len(inside)
-        n_train = n_train or len(files)
+    """Read the rows of splits with one folder a class: their files in name order."""
+    train, *others = source.splits
+    known = classes_of(source.splits[train])
+    read_splits = [known, *(classes_of(source.splits[name], known) for name in others)]
+    members = [(name, file) for split in read_splits for name in split for file in split[name]]
+    files, names = [file for _, file in members], list(known)
+    labels = np.array([names.index(name) for name, _ in members])
 
     def read() -> Iterator[list[bytes]]:
         for start in range(0, len(files), CHUNK):
             yield [file.read_bytes() for file in files[start : start + CHUNK]]
 
     return arrange_rows(
-        read, np.array(labels), n_train, tuple(names), lambda row: f"image {str(files[row])!r}"
+        read,
+        labels,
+        sum(map(len, known.values())),
+        tuple(names),
+        lambda row: f"image {str(files[row])!r}",
+        others[0] if others else HELD_OUT,
     )
 
 
@@ -69,18 +58,18 @@ def arrange_rows(
     n_train: int,
     class_names: tuple[str, ...],
     where: Callable[[int], str],
+    test_split: str,
 ) -> Rows:
-    """Put rows into training and test splits, holding out a fifth where there is no test split."""
+    """Put rows into training and test splits; with HELD_OUT, a fifth of each class is the test."""
     labels = check_labels(labels, len(class_names), where)
     order = np.arange(len(labels))
-    held_out = n_train == len(labels)
-    if held_out:
+    if test_split == HELD_OUT:
         test = held_out_rows(labels)
         n_train -= len(test)
         source_order = np.concatenate([np.setdiff1d(order, test), test])
         order = np.empty_like(source_order)
         order[source_order] = np.arange(len(labels))
-    return Rows(read, labels, order, n_train, class_names, where, held_out)
+    return Rows(read, labels, order, n_train, class_names, where, test_split)
 
 
 def held_out_rows(labels: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -159,7 +148,7 @@ def _split_arrays(
     test = held_out_rows(labels)
     train = np.setdiff1d(np.arange(len(labels)), test)
     return ImageArrays(
-        images[train], labels[train], images[test], labels[test], class_names, held_out=True
+        images[train], labels[train], images[test], labels[test], class_names, test_split=HELD_OUT
     )
 
 
@@ -203,7 +192,7 @@ def _read_npz(path: Path, class_names: tuple[str, ...] | None) -> ImageArrays:
             "the file."
         )
     if "class_names" in read:
-        class_names = tuple(str(name) for name in read["class_names"])
+        class_names = _class_names(read["class_names"], path)
     elif class_names is None:
         class_names = numbered_classes(np.concatenate([labels for _, labels in splits]))
     checked = [
@@ -213,6 +202,21 @@ def _read_npz(path: Path, class_names: tuple[str, ...] | None) -> ImageArrays:
     if len(checked) == 1:
         return _split_arrays(*checked[0], class_names)
     return ImageArrays(*checked[0], *checked[1], class_names)
+
+
+def _class_names(names: NDArray[Any], path: Path) -> tuple[str, ...]:
+    try:
+        if names.ndim != 1:
+            raise ValueError(f"class_names has shape {names.shape}")
+        found = tuple(n.decode() if isinstance(n, bytes) else str(n) for n in names.tolist())
+        if len(set(found)) < len(found):
+            raise ValueError("class_names has one name twice")
+    except ValueError as error:  # a name that is not UTF-8 is one too
+        raise WarminitError(
+            f"{path.name!r}: {error}; expected an array of one name a class, in label order. "
+            "Save class_names so, or leave it out."
+        ) from None
+    return found
 
 
 def _channels_first(images: NDArray[Any], key: str) -> NDArray[np.uint8]:

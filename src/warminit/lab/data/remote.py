@@ -4,11 +4,10 @@ import hashlib
 import json
 import os
 import re
-import shutil
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from warminit.errors import WarminitError
+from warminit.errors import DataNotAvailableError, WarminitError
 from warminit.lab.data.cache import cache_folder
 
 
@@ -94,11 +93,10 @@ def _listed(url: str, root: str) -> tuple[Any, str, dict[str, str]]:
 
 
 def _fetch(there: Any, path: str, target: Path, url: str) -> None:
-    partial = target.with_name(f"{target.name}.partial")
+    partial = target.with_name(f".{target.name}.partial")  # hidden: never read as data
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with there.open(path, "rb") as remote, partial.open("wb") as local:
-            shutil.copyfileobj(remote, local, 1 << 20)
+        there.get_file(path, str(partial))
     except Exception as error:  # as above; a full disk here is among them, and named by its text
         partial.unlink(missing_ok=True)
         raise _unavailable(url, url, error) from error
@@ -111,9 +109,9 @@ def _write(path: Path, text: str) -> None:
     partial.replace(path)
 
 
-def _unavailable(url: str, root: str, why: object) -> WarminitError:
+def _unavailable(url: str, root: str, why: object) -> DataNotAvailableError:
     said = " ".join(str(why).split()).rstrip(".") or type(why).__name__
-    return WarminitError(
+    return DataNotAvailableError(
         f"data not available: {url!r} could not be fetched ({said}). Check the address and your "
         f"rights there, or give another data_root than {root!r}."
     )

@@ -4,13 +4,22 @@ import difflib
 import hashlib
 import os
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from warminit.errors import WarminitError
+from warminit.errors import DataNotAvailableError, WarminitError
+from warminit.lab.data.folders import (
+    SYNONYMS,
+    check_utf8,
+    choose_splits,
+    class_folders,
+    entries,
+    files_below,
+)
 from warminit.lab.data.remote import fetched_folder, is_url
+from warminit.paths import expanded
 
 _DIGITS = tuple("0123456789")
 _FASHION = (
@@ -83,6 +92,7 @@ class Source:
         fingerprint: changes when the source does: over names, sizes and modification times of
             files. What the hub gave is kept as it was: its fingerprint is its id.
         published: what is known of it, None for other people's data.
+        splits: of a "folder" or "parquet": split -> its folder or file, the training split first.
     """
 
     name: str
@@ -91,6 +101,7 @@ class Source:
     configuration: str | None = None
     fingerprint: str = ""
     published: Published | None = None
+    splits: Mapping[str, Path] = field(default_factory=dict)
 
 
 def find_source(name: str | os.PathLike[str], data_root: str | Path | None = None) -> Source:
@@ -111,11 +122,24 @@ def find_source(name: str | os.PathLike[str], data_root: str | Path | None = Non
         )
     if text in EMBEDDED:
         return Source(text, "embedded", text)
-    root = data_root or os.environ.get("WARMINIT_DATA") or None
+    try:
+        return _found(text, data_root or os.environ.get("WARMINIT_DATA") or None)
+    except OSError as error:
+        raise WarminitError(
+            f"name={text!r} cannot be read: {error}. Check the rights of its files and folders."
+        ) from error
+
+
+def known_names() -> tuple[str, ...]:
+    """Return the names that `load_dataset` knows, in the order of the paper, then the embedded."""
+    return (*PUBLISHED, *EMBEDDED)
+
+
+def _found(text: str, root: str | Path | None) -> Source:
     for known, published in PUBLISHED.items():
         if text in (known, published.hub_id):
             return _hub(known, published.hub_id, published.configuration, root, published)
-    path = Path(text).expanduser()
+    path = expanded(text)
     if os.path.exists(path):  # noqa: PTH110 - Path.exists raises for a name that is too long
         return _local(path.resolve())
     if re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*(:[\w.-]+)?", text) and path.suffix not in FILES:
@@ -129,26 +153,19 @@ def find_source(name: str | os.PathLike[str], data_root: str | Path | None = Non
     )
 
 
-def known_names() -> tuple[str, ...]:
-    """Return the names that `load_dataset` knows, in the order of the paper, then the embedded."""
-    return (*PUBLISHED, *EMBEDDED)
-
-
-def image_files(folder: Path) -> list[Path]:
-    """Return the files of a folder in name order, without hidden ones and folder settings."""
-    skipped = ("Thumbs.db", "desktop.ini")
-    return sorted(
-        entry
-        for entry in folder.iterdir()
-        if not entry.name.startswith(".") and entry.name not in skipped
-    )
-
-
 def parquet_splits(path: Path) -> dict[str, Path]:
-    """Return a parquet file as the training split, and its "test" sibling where there is one."""
-    head, found, tail = path.name.rpartition("train")
-    sibling = path.with_name(f"{head}test{tail}")
-    return {"train": path} | ({"test": sibling} if found and sibling.is_file() else {})
+    """Return a parquet file as the training split, and its sibling of another split as the test.
+
+    The sibling's name differs by the word for the split alone, in any case.
+    """
+    siblings: dict[str, str | None] = {path.name: "train"}
+    if found := re.search(r"(.*)(training|train)(.*)", path.name, re.IGNORECASE):
+        head, _, tail = found.groups()
+        for split in ("test", "validation"):
+            wanted = {f"{head}{word}{tail}".lower() for word in SYNONYMS[split]}
+            siblings |= {f.name: split for f in entries(path.parent) if f.name.lower() in wanted}
+    chosen = choose_splits(siblings, f"{str(path)!r} and its siblings")
+    return {str(siblings[name]): path.with_name(name) for name in chosen if name is not None}
 
 
 def _hub(
@@ -164,26 +181,36 @@ def _hub(
     if is_url(root):
         folder = fetched_folder(str(root), hub_id)
     else:
-        folder = (Path(root).expanduser() / hub_id).resolve()
+        folder = (expanded(root) / hub_id).resolve()
     if not folder.is_dir():
-        raise WarminitError(
+        raise DataNotAvailableError(
             f"data not available: name={name!r} was looked for in {str(folder)!r}, which is no "
             f"folder. Put the hub repository {hub_id!r} there, or give no data_root (and unset "
             "WARMINIT_DATA) to fetch it from the hub."
         )
-    state = _state(folder, folder.rglob("*"))
-    return Source(name, "repository", str(folder), configuration, state, published)
+    return _folder(name, folder, configuration, published)
+
+
+def _folder(
+    name: str, folder: Path, configuration: str | None = None, published: Published | None = None
+) -> Source:
+    files = list(files_below(folder))
+    splits = {} if configuration else class_folders(folder, files) or {}
+    kind: Kind = "folder" if splits else "repository"
+    state = _state(folder, files)
+    return Source(name, kind, str(folder), configuration, state, published, splits)
 
 
 def _local(path: Path) -> Source:
+    check_utf8(path)
     if path.is_dir():
-        kind: Kind = "folder" if any((path / "train").glob("*/")) else "repository"
-        return Source(f"{path.name}/", kind, str(path), None, _state(path, path.rglob("*")))
+        return _folder(f"{path.name}/", path)
     if path.suffix == ".npz":
-        return Source(path.name, "npz", str(path))
+        return Source(path.name, "npz", str(path), None, _state(path.parent, [path]))
     if path.suffix == ".parquet":
-        state = _state(path.parent, parquet_splits(path).values())
-        return Source(path.name, "parquet", str(path), None, state)
+        splits = parquet_splits(path)
+        state = _state(path.parent, splits.values())
+        return Source(path.name, "parquet", str(path), None, state, splits=splits)
     raise WarminitError(
         f"name={str(path)!r} is a file of another kind than .npz and .parquet. Give one of these, "
         "or a folder with train/ and test/ of one folder a class each."
@@ -192,9 +219,8 @@ def _local(path: Path) -> Source:
 
 def _state(folder: Path, files: Iterable[Path]) -> str:
     digest = hashlib.sha256()
-    for file in sorted(files):
-        if file.is_file():
-            status = file.stat()
-            relative = file.relative_to(folder).as_posix()
-            digest.update(f"{relative}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+    for file in files:
+        status = file.stat()
+        relative = file.relative_to(folder).as_posix()
+        digest.update(os.fsencode(f"{relative}\0{status.st_size}\0{status.st_mtime_ns}\n"))
     return digest.hexdigest()

@@ -1,15 +1,12 @@
 """a study -> every run done and stored. Resumes: what the store has is not run again."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from pydantic import TypeAdapter
-
-from warminit.errors import WarminitError
 from warminit.lab.data.load import ImageDataset
 from warminit.lab.engines.choose import engine_for, planning_device
 from warminit.lab.engines.job import Begin, DataSource, Job, Outcome, begin, execute
@@ -17,9 +14,8 @@ from warminit.lab.engines.options import Engine, EngineOptions, Places
 from warminit.lab.runs.environment import environment
 from warminit.lab.runs.plan import PlannedRun, plan_runs
 from warminit.lab.store.store import Store, StoredRun
+from warminit.lab.store.stored_study import STORE_NAME, runs_in_order
 from warminit.lab.study.study import Study
-
-STORE_NAME = "study.sqlite"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +131,7 @@ def complete(
                 for run, outcome in outcomes:
                     store.add(run, places.pop(run.key, here), outcome)
                     listener.finished(run, outcome)
-        return _in_order([run.key for run in runs], store)
+        return runs_in_order([run.key for run in runs], store)
 
 
 def finished_runs(
@@ -144,28 +140,9 @@ def finished_runs(
     """Return what the store has of a study, running nothing: as `run_study` returns it."""
     with closing(Store.existing(folder / STORE_NAME)) as store:
         if store.about("study") == study.model_dump_json():
-            return _in_order(json.loads(store.about("keys") or "[]"), store)
+            return runs_in_order(json.loads(store.about("keys") or "[]"), store)
         runs = plan(study, source or DataSource())
-        return _in_order([run.key for run in runs], store)
-
-
-def read_study(folder: Path) -> tuple[Study, tuple[StoredRun, ...]]:
-    """Return the study that a folder was last used for, and its runs; needs no data set.
-
-    Raises:
-        WarminitError: If there is none, or it is damaged.
-    """
-    path = folder / STORE_NAME
-    with closing(Store.existing(path)) as store:
-        try:
-            study = Study.model_validate_json(store.about("study") or "")
-            keys = _KEYS.validate_json(store.about("keys") or "[]")
-        except ValueError as error:
-            raise WarminitError(
-                f"{path} does not say which study it holds ({error}). Start the study again in it, "
-                "and it goes on."
-            ) from error
-        return study, _in_order(keys, store)
+        return runs_in_order([run.key for run in runs], store)
 
 
 def plan(
@@ -181,11 +158,3 @@ def _load(study: Study, source: DataSource, listener: Listener) -> dict[str, Ima
         name: source.load(name, study.validation, partial(listener.loading, name))
         for name in study.datasets
     }
-
-
-_KEYS = TypeAdapter(list[str])
-
-
-def _in_order(keys: Sequence[str], store: Store) -> tuple[StoredRun, ...]:
-    stored = {run.key: run for run in store.runs()}
-    return tuple(stored[key] for key in keys if key in stored)

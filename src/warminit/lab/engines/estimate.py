@@ -36,12 +36,14 @@ class Estimate:
         seconds: Time for what is to do, with the workers that there will be. Other programs on the
             machine, and workers that share its memory, make it longer.
         megabytes: Disk for the results of all runs (10**6 bytes).
+        evaluation_share: Of the time of all runs, from 0 to 1, what the evaluations take.
     """
 
     runs: int
     to_do: int
     seconds: float
     megabytes: float
+    evaluation_share: float = 0.0
 
 
 def estimate(
@@ -80,12 +82,13 @@ def estimate(
         runs=len(runs),
         to_do=len(seconds),
         seconds=max(sum(seconds) / processes, max(seconds, default=0.0)),
-        megabytes=sum(size for _, size in needed) / 1e6,
+        megabytes=sum(size for *_, size in needed) / 1e6,
+        evaluation_share=sum(each[1] for each in needed) / sum(each[0] for each in needed),
     )
 
 
-def _measure(run: PlannedRun, source: DataSource, budget: float) -> tuple[float, int]:
-    """Return the seconds and the stored bytes of one run."""
+def _measure(run: PlannedRun, source: DataSource, budget: float) -> tuple[float, float, int]:
+    """Return the seconds of one run, those of its evaluations, and its stored bytes."""
     dataset = source.load(run.spec.dataset, run.spec.validation)
     # Evaluations are measured apart, because a run takes few of them but each on a whole split.
     short = dataclasses.replace(
@@ -100,8 +103,8 @@ def _measure(run: PlannedRun, source: DataSource, budget: float) -> tuple[float,
     protocol = run.spec.protocol
     seconds = result.init_seconds
     seconds += result.train_seconds / len(result.train_loss) * protocol.steps
-    seconds += _evaluation_seconds(run, dataset, source) * len(protocol.evaluation_steps)
-    return seconds, len(json.dumps(_filled(result, protocol).to_dict()))
+    evaluations = _evaluation_seconds(run, dataset, source) * len(protocol.evaluation_steps)
+    return seconds + evaluations, evaluations, len(json.dumps(_filled(result, protocol).to_dict()))
 
 
 def _train(run: PlannedRun, dataset: ImageDataset, source: DataSource, *, steps: int) -> RunResult:

@@ -2,14 +2,18 @@
 
 import ctypes
 import traceback
+import warnings
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from weakref import WeakValueDictionary
 
 import torch
 
+from warminit.errors import WarminitWarning
 from warminit.initializers import get_method
-from warminit.lab.data.load import ImageDataset, load_dataset
+from warminit.lab.data.load import ImageDataset, load_source
+from warminit.lab.data.sources import find_source
 from warminit.lab.runs.plan import PlannedRun
 from warminit.lab.runs.results import RunResult
 from warminit.lab.runs.train import train, train_in_turns
@@ -52,11 +56,22 @@ class DataSource:
         validation: int = 0,
         progress: Callable[[int, int], None] | None = None,
     ) -> ImageDataset:
-        """Load a data set, with its validation split carved where one is asked for."""
-        dataset = load_dataset(
-            name, data_root=self.data_root, resize=self.resize, progress=progress
-        )
-        return dataset.with_validation(validation) if validation else dataset
+        """Load a data set, with its validation split carved where one is asked for.
+
+        What this process still holds is not loaded again, unless its files have changed.
+        """
+        found = find_source(name, self.data_root)
+        key = found.name, found.location, found.fingerprint, self.resize, validation
+        dataset = _HELD.get(key)
+        if dataset is None:
+            size = None if self.resize is None else (self.resize, self.resize)
+            dataset = load_source(found, size, progress=progress)
+            dataset = dataset.with_validation(validation) if validation else dataset
+            _HELD[key] = dataset
+        return dataset
+
+
+_HELD: WeakValueDictionary[tuple[object, ...], ImageDataset] = WeakValueDictionary()
 
 
 def execute(run: PlannedRun, on_step: OnStep | None, *, source: DataSource) -> Outcome:
@@ -118,7 +133,9 @@ def _text(error: Exception) -> str:
 
 @lru_cache(maxsize=4)
 def _loaded(source: DataSource, name: str, validation: int) -> ImageDataset:
-    dataset = source.load(name, validation)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", WarminitWarning)  # said where the study was planned
+        dataset = source.load(name, validation)
     if source.device == "cpu":
         return dataset
     # Once for all runs of this process: `place_split` copies nothing that is there already.

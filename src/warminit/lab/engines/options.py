@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequenc
 from dataclasses import dataclass
 from typing import Literal
 
-from warminit.errors import WarminitError
+from warminit.errors import unexpected, unknown
 from warminit.lab.engines.job import Outcome
 from warminit.lab.runs.plan import PlannedRun
 
@@ -70,58 +70,40 @@ class EngineOptions:
             WarminitError: Naming the option, the value got and the value wanted.
         """
         if self.engine not in ENGINES:
-            raise WarminitError(
-                f"engine={self.engine!r} is unknown; {' and '.join(ENGINES)} are there. Choose one."
-            )
+            raise unknown("engine", self.engine, ENGINES)
         self._check_numbers()
         if self.engine == "local":
             for name in ("address", "cpus_per_run", "gpus_per_run"):
                 if getattr(self, name) is not None:
-                    raise WarminitError(
-                        f"{name}={getattr(self, name)!r} is for engine='ray', and engine='local' "
-                        f"has none. Choose engine='ray', or leave {name} out."
-                    )
+                    step = f"Choose engine='ray', or leave {name} out."
+                    raise unexpected(name, getattr(self, name), "nothing with engine='local'", step)
             if device != "cpu" and (self.workers or 0) > MOST_AT_ONCE:
-                raise WarminitError(
-                    f"workers={self.workers} is not possible on device={device!r}; one GPU takes "
-                    f"at most {MOST_AT_ONCE} runs at once. Give a smaller number of workers."
-                )
+                expected = f"at most {MOST_AT_ONCE} runs at once on device={device!r}"
+                raise unexpected("workers", self.workers, expected)
             return
         on_gpu = device != "cpu"
         if ":" in device:
-            raise WarminitError(
-                f"device={device!r} names one GPU, but Ray chooses which one a run gets. Give "
-                "device='cuda'."
-            )
+            expected = "no number of a GPU, since Ray chooses it"
+            raise unexpected("device", device, expected, "Give device='cuda'.")
         if self.gpus_per_run is not None and on_gpu != (self.gpus_per_run > 0):
-            raise WarminitError(
-                f"gpus_per_run={self.gpus_per_run!r} does not go with device={device!r}; a run on "
-                "cuda needs more than 0, and one on the cpu 0. Change one of the two."
-            )
+            expected = f"{'more than 0' if on_gpu else '0'} with device={device!r}"
+            raise unexpected("gpus_per_run", self.gpus_per_run, expected, "Change one of the two.")
         from warminit.lab.engines.ray_cluster import check_address
 
         check_address(self.address)
 
     def _check_numbers(self) -> None:
-        whole, least = {"workers": 1, "retries": 0}, {"cpus_per_run": 0, "time_limit": 0}
-        for name, lowest in whole.items():
+        for name, lowest in (("workers", 1), ("retries", 0)):
             value = getattr(self, name)
             if value is not None and (type(value) is not int or value < lowest):
-                raise WarminitError(
-                    f"{name}={value!r} is not possible; a whole number of at least {lowest} is "
-                    f"wanted. Give another {name}."
-                )
-        for name in least:
+                raise unexpected(name, value, f"a whole number of at least {lowest}")
+        for name in ("cpus_per_run", "time_limit"):
             value = getattr(self, name)
             if value is not None and not (0 < value < math.inf):
-                raise WarminitError(
-                    f"{name}={value!r} is not possible; a number above 0 is wanted. Give another "
-                    f"{name}."
-                )
+                raise unexpected(name, value, "a number above 0")
         gpus = self.gpus_per_run
         # Ray gives shares of one GPU, or whole ones.
         if gpus is not None and not (0 <= gpus <= 1 or (1 < gpus < math.inf and gpus % 1 == 0)):
-            raise WarminitError(
-                f"gpus_per_run={gpus!r} is not possible; a share of one GPU such as 0.25, or a "
-                "whole number, is wanted. Give another gpus_per_run."
+            raise unexpected(
+                "gpus_per_run", gpus, "a share of one GPU, or a whole number", "Give 0.25."
             )

@@ -15,13 +15,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from warminit.errors import WarminitError, WarminitWarning
-from warminit.lab.engines.driver import STORE_NAME, Listener
+from warminit.errors import WarminitError, WarminitWarning, unexpected, unknown
+from warminit.lab.engines.driver import Listener
 from warminit.lab.engines.job import Outcome
 from warminit.lab.runs.plan import PlannedRun
 from warminit.lab.runs.results import RunResult
-from warminit.lab.store.store import Store, StoredRun
-from warminit.lab.study.checks import nearest
+from warminit.lab.store.stored_study import stored_runs
 from warminit.lab.study.spec import RunSpec
 from warminit.lab.study.study import Study
 
@@ -38,13 +37,11 @@ _MOST_METRICS = 1000
 def check_tracker(name: str) -> None:
     """Raise WarminitError for a tracker that is unknown or not installed."""
     if name not in _NEEDS:
-        raise WarminitError(f"track={name!r} is unknown; {nearest(name, _NEEDS)}")
+        raise unknown("track", name, _NEEDS)
     missing = [each for each in _NEEDS[name] if importlib.util.find_spec(each) is None]
     if missing:
-        raise WarminitError(
-            f"track={name!r} needs {', '.join(missing)}, not installed here. Install it with `pip "
-            f'install "warminit[{name}]"`, or leave --track out.'
-        )
+        install = f'Run `pip install "warminit[{name}]"`, or leave --track out.'
+        raise unexpected("track", name, f"{', '.join(missing)} to be installed", install)
 
 
 def how_to_see(name: str, folder: Path) -> str:
@@ -101,7 +98,7 @@ def tracked(listener: Listener, name: str, study: Study, folder: Path) -> Listen
         keys = {run.key for run in runs}
         write(
             (run.key, run.spec, run.arm_parameters, run.result)
-            for run in _stored(folder)
+            for run in stored_runs(folder)
             if run.key in keys and run.result is not None
         )
 
@@ -111,11 +108,6 @@ def tracked(listener: Listener, name: str, study: Study, folder: Path) -> Listen
             write([(run.key, run.spec, run.arm_parameters, outcome)])
 
     return replace(listener, planned=planned, finished=finished)
-
-
-def _stored(folder: Path) -> Iterator[StoredRun]:
-    with closing(Store.existing(folder / STORE_NAME)) as store:
-        yield from store.runs()
 
 
 def _tensorboard(folder: Path) -> Track:

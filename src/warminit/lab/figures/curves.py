@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import altair as alt
 
-from warminit.lab.figures.paired import shown_cells
+from warminit.lab.figures.seed_lines import shown_cells
 from warminit.lab.figures.theme import (
     FILE_WIDTH,
     Layered,

@@ -16,13 +16,17 @@ from warminit.lab.figures.theme import (
     rows_height,
 )
 from warminit.lab.paper.published import TABLE_3
-from warminit.lab.verdict.analysis import Analysis, Cell
-from warminit.lab.verdict.comparison import Comparison
+from warminit.lab.paper.training_tables import off_protocol
+from warminit.lab.verdict.analysis import Analysis
+from warminit.lab.verdict.cells import Row, cell_rows, scale_of
 
 MOST_ROWS = 40
 """Comparisons shown; of a sweep's hundreds those with the smallest p."""
 
 PAPER = "the paper's difference"
+
+SIGNIFICANT = ("helps", "harms")
+"""Outcomes that Holm's p decides; their points are filled."""
 
 
 def forest_rows(analysis: Analysis) -> list[dict[str, Any]]:
@@ -30,23 +34,33 @@ def forest_rows(analysis: Analysis) -> list[dict[str, Any]]:
 
     Of more than `MOST_ROWS` those with the smallest two-sided p stay.
     """
-    factor = 100.0 if analysis.in_points else 1.0
-    cells = [cell for cell in analysis.cells if cell.comparison is not None]
-    if len(cells) > MOST_ROWS:
-        smallest = sorted(cells, key=_p)[:MOST_ROWS]
-        cells = [cell for cell in cells if cell in smallest]
+    factor = scale_of(analysis).factor
+    found = [row for row in cell_rows(analysis) if row.difference is not None]
+    if len(found) > MOST_ROWS:
+        smallest = sorted(range(len(found)), key=lambda place: _p(found[place]))[:MOST_ROWS]
+        found = [found[place] for place in sorted(smallest)]
     several = len(analysis.study.datasets) * len(analysis.study.models) > 1
     rows = []
-    for cell in cells:
-        assert cell.comparison is not None  # noqa: S101 - filtered above
-        place = f"{analysis.title(cell.dataset)}, {cell.model}"
+    for row in found:
+        place = f"{row.texts.dataset}, {row.model}"
+        low, high = (
+            None if end is None else factor * end for end in (row.interval_low, row.interval_high)
+        )
         rows.append(
             {
-                "row": in_lines(cell.arm) + (f"\n{place}" if several else ""),
+                "row": in_lines(row.arm) + (f"\n{place}" if several else ""),
                 "place": place,
-                "arm": cell.arm,
-                **_numbers(cell.comparison, factor),
-                "paper": _paper(analysis, cell, factor),
+                "arm": row.arm,
+                "difference": factor * (row.difference or 0.0),
+                "low": low,
+                "high": high,
+                "shown": row.texts.difference,
+                "interval": row.texts.interval or "no interval",
+                "holm": row.texts.p_holm or "not tested",
+                "significant": row.outcome in ("helps", "harms"),
+                "wins": row.texts.wins,
+                "outcome": row.outcome,
+                "paper": _paper(analysis, row, factor),
             }
         )
     return rows
@@ -56,7 +70,8 @@ def forest(analysis: Analysis, width: Width = FILE_WIDTH) -> Layered:
     """Draw every comparison as a point with its interval.
 
     Filled points are significant after Holm's correction. The band is the equivalence margin. A
-    vertical tick is the paper's own figure, where Table 3 has one for the arm, model and data set.
+    vertical tick is the paper's own figure, where Table 3 has one for the arm, model and data set
+    and the study has the paper's protocol.
     """
     study, rows = analysis.study, forest_rows(analysis)
     factor, unit = (100.0, "points") if analysis.in_points else (1.0, study.unit or "")
@@ -73,6 +88,11 @@ def forest(analysis: Analysis, width: Width = FILE_WIDTH) -> Layered:
     outcomes = [name for name in OUTCOMES if any(row["outcome"] == name for row in rows)]
     colours = alt.Scale(domain=outcomes, range=[OUTCOMES[name][0] for name in outcomes])
     shapes = alt.Scale(domain=outcomes, range=[OUTCOMES[name][1] for name in outcomes])
+    # With a scale of its own the legend is as empty or full as the points are.
+    fills = alt.Scale(
+        domain=outcomes,
+        range=[OUTCOMES[name][0] if name in SIGNIFICANT else "transparent" for name in outcomes],
+    )
     legend = alt.Legend(title=None, columns=2, symbolStrokeWidth=2)
     paper: list[alt.Chart] = []
     if any(row["paper"] is not None for row in rows):
@@ -123,11 +143,7 @@ def forest(analysis: Analysis, width: Width = FILE_WIDTH) -> Layered:
             x=alt.X("difference:Q", axis=x_axis),
             color=alt.Color("outcome:N", scale=colours, legend=legend),
             shape=alt.Shape("outcome:N", scale=shapes, legend=legend),
-            fill=alt.condition(
-                "datum.significant",
-                alt.Color("outcome:N", scale=colours, legend=legend),
-                alt.value("transparent"),
-            ),
+            fill=alt.Fill("outcome:N", scale=fills, legend=legend),
             tooltip=tooltip,
         ),
     ]
@@ -138,41 +154,20 @@ def forest(analysis: Analysis, width: Width = FILE_WIDTH) -> Layered:
     )
 
 
-def _numbers(comparison: Comparison, factor: float) -> dict[str, Any]:
-    low, high = comparison.confidence_interval or (None, None)
-    digits = 2 if comparison.unit == "points" else 4
-    size = factor * comparison.mean_difference
-    interval = "no interval"
-    if low is not None and high is not None:
-        low, high = factor * low, factor * high
-        interval = f"{low:+.{digits}f} to {high:+.{digits}f}"
-    p = comparison.p_holm
-    return {
-        "difference": size,
-        "low": low,
-        "high": high,
-        "shown": f"{size:+.{digits}f}",
-        "interval": interval,
-        "holm": "not tested" if p is None else f"{p:.4f}",
-        "significant": p is not None and p < comparison.alpha,
-        "wins": f"{comparison.wins} of {comparison.n}",
-        "outcome": comparison.outcome,
-    }
-
-
-def _paper(analysis: Analysis, cell: Cell, factor: float) -> float | None:
+def _paper(analysis: Analysis, row: Row, factor: float) -> float | None:
     """Return Table 3's difference where it is of this arm, baseline, metric, model and data set."""
     study = analysis.study
-    same = (cell.arm, study.baseline, study.metric) == ("prewarm", "torch-default", "accuracy")
-    if not same or cell.model != "simplecnn" or cell.dataset in analysis.partial:
+    same = (row.arm, study.baseline, study.metric) == ("prewarm", "torch-default", "accuracy")
+    if not same or row.model != "simplecnn" or row.partial:
         return None
-    row = TABLE_3.get(cell.dataset)
-    return None if row is None else factor * row.difference
+    if off_protocol(study):
+        return None
+    paper = TABLE_3.get(row.dataset)
+    return None if paper is None else factor * paper.difference
 
 
-def _p(cell: Cell) -> float:
-    p = None if cell.comparison is None else cell.comparison.p_two_sided
-    return 2.0 if p is None else p
+def _p(row: Row) -> float:
+    return 2.0 if row.p_two_sided is None else row.p_two_sided
 
 
 def _description(analysis: Analysis, rows: list[dict[str, Any]], unit: str) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import altair as alt
 
-from warminit.lab.figures.theme import FILE_WIDTH, ORANGE, Layered, Width, charted
+from warminit.lab.figures.theme import ORANGE, Layered, Width, charted
 from warminit.lab.paper.grid_table import GridRow
 
 
@@ -113,15 +113,6 @@ def grid_heat_map(
             f"scale {best['scale']}."
         ),
     )
-
-
-def grid_heat_maps(rows: Sequence[GridRow], predicted: Prediction | None = None) -> alt.ConcatChart:
-    """Put every heat map of a grid into one file, one row a patch_size."""
-    panels = grid_panels(rows)
-    columns = max(1, len({n_clusters for _, n_clusters in panels}))
-    width = max(120, 2 * FILE_WIDTH // columns)
-    charts: list[Any] = [grid_heat_map(rows, panel, predicted, width) for panel in panels]
-    return alt.concat(*charts, columns=columns)
 
 
 def _size(row: GridRow) -> int:

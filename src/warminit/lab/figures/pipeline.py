@@ -72,7 +72,7 @@ def prewarm_pipeline(
         seed: Of the run.
 
     Returns:
-        The stages; `filters` has the bits that `prewarm_(..., engine="paper")` writes.
+        The stages; `filters` has the bits that `prewarm_(..., algorithm="paper")` writes.
     """
     patches = listing_patches(images.numpy(), n_patches, kernel, listing_generator(seed))
     # The same draws over images that hold their own positions tell where each patch was taken.

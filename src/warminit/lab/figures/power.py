@@ -15,7 +15,6 @@ from warminit.lab.figures.theme import (
     in_lines,
 )
 from warminit.lab.verdict.analysis import Analysis, Cell
-from warminit.lab.verdict.comparison import PLANNED_EFFECT
 from warminit.lab.verdict.tests import power
 
 TARGET = 0.8
@@ -64,7 +63,7 @@ def power_rows(analysis: Analysis) -> list[dict[str, Any]]:
             {
                 "arm": cell.arm,
                 "name": in_lines(cell.arm),
-                "place": f"{analysis.title(cell.dataset)}, {cell.model}",
+                "place": analysis.place(cell.dataset, cell.model),
                 "seeds": n,
                 "effect": factor * detectable(c.sd_difference, n, alpha=c.alpha),
                 "here": n == c.n,
@@ -77,8 +76,8 @@ def power_rows(analysis: Analysis) -> list[dict[str, Any]]:
 def power_curves(analysis: Analysis, width: Width = FILE_WIDTH) -> Layered | None:
     """Draw the smallest effect that would be seen against the number of seeds, both as logarithms.
 
-    A large point stands at the study's own number of seeds. The rule is the effect that undecided
-    verdicts plan for. None where no comparison could be tested.
+    A large point stands at the study's own number of seeds. The rule is the study's margin. None
+    where no comparison could be tested.
     """
     rows = power_rows(analysis)
     if not rows:
@@ -129,9 +128,8 @@ def power_curves(analysis: Analysis, width: Width = FILE_WIDTH) -> Layered | Non
         base.mark_point(filled=True, size=25).encode(shape=shape),
         base.transform_filter("datum.here").mark_point(filled=True, size=170).encode(shape=shape),
     ]
-    if analysis.in_points:
-        planned = charted([{"effect": 100 * PLANNED_EFFECT}])
-        layers.append(planned.mark_rule(strokeDash=[4, 3]).encode(y="effect:Q"))
+    margin = charted([{"effect": (100.0 if analysis.in_points else 1.0) * analysis.study.margin}])
+    layers.append(margin.mark_rule(strokeDash=[4, 3]).encode(y="effect:Q"))
     here = "; ".join(
         f"{row['arm']} on {row['place']}: {row['effect']:.2g} with {row['seeds']} seeds"
         for row in rows

@@ -101,8 +101,8 @@ def in_lines(arm: str) -> str:
     r"""Break an arm's name at its parameters into lines that fit beside a chart.
 
     Example:
-        >>> in_lines("prewarm(n_clusters=16, n_patches=22, scale=0.2)").split("\n")
-        ['prewarm(', 'n_clusters=16,', 'n_patches=22, scale=0.2)']
+        >>> in_lines("prewarm(n_filters=16, patches_per_image=22, scale=0.2)").split("\n")
+        ['prewarm(', 'n_filters=16,', 'patches_per_image=22,', 'scale=0.2)']
     """
     if len(arm) <= LINE:
         return arm

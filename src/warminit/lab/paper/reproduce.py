@@ -4,12 +4,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from warminit.errors import WarminitError
+from warminit.errors import DataNotAvailableError, unexpected
 from warminit.lab.data.load import ImageDataset
 from warminit.lab.data.sources import PUBLISHED
 from warminit.lab.engines.job import DataSource
 from warminit.lab.paper.published import Erratum
-from warminit.lab.study.checks import nearest
 from warminit.lab.study.table1 import TABLE_1
 
 TABLES = ("table1", "table2", "table3", "grid")
@@ -84,9 +83,11 @@ def paper_datasets(names: Iterable[str] | None) -> tuple[str, ...]:
     asked = tuple(names or ()) or tuple(TABLE_1)
     for name in asked:
         if name not in TABLE_1:
-            raise WarminitError(
-                f"datasets: {name!r} is not in the paper; {nearest(name, TABLE_1)} For other data "
-                "use `warminit rules`, `warminit run` or `warminit compare`."
+            raise unexpected(
+                "datasets",
+                name,
+                f"a data set of the paper: {', '.join(TABLE_1)}",
+                "For other data use `warminit rules`, `warminit run` or `warminit compare`.",
             )
     return tuple(dict.fromkeys(asked))
 
@@ -121,9 +122,7 @@ def _candidate(
     title = TABLE_1[name].title
     try:
         dataset = source.load(name, progress=None if progress is None else progress(name))
-    except WarminitError as error:
-        if not str(error).startswith(NOT_AVAILABLE):
-            raise
+    except DataNotAvailableError as error:
         return Candidate(name, title, "not available", reason=str(error))
     if not dataset.partial:
         return Candidate(name, title, "complete", dataset)

@@ -8,6 +8,8 @@ from scipy import stats
 
 from warminit.lab.paper.published import TABLE_3, Accuracy, Erratum, erratum
 from warminit.lab.paper.reproduce import Candidate, Standing
+from warminit.lab.study.protocol import Protocol, learning_rates
+from warminit.lab.study.study import Study
 from warminit.lab.study.table1 import BATCH_SIZE, SEEDS, STEPS
 from warminit.lab.verdict.analysis import Analysis
 from warminit.lab.verdict.comparison import Comparison
@@ -30,7 +32,8 @@ class Table3Row:
         paper: The paper's figures; None for a data set that is partial.
         erratum: What is known to be wrong with the paper's error change.
         comparison: What is measured here; None where no seed of both arms is finished.
-        differs: By column, whether both differ; None where that cannot be judged.
+        differs: By column, whether both differ; None where that cannot be judged. Empty off the
+            paper's protocol, where a difference says nothing of the paper.
     """
 
     dataset: str
@@ -62,6 +65,7 @@ def table_3(candidates: Iterable[Candidate], analysis: Analysis | None) -> list[
         One row a data set. Partial ones carry no figure of the paper.
     """
     found = {} if analysis is None else _comparisons(analysis)
+    comparable = analysis is not None and not caveats(analysis)
     rows = []
     for candidate in candidates:
         comparison = found.get(candidate.name)
@@ -75,7 +79,7 @@ def table_3(candidates: Iterable[Candidate], analysis: Analysis | None) -> list[
                 paper=paper,
                 erratum=erratum("table3", candidate.name, "error_change"),
                 comparison=comparison,
-                differs=_differences(paper, comparison),
+                differs=_differences(paper, comparison) if comparable else {},
             )
         )
     return rows
@@ -153,8 +157,18 @@ def means(rows: Iterable[Table3Row]) -> tuple[int, float | None, float | None]:
 
 
 def caveats(analysis: Analysis) -> list[str]:
-    """Return in what the study's protocol is not the paper's; each makes it no reproduction."""
-    study, protocol, found = analysis.study, analysis.study.protocol, []
+    """Return what makes a study no reproduction: its protocol, and runs that it lacks."""
+    found = off_protocol(analysis.study)
+    if analysis.missing:
+        found.append(f"{counted(analysis.missing, 'run')} missing")
+    if analysis.failed:
+        found.append(f"{counted(len(analysis.failed), 'run')} failed")
+    return found
+
+
+def off_protocol(study: Study) -> list[str]:
+    """Return in what a study's protocol is not that of the paper's Table 3."""
+    protocol, papers, found = study.protocol, Protocol(), []
     if protocol.steps != STEPS:
         found.append(f"{protocol.steps:,} of the paper's {STEPS:,} steps")
     if protocol.batch_size != BATCH_SIZE:
@@ -167,8 +181,13 @@ def caveats(analysis: Analysis) -> list[str]:
         found.append(f"{study.validation:,} images set aside and evaluated, not the test set")
     if protocol.precision != "float32":
         found.append(f"precision {protocol.precision}")
-    if analysis.missing:
-        found.append(f"{counted(analysis.missing, 'run')} missing")
-    if analysis.failed:
-        found.append(f"{counted(len(analysis.failed), 'run')} failed")
-    return found
+    found += [
+        f"{name.replace('_', ' ')} {getattr(protocol, name)}"
+        for name in ("optimizer", "weight_decay", "schedule", "warmup", "augmentation")
+        if getattr(protocol, name) != getattr(papers, name)
+    ]
+    return found + [
+        f"learning rate {rates[0]:g} to {rates[1]:g} on {dataset}"
+        for dataset in study.datasets
+        if (rates := learning_rates(protocol, dataset)) != learning_rates(papers, dataset)
+    ]

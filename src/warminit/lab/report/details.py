@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from warminit.lab.data.load import ImageDataset
-from warminit.lab.report.tables import Entry, Table
+from warminit.lab.report.tables import Entry, Table, placed
 from warminit.lab.verdict.analysis import Analysis
 
 MOST_CLASSES = 20
@@ -34,7 +34,8 @@ def arms_table(analysis: Analysis) -> Table:
         )
     headings = ("data set", "model", "arm", "layer", "filters set", "with", "notes")
     caption = "What each arm did at the first seed."
-    return Table("arms", caption, headings, tuple(rows), frozenset({"filters set"}))
+    table = Table("arms", caption, headings, tuple(rows), frozenset({"filters set"}))
+    return placed(analysis, table)
 
 
 def datasets_table(datasets: Mapping[str, ImageDataset]) -> Table:

@@ -10,9 +10,9 @@ from warminit.lab.data.load import ImageDataset
 from warminit.lab.figures.curves import ZOOM, Curve, learning_curves
 from warminit.lab.figures.forest import MOST_ROWS, forest
 from warminit.lab.figures.grid import Prediction, grid_heat_map, grid_panels
-from warminit.lab.figures.paired import paired_seeds
 from warminit.lab.figures.power import power_curves
 from warminit.lab.figures.render import spec
+from warminit.lab.figures.seed_lines import paired_seeds
 from warminit.lab.paper.grid_table import grid_rows
 from warminit.lab.runs.plan import model_rules
 from warminit.lab.verdict.analysis import Analysis
@@ -80,7 +80,7 @@ def power_figure(analysis: Analysis) -> PageFigure | None:
     chart = power_curves(analysis, "container")
     caption = (
         "The smallest effect that a one-sided paired t test sees in four of five studies, at the "
-        "spread found here. Large points: this study. Dashed: 0.2 points."
+        "spread found here. Large points: this study. Dashed: the margin."
     )
     return (
         None

@@ -13,7 +13,7 @@ from warminit.lab.figures.pipeline import (
     spectrum_chart,
     whitening_pipeline,
 )
-from warminit.lab.figures.pixels import patch_norms, pixel_histogram
+from warminit.lab.figures.pixel_charts import patch_norms, pixel_histogram
 from warminit.lab.report.figures import PageFigure, chart_figure
 from warminit.lab.report.starts import Start, start_of
 from warminit.lab.runs.kept_filters import MOST_FILTERS, kept_filters, survival

@@ -140,6 +140,6 @@ def _places(analysis: Analysis) -> list[dict[str, Any]]:
             )
             if done:
                 figures = place_figures(analysis, dataset, model, len(found))
-                title = f"{analysis.title(dataset)}, {model}"
+                title = analysis.place(dataset, model)
                 found.append({"title": title, "figures": figures})
     return found

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from warminit.errors import WarminitError, WarminitWarning
 from warminit.lab.data.load import ImageDataset
-from warminit.lab.engines.driver import Listener, read_study
+from warminit.lab.engines.driver import Listener
 from warminit.lab.engines.job import Outcome
 from warminit.lab.report import FILE_NAME, LiveReport, write_report
 from warminit.lab.runs.plan import PlannedRun
 from warminit.lab.runs.results import RunResult
+from warminit.lab.store.stored_study import read_study
 from warminit.lab.study.study import Study
 from warminit.lab.verdict.analysis import Analysis
 
@@ -44,7 +45,7 @@ def with_page(
         )
         return listener
     live = LiveReport(
-        study, folder / FILE_NAME, lambda: read_study(folder)[1], partial=partial, seconds=SECONDS
+        study, folder / FILE_NAME, lambda: read_study(folder).runs, partial=partial, seconds=SECONDS
     )
 
     def finished(run: PlannedRun, outcome: Outcome) -> None:

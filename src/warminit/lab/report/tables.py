@@ -1,12 +1,11 @@
 """Analysis -> the tables of the report page: what is shown, and the exact values to copy."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from warminit.lab.verdict.analysis import Analysis, Cell
-from warminit.lab.verdict.comparison import EFFECTS, Comparison
+from warminit.lab.verdict.analysis import Analysis
+from warminit.lab.verdict.cells import Scale, cell_rows, p_text, scale_of
 from warminit.lab.verdict.rows import last_line, run_rows
-from warminit.lab.verdict.wording import stars
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,42 +44,45 @@ class Table:
 
 def results_table(analysis: Analysis) -> Table:
     """Return one row an arm, data set and model: mean, difference, p and wins."""
-    factor, digits, unit = _shown(analysis)
-    level = f"{metric_name(analysis)}{', %' if analysis.in_points else ''}"
-    difference = f"difference{unit}"
+    scale = scale_of(analysis)
+    level = f"{metric_name(analysis)}{', %' if scale.percent else ''}"
+    difference = f"difference{_unit(scale)}"
     headings = (
-        "data set", "model", "arm", "seeds", level, "sd", difference, "interval",
-        "one-sided p", "Holm p", "wins", "outcome",
+        "data set", "model", "arm", "outcome", "seeds", level, "sd", difference, "interval",
+        "one-sided p", "Holm p", "wins",
     )  # fmt: skip
-    rows = []
-    for cell in analysis.cells:
-        c = cell.comparison
-        rows.append(
-            (
-                Entry(analysis.title(cell.dataset)),
-                Entry(cell.model),
-                Entry(cell.arm),
-                Entry(_seeds(cell), len(cell.scores)),
-                _number(cell.mean, factor, digits),
-                _number(cell.sd, factor, digits),
-                _number(None if c is None else c.mean_difference, factor, digits, sign=True),
-                Entry(_interval(c, factor, digits)),
-                _p(None if c is None else c.p_one_sided, starred=True),
-                _p(None if c is None else c.p_holm),
-                Entry("" if c is None else f"{c.wins} of {c.n}", None if c is None else c.wins),
-                Entry(_outcome(analysis, cell)),
-            )
+    rows = [
+        (
+            Entry(row.texts.dataset),
+            Entry(row.model),
+            Entry(row.arm),
+            Entry(row.outcome),
+            Entry(row.texts.seeds, row.seeds),
+            _entry(row.texts.mean, row.mean, scale),
+            _entry(row.texts.sd, row.sd, scale),
+            _entry(row.texts.difference, row.difference, scale),
+            Entry(row.texts.interval),
+            Entry(f"{row.texts.p_one_sided}{row.texts.stars}", row.p_one_sided),
+            Entry(row.texts.p_holm, row.p_holm),
+            Entry(row.texts.wins, row.wins),
         )
+        for row in cell_rows(analysis)
+    ]
     numeric = {"seeds", level, "sd", difference, "interval", "one-sided p", "Holm p", "wins"}
-    caption = "Every arm against the baseline. Stars: * p < 0.1, ** p < 0.05, *** p < 0.01."
-    return Table("results", caption, headings, tuple(rows), frozenset(numeric))
+    caption = (
+        "Every arm against the baseline. The interval is of one comparison alone, Holm's p over "
+        "all of them. Stars: * p < 0.1, ** p < 0.05, *** p < 0.01."
+    )
+    return placed(analysis, Table("results", caption, headings, tuple(rows), frozenset(numeric)))
 
 
 def tests_table(analysis: Analysis) -> Table:
     """Return one row a comparison with every test that was made."""
-    factor, digits, unit = _shown(analysis)
+    scale = scale_of(analysis)
+    unit = _unit(scale)
     sd = f"sd of differences{unit}"
-    seeds = [f"seeds for {factor * effect:g}{unit.removeprefix(',')}" for effect in EFFECTS]
+    margin = f"{scale.factor * analysis.study.margin:g}{unit.removeprefix(',')}"
+    seeds = ["seeds for the observed", f"seeds for {margin}, the margin"]
     headings = (
         "data set", "model", "arm", "two-sided p", "sign-flip p", "Wilcoxon p", "TOST p",
         "non-inferiority p", "error reduction, %", "Cohen's d", sd, "power", *seeds,
@@ -90,14 +92,14 @@ def tests_table(analysis: Analysis) -> Table:
         c = cell.comparison
         if c is None:
             continue
-        needed = c.seeds_needed or {}
+        plan = c.seeds_to_decide
         rows.append(
             (
                 Entry(analysis.title(cell.dataset)),
                 Entry(cell.model),
                 Entry(cell.arm),
                 *(
-                    _p(p)
+                    Entry(p_text(p), p)
                     for p in (
                         c.p_two_sided, c.p_sign_flip, c.p_wilcoxon, c.p_equivalence,
                         c.p_noninferiority,
@@ -105,16 +107,16 @@ def tests_table(analysis: Analysis) -> Table:
                 ),
                 _number(c.relative_error_reduction, 100, 2, sign=True),
                 _number(c.cohens_d, 1, 2, sign=True),
-                _number(c.sd_difference, factor, digits),
+                _entry(scale.level(c.sd_difference), c.sd_difference, scale),
                 _number(c.power, 1, 2),
-                *(_count(needed.get(effect), tested=bool(needed)) for effect in EFFECTS),
+                *(_count(plan[name]) if plan else Entry("") for name in ("observed", "margin")),
             )
         )  # fmt: skip
     caption = (
-        "Every test of every comparison. Seeds: how many the one-sided paired t test needs to see "
-        "such an effect with 80 % power."
+        "Every test of every comparison. Seeds: how many the two-sided paired t test needs to see "
+        "such a difference with 80 % power, at the level of the smallest p of so many comparisons."
     )
-    return Table("tests", caption, headings, tuple(rows), frozenset(headings[3:]))
+    return placed(analysis, Table("tests", caption, headings, tuple(rows), frozenset(headings[3:])))
 
 
 def runs_table(analysis: Analysis) -> Table:
@@ -144,7 +146,7 @@ def runs_table(analysis: Analysis) -> Table:
         for row in rows
     )
     numeric = frozenset(headings[3:-1])
-    return Table("runs", "Every run that has ended.", headings, table, numeric)
+    return placed(analysis, Table("runs", "Every run that has ended.", headings, table, numeric))
 
 
 def failed_table(analysis: Analysis) -> Table:
@@ -160,7 +162,16 @@ def failed_table(analysis: Analysis) -> Table:
         for run in analysis.failed
     )
     headings = ("data set", "model", "arm", "seed", "error")
-    return Table("failed", "Runs that failed.", headings, rows, frozenset({"seed"}))
+    return placed(
+        analysis, Table("failed", "Runs that failed.", headings, rows, frozenset({"seed"}))
+    )
+
+
+def placed(analysis: Analysis, table: Table) -> Table:
+    """Return a table without its first two columns, data set and model, in a user's own loop."""
+    if not analysis.study.own_loop:
+        return table
+    return replace(table, headings=table.headings[2:], rows=tuple(row[2:] for row in table.rows))
 
 
 def metric_name(analysis: Analysis) -> str:
@@ -168,21 +179,12 @@ def metric_name(analysis: Analysis) -> str:
     return analysis.study.metric.replace("_", " ")
 
 
-def _shown(analysis: Analysis) -> tuple[float, int, str]:
-    if analysis.in_points:
-        return 100.0, 2, ", points"
-    return 1.0, 4, f", {analysis.study.unit}" if analysis.study.unit else ""
+def _unit(scale: Scale) -> str:
+    return f", {scale.unit}" if scale.unit else ""
 
 
-def _outcome(analysis: Analysis, cell: Cell) -> str:
-    if cell.comparison is not None:
-        return cell.comparison.outcome
-    return "baseline" if cell.arm == analysis.study.baseline else "not finished"
-
-
-def _seeds(cell: Cell) -> str:
-    failed = f", {len(cell.failed)} failed" if cell.failed else ""
-    return f"{len(cell.scores)}{failed}"
+def _entry(text: str, value: float | None, scale: Scale) -> Entry:
+    return Entry(text, None if value is None else scale.factor * value)
 
 
 def _number(value: Any, factor: float, digits: int, *, sign: bool = False) -> Entry:
@@ -191,21 +193,5 @@ def _number(value: Any, factor: float, digits: int, *, sign: bool = False) -> En
     return Entry(f"{factor * value:{'+' if sign else ''}.{digits}f}", factor * value)
 
 
-def _interval(comparison: Comparison | None, factor: float, digits: int) -> str:
-    if comparison is None or comparison.confidence_interval is None:
-        return ""
-    low, high = (factor * end for end in comparison.confidence_interval)
-    return f"{low:+.{digits}f} to {high:+.{digits}f}"
-
-
-def _p(p: float | None, *, starred: bool = False) -> Entry:
-    if p is None:
-        return Entry("")
-    text = f"{p:.4f}" if p >= 0.0001 else "< 0.0001"
-    return Entry(f"{text}{stars(p) if starred else ''}", p)
-
-
-def _count(seeds: int | None, *, tested: bool) -> Entry:
-    if not tested:
-        return Entry("")
+def _count(seeds: int | None) -> Entry:
     return Entry("over a million") if seeds is None else Entry(f"{seeds:,}", seeds)

@@ -6,7 +6,7 @@ from typing import Any
 from warminit.errors import WarminitError
 from warminit.lab.report.tables import metric_name
 from warminit.lab.study.builtin import load_study, shipped_studies
-from warminit.lab.study.checks import YOURS
+from warminit.lab.study.protocol import learning_rates
 from warminit.lab.study.study import Study
 from warminit.lab.study.toml import study_toml
 from warminit.lab.verdict.analysis import Analysis
@@ -40,13 +40,33 @@ def asked(analysis: Analysis) -> str:
     study, protocol = analysis.study, analysis.study.protocol
     arms, seeds = counted(len(study.arms), "arm"), counted(len(study.seeds), "seed")
     what = f"{arms} x {seeds}, compared with {study.baseline} by {metric_name(analysis)}"
-    if study.datasets == (YOURS,):
+    if study.own_loop:
         return f"{what}, in your own training loop."
     places = ", ".join(analysis.title(dataset) for dataset in study.datasets)
+    split = (
+        f"{study.validation:,} training images set aside" if study.validation else "the test set"
+    )
     return (
         f"{what}, on {places} with {', '.join(study.models)}: {protocol.steps:,} steps at batch "
-        f"{protocol.batch_size}, {protocol.optimizer}, {protocol.precision}."
+        f"{protocol.batch_size}, {_optimizer(study)}, {protocol.precision}. Evaluated on {split}."
     )
+
+
+def _optimizer(study: Study) -> str:
+    """Return the optimizer, learning rates, warm-up, decay and augmentation in words."""
+    protocol = study.protocol
+    rates = {learning_rates(protocol, dataset) for dataset in study.datasets}
+    if protocol.schedule == "constant":
+        told = sorted({f"{start:g}" for start, _ in rates})
+    else:
+        told = sorted({f"{start:g} to {end:g}" for start, end in rates})
+    rate = f"learning rate {' or '.join(told)} ({protocol.schedule})"
+    warmup = f"warm-up of {protocol.warmup:,} steps" if protocol.warmup else "no warm-up"
+    decay = (
+        f"weight decay {protocol.weight_decay:g}" if protocol.weight_decay else "no weight decay"
+    )
+    more = "" if protocol.augmentation == "none" else f", augmentation {protocol.augmentation}"
+    return f"{protocol.optimizer}, {rate}, {warmup}, {decay}{more}"
 
 
 def state(analysis: Analysis) -> dict[str, Any]:
@@ -132,9 +152,9 @@ def _verdict(comparison: Comparison) -> Verdict:
 def reproduce(analysis: Analysis, command: str | None) -> dict[str, str]:
     """Return the command and the study file that give the same runs again."""
     study = analysis.study
-    if study.datasets == (YOURS,):
+    if study.own_loop:
         text = "Run your script again: its call of compare() takes what is finished from the store."
-        return {"text": text, "command": command or "", "study_file": study_toml(study)}
+        return {"text": text, "command": "", "study_file": ""}
     text = "The same command goes on where a study stopped, and runs nothing twice."
     if command is None:
         shipped = study.name in shipped_studies() and _same(study, study.name)

@@ -46,7 +46,7 @@ def evaluate(
     """Measure a model on a whole split in evaluation mode; training goes on as if it had not been.
 
     Returns:
-        `classification_metrics` of the split. The model is in training mode again, its parameters
+        the metrics of `scorer` on the split. The model is in training mode again, its parameters
         and buffers (BatchNorm's statistics) as they were.
     """
     return named_metrics(evaluator(model, split, n_classes, precision)(), n_classes)
@@ -65,7 +65,7 @@ def evaluator(
     rows = torch.split(
         torch.arange(len(split.images), device=device), EVALUATION_BATCH[device.type]
     )
-    score = _scorer(split.labels, n_classes)
+    score = scorer(split.labels, n_classes)
 
     def measure() -> Tensor:
         model.eval()
@@ -82,30 +82,25 @@ def evaluator(
     return measure
 
 
-def classification_metrics(logits: Tensor, labels: Tensor) -> dict[str, float]:
-    """Summarize predictions.
-
-    Args:
-        logits: float32 (N, n_classes).
-        labels: int64 (N,).
-
-    Returns:
-        `accuracy`; `balanced_accuracy`, the mean recall of the classes that are among the labels
-        (as scikit-learn's balanced_accuracy_score); `loss`, the mean cross-entropy in nats; and
-        for more than 10 classes `top5_accuracy`. NaN logits give a NaN loss.
-    """
-    n_classes = logits.shape[1]
-    return named_metrics(_scorer(labels, n_classes)(logits), n_classes)
-
-
 def named_metrics(values: Tensor, n_classes: int) -> dict[str, float]:
     """Bring one evaluation's metrics to the host, by name."""
     names = ["accuracy", "balanced_accuracy", "loss", *["top5_accuracy"] * (n_classes > 10)]
     return dict(zip(names, values.tolist(), strict=True))
 
 
-def _scorer(labels: Tensor, n_classes: int) -> Callable[[Tensor], Tensor]:
-    """Return what computes the metrics of logits for these labels where the labels are."""
+def scorer(labels: Tensor, n_classes: int) -> Callable[[Tensor], Tensor]:
+    """Return what computes the metrics of logits (N, n_classes) on the labels' own device.
+
+    Args:
+        labels: int64 (N,).
+        n_classes: Number of classes.
+
+    Returns:
+        A function to the values that `named_metrics` names: `accuracy`; `balanced_accuracy`, the
+        mean recall of the classes that are among the labels (as scikit-learn's
+        balanced_accuracy_score); `loss`, the mean cross-entropy in nats; and for more than 10
+        classes `top5_accuracy`. NaN logits give a NaN loss.
+    """
     counts = labels.cpu().bincount(minlength=n_classes)
     present = counts.nonzero().flatten().to(labels.device)
     seen = counts.double().to(labels.device).index_select(0, present)

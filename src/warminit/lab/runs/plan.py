@@ -19,7 +19,7 @@ from warminit.lab.runs.arithmetic import check_precision
 from warminit.lab.runs.batches import check_batch_size
 from warminit.lab.runs.environment import NUMERIC_VERSION, device_kind
 from warminit.lab.study.checks import check_parameters, published_patches
-from warminit.lab.study.protocol import learning_rates
+from warminit.lab.study.protocol import affordable_interval, learning_rates
 from warminit.lab.study.spec import ArmSpec, RunSpec
 from warminit.lab.study.study import Study
 from warminit.models.find import find_layer
@@ -75,7 +75,8 @@ def plan_runs(
     if len(pairs) > 1:  # one alone has nothing to be ordered by
         work = {pair: _work(study, datasets[pair[0]], pair[1]) for pair in pairs}
     planned = []
-    for spec in study.runs():
+    for asked in study.runs():
+        spec = _evaluated(asked, len(datasets[asked.dataset].test_images))
         hyper = rules[spec.dataset, spec.model]
         n_patches = hyper.n_patches
         if study.patch_counts == "as-published":
@@ -87,6 +88,15 @@ def plan_runs(
             PlannedRun(spec, parameters, key, work=work.get((spec.dataset, spec.model), 0.0))
         )
     return tuple(planned)
+
+
+def _evaluated(spec: RunSpec, n_evaluated: int) -> RunSpec:
+    """Write the default interval of a short run into its protocol, and so into its key."""
+    interval = affordable_interval(spec.protocol, n_evaluated)
+    if interval is None:
+        return spec
+    protocol = spec.protocol.model_copy(update={"eval_interval": interval})
+    return spec.model_copy(update={"protocol": protocol})
 
 
 def model_rules(dataset: ImageDataset, model_name: str) -> Hyperparameters:

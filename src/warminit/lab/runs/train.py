@@ -169,7 +169,7 @@ def _run(
     # on the model nor what the loop draws depends on the arm.
     seed_everything(seed, place)
     start = _now(place)
-    report = _plain(arm(model, images, seed=seed, **arm_parameters))
+    report = plain_report(arm(model, images, seed=seed, **arm_parameters))
     init_seconds = _now(place) - start
     seed_everything(seed, place)
     start = _now(place)
@@ -287,7 +287,7 @@ def _now(device: torch.device) -> float:
     return time.perf_counter()
 
 
-def _plain(report: object) -> dict[str, Any]:
+def plain_report(report: object) -> dict[str, Any]:
     """Return an arm's report as a mapping for RunResult; empty where it reports nothing."""
     if not dataclasses.is_dataclass(report) or isinstance(report, type):
         return {}

@@ -18,6 +18,7 @@ from warminit.lab.runs.plan import PlannedRun
 from warminit.lab.runs.results import RunResult
 from warminit.lab.store.file import explained, open_for_reading, open_for_writing
 from warminit.lab.study.spec import RunSpec
+from warminit.paths import expanded
 from warminit.renamed import parameters_today
 
 
@@ -60,6 +61,7 @@ class Store:
             WarminitError: If another driver has it, the folder cannot be written, or the file is
                 damaged, of a newer schema or of another program: it is then as it was.
         """
+        path = expanded(path)
         with explained(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             # The operating system drops the lock of a process that dies, however it dies.
@@ -84,6 +86,7 @@ class Store:
         Raises:
             WarminitError: If there is none, or it cannot be read.
         """
+        path = expanded(path)
         if not path.is_file():
             raise WarminitError(
                 f"there is no study at {path}. Give the folder that `warminit run` or `warminit "

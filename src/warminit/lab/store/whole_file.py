@@ -5,6 +5,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from warminit.errors import WarminitError
+from warminit.paths import expanded
 
 
 @contextmanager
@@ -29,6 +30,7 @@ def written_whole(path: Path) -> Iterator[Path]:
         ...     path.read_text()
         'whole'
     """
+    path = expanded(path)
     place = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

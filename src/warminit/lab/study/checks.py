@@ -1,28 +1,21 @@
-"""a study's names and numbers -> nothing, or an error that names the nearest valid one."""
+"""a study's names and numbers -> nothing, or an error that names the key and its value."""
 
-import difflib
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from warminit.errors import WarminitError
+from warminit.errors import WarminitError, did_you_mean, unexpected
 from warminit.lab.study.protocol import Protocol, learning_rates
 from warminit.lab.study.spec import ArmSpec
 from warminit.lab.study.table1 import TABLE_1
 
 YOURS = "yours"
 """Name of the data set and of the model where both are inside a user's own training loop."""
-
-
-def nearest(name: str, names: Iterable[str]) -> str:
-    """Return a hint that names the nearest valid name, or all of them where none is near."""
-    names = list(names)
-    near = difflib.get_close_matches(name, names, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(names)}."
 
 
 def check_study(
@@ -45,7 +38,9 @@ def check_study(
     from warminit.initializers import get_method
 
     for arm in arms:
-        check_parameters(get_method(arm.name), arm)
+        with _concerning("arms", arm.name):
+            found = get_method(arm.name)
+        check_parameters(found, arm)
     if tuple(datasets) == (YOURS,):
         return
     from warminit.lab.networks.build import model_builder
@@ -54,23 +49,37 @@ def check_study(
         _check_dataset(dataset)
         start, end = learning_rates(protocol, dataset)
         if protocol.schedule == "cosine" and end > start:
-            raise WarminitError(
-                f"protocol: on {dataset} the schedule would rise from lr_start={start:g} to "
-                f"lr_end={end:g} (what is not given is the data set's, Table 1). Give both, with "
-                "lr_end no larger than lr_start."
+            raise unexpected(
+                "protocol.lr_end",
+                end,
+                f"at most lr_start={start:g}, the rates of {dataset} in Table 1 where none is set",
+                "Give both rates.",
             )
         if patch_counts == "as-published":
             published_patches(dataset)
     for model in models:
-        model_builder(model)
+        with _concerning("models", model):
+            model_builder(model)
+
+
+@contextmanager
+def _concerning(name: str, value: object) -> Iterator[None]:
+    """Fill an error's fields with the key and the value of the study that it is about."""
+    try:
+        yield
+    except WarminitError as error:
+        error.name, error.value = name, repr(value)
+        raise
 
 
 def published_patches(dataset: str) -> int:
     """Return Table 1's n_patches for a data set."""
     if dataset not in TABLE_1:
-        raise WarminitError(
-            f"patch_counts='as-published' has no value for data set {dataset!r}; the paper gives "
-            f"{', '.join(TABLE_1)}. Use patch_counts='rule'."
+        raise unexpected(
+            "patch_counts",
+            "as-published",
+            f"'rule' for {dataset!r}, which is not in the paper",
+            f"The paper has {', '.join(TABLE_1)}.",
         )
     return TABLE_1[dataset].n_patches
 
@@ -82,8 +91,8 @@ def check_parameters(arm: Callable[..., Any], spec: ArmSpec) -> None:
     names, any_keyword = keywords(arm)
     for key in spec.parameters:
         if key not in names and not any_keyword:
-            hint = nearest(key, sorted(names)) if names else "it takes no parameters."
-            raise WarminitError(f"arms: {spec.name!r} does not take {key!r}; {hint}")
+            known = f"a parameter of {spec.name}: {', '.join(sorted(names)) or 'it has none'}"
+            raise unexpected("arms", key, known, did_you_mean(key, names))
 
 
 def _check_dataset(name: str) -> None:
@@ -93,9 +102,12 @@ def _check_dataset(name: str) -> None:
     there = os.path.exists(name)  # noqa: PTH110
     elsewhere = "/" in name or ":" in name or Path(name).suffix in FILES or there
     if name not in known_names() and not elsewhere:
-        raise WarminitError(
-            f"datasets: {name!r} is unknown; {nearest(name, known_names())} A hub id is "
-            "'owner/name'; a folder or a file is given by its path."
+        near = did_you_mean(name, known_names())
+        raise unexpected(
+            "datasets",
+            name,
+            f"one of {', '.join(known_names())}, a path, or a hub id 'owner/name'",
+            near,
         )
 
 
@@ -115,10 +127,11 @@ def check_paths(datasets: Iterable[str]) -> None:
         if name in known_names() or Path(name).is_absolute() or not os.path.exists(name):  # noqa: PTH110
             continue
         if not Path(name).resolve().is_relative_to(here):
-            raise WarminitError(
-                f"datasets: {name!r} leads out of the folder {str(here)!r}, to "
-                f"{str(Path(name).resolve())!r}. Give the absolute path in the study file, or put "
-                "the data into the folder that it is run in."
+            raise unexpected(
+                "datasets",
+                name,
+                f"a path inside {str(here)!r}; it leads to {str(Path(name).resolve())!r}",
+                "Give the absolute path, or move the data into this folder.",
             )
 
 
@@ -138,15 +151,19 @@ def explain(
         text = detail["msg"].removeprefix("Value error, ")
         if detail["type"] == "extra_forbidden":
             *table, key = (str(part) for part in detail["loc"])
-            text = f"unknown key; {nearest(key, keys.get(tuple(table), ()))}"
+            valid = keys.get(tuple(table), ())
+            text = f"unknown key. {did_you_mean(key, valid) or f'Keys are {list(valid)}.'}"
         elif detail["type"] == "missing":
-            text = "missing; this key is needed"
+            text = "required, and missing"
         elif detail["type"] == "literal_error":
             text += f" (got {detail['input']!r})"
             names = re.findall(r"'([^']*)'", detail["ctx"]["expected"])
-            near = difflib.get_close_matches(str(detail["input"]), names, n=1)
-            text += f"; did you mean {near[0]!r}?" if near else ""
+            text = f"{text}. {did_you_mean(detail['input'], names)}".rstrip()
         elif detail["type"] != "value_error":
             text += f" (got {detail['input']!r})"
-        lines.append(f"{place}: {text}" if place else text)
+        fault = detail.get("ctx", {}).get("error")
+        if isinstance(fault, WarminitError) and fault.name:  # its text begins with its own name
+            lines.append(text if place in ("", fault.name) else f"{place}.{text}")
+        else:
+            lines.append(f"{place}: {text}" if place else text)
     return f"{source} is not valid. " + "; ".join(lines)

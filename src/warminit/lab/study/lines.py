@@ -11,14 +11,13 @@ from warminit.errors import WarminitError
 def lines_at_fault(text: str, error: WarminitError) -> str:
     """Return ` (line 4)` or ` (lines 4 and 7)` for what `Study.create` raised, "" where unknown."""
     cause = error.__cause__
-    numbers: list[int | None] = []
     if isinstance(cause, ValidationError):
-        for detail in cause.errors():
-            quoted = detail["type"] == "value_error"  # a text of ours, which quotes what is wrong
-            line = line_of_message(text, str(detail["ctx"]["error"])) if quoted else None
-            numbers.append(line or line_of_key(text, detail["loc"]))
+        numbers = [
+            line_of_fault(text, detail.get("ctx", {}).get("error"), detail["loc"])
+            for detail in cause.errors()
+        ]
     else:
-        numbers = [line_of_message(text, str(cause))]
+        numbers = [line_of_fault(text, cause or error)]
     shown = [str(number) for number in sorted({number for number in numbers if number})]
     if not shown:
         return ""
@@ -38,21 +37,26 @@ def line_of_key(text: str, place: Sequence[str | int]) -> int | None:
     return next((number for number in near if number is not None), None)
 
 
-def line_of_message(text: str, message: str) -> int | None:
-    """Return the line of what a message quotes, or of the key that it begins with.
+def line_of_fault(
+    text: str, error: BaseException | None, place: Sequence[str | int] = ()
+) -> int | None:
+    """Return the line of the value that an error names, else of its key.
 
-    Messages say `key: 'value' ...; a hint` or `key='value' ... . A hint`. Of several quoted names
-    the last before the hint is at fault: `arms: 'prewarm' does not take 'n_cluster'`.
+    Args:
+        text: The study file.
+        error: What was raised; its fields are read.
+        place: The keys above, where the error is of a table inside.
     """
-    fault = re.split(r"; |\. ", message, maxsplit=1)[0]
-    lines = text.splitlines()
-    for name in reversed(re.findall(r"'([^']+)'", fault)):
-        wanted = re.compile(rf"""["']{re.escape(name)}["']|(?<![\w-]){re.escape(name)}\s*=""")
-        for number, line in enumerate(lines, start=1):
+    name = error.name if isinstance(error, WarminitError) else ""
+    value = error.value.strip("'\"") if isinstance(error, WarminitError) else ""
+    if value:
+        shown = re.escape(value)
+        wanted = re.compile(rf"""["']{shown}["']|(?<![\w-]){shown}\s*=""")
+        for number, line in enumerate(text.splitlines(), start=1):
             if wanted.search(_without_comment(line)):
                 return number
-    key = re.match(r"[\w.]+", message)
-    return line_of_key(text, key[0].split(".")) if key else None
+    inside = [part for part in name.split(".") if part and part not in place]
+    return line_of_key(text, [*place, *inside])
 
 
 def _keys(text: str) -> dict[tuple[str, ...], int]:

@@ -1,10 +1,15 @@
 """keyword arguments -> Protocol (validated). How one run is trained."""
 
+import math
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from warminit.lab.study.table1 import OTHER_LEARNING_RATES, TABLE_1
+from warminit.errors import unexpected
+from warminit.lab.study.table1 import OTHER_LEARNING_RATES, STEPS, TABLE_1
+
+EVALUATION_SHARE = 0.1
+"""Of a short run, what its evaluations may cost by default."""
 
 Precision = Literal["float32", "tf32", "bfloat16"]
 
@@ -29,7 +34,8 @@ class Protocol(Strict):
         warmup: Steps in which the learning rate first climbs, by equal parts, to `lr_start`; the
             schedule has the others.
         augmentation: `none`, or `flip-crop` (mirror and shift by up to 4 zero-padded pixels).
-        eval_interval: Steps between evaluations; None means steps / 20.
+        eval_interval: Steps between evaluations; None means steps / 20, and more where the
+            evaluations of a short run would cost over a tenth of it (`affordable_interval`).
         precision: `float32`; `tf32`, products of float32 values rounded to 11 significant bits (on
             a GPU only); or `bfloat16` autocast.
     """
@@ -49,9 +55,7 @@ class Protocol(Strict):
     @model_validator(mode="after")
     def _check_warmup(self) -> Self:
         if self.warmup and self.warmup >= self.steps:
-            raise ValueError(
-                f"warmup={self.warmup} leaves none of the {self.steps} steps; give fewer than steps"
-            )
+            raise unexpected("warmup", self.warmup, f"fewer than all {self.steps} steps")
         return self
 
     @model_validator(mode="after")
@@ -59,15 +63,11 @@ class Protocol(Strict):
         if self.lr_start is None or self.lr_end is None or self.lr_end == self.lr_start:
             return self
         if self.schedule == "constant":
-            raise ValueError(
-                f"lr_end={self.lr_end:g} has no use with schedule='constant', which stays at "
-                f"lr_start={self.lr_start:g}; leave lr_end out"
-            )
+            expected = f"lr_start={self.lr_start:g}, where schedule='constant' stays"
+            raise unexpected("lr_end", self.lr_end, expected, "Leave lr_end out.")
         if self.lr_end > self.lr_start:
-            raise ValueError(
-                f"lr_end={self.lr_end:g} is larger than lr_start={self.lr_start:g}, but a cosine "
-                "schedule falls; exchange them"
-            )
+            expected = f"at most lr_start={self.lr_start:g}, since a cosine schedule falls"
+            raise unexpected("lr_end", self.lr_end, expected)
         return self
 
     @property
@@ -75,6 +75,33 @@ class Protocol(Strict):
         """Steps after which the evaluation split is measured; the last step is always one."""
         every = self.eval_interval or max(1, self.steps // 20)
         return tuple(sorted({*range(every, self.steps + 1, every), self.steps}))
+
+
+def affordable_interval(protocol: Protocol, n_evaluated: int) -> int | None:
+    """Return the steps between evaluations that cost at most a tenth of a run.
+
+    A step takes about three forward passes of its images, one and its backward pass of twice the
+    size; an evaluation takes one of each evaluated image. One evaluation, the last, is always made.
+
+    Args:
+        protocol: Of the run.
+        n_evaluated: Images of the evaluation split.
+
+    Returns:
+        The interval; None where the protocol gives its own, where its default costs no more, and
+        for runs as long as the paper's, which keep their 20 evaluations.
+
+    Example:
+        >>> affordable_interval(Protocol(steps=200, batch_size=64), 2000)
+        100
+    """
+    if protocol.eval_interval is not None or protocol.steps >= STEPS:
+        return None
+    training = 3 * protocol.steps * protocol.batch_size
+    most = int(training * EVALUATION_SHARE / (1 - EVALUATION_SHARE) / n_evaluated)
+    if len(protocol.evaluation_steps) <= most:
+        return None
+    return math.ceil(protocol.steps / max(1, most))
 
 
 def learning_rates(protocol: Protocol, dataset_name: str) -> tuple[float, float]:

@@ -6,8 +6,12 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
+from warminit.errors import unexpected
 from warminit.lab.study.protocol import Protocol, Strict
 from warminit.renamed import parameters_in_keys, parameters_today
+
+STATISTICS = ("mean", "std")
+"""Parameters whose list is one value, with an entry a channel; no other parameter has a list."""
 
 
 class ArmSpec(Strict):
@@ -36,24 +40,33 @@ class ArmSpec(Strict):
     def parse(cls, value: Any) -> list["ArmSpec"]:
         """Read one entry of `arms`: a name, or a table whose lists of values are swept.
 
-        `{name = "prewarm", scale = [0.1, 0.2], n_filters = 16}` gives two arms.
+        `{name = "prewarm", scale = [0.1, 0.2], n_filters = 16}` gives two arms. The lists of
+        `STATISTICS` are one value each.
         """
         if isinstance(value, ArmSpec):
             return [value]
         if isinstance(value, str):
             return [cls(name=value)]
         if not isinstance(value, Mapping) or not isinstance(value.get("name"), str):
-            raise ValueError(  # noqa: TRY004 - pydantic reports value errors only
-                f"{value!r} is not an arm: give its name, or a table with a name"
-            )
+            raise unexpected("arms", value, "the name of an arm, or a table with a name")
         if value.keys() == {"name", "parameters"} and isinstance(value["parameters"], Mapping):
             return [cls.model_validate(value)]  # as `model_dump` gives it; nothing is swept
-        given = {key: each for key, each in value.items() if key != "name"}
-        swept = [each if isinstance(each, list | tuple) else [each] for each in given.values()]
+        given = {key: _plain(each) for key, each in value.items() if key != "name"}
+        swept = [
+            each if isinstance(each, list) and key not in STATISTICS else [each]
+            for key, each in given.items()
+        ]
         return [
             cls(name=value["name"], parameters=dict(zip(given, chosen, strict=True)))
             for chosen in itertools.product(*swept)
         ]
+
+
+def _plain(value: Any) -> Any:
+    """Return arrays, tensors and tuples as lists, which a store can keep."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    return list(value) if isinstance(value, tuple) else value
 
 
 class RunSpec(Strict):

@@ -8,22 +8,11 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from warminit.errors import WarminitError
-from warminit.lab.study.checks import YOURS, check_paths, check_study, explain, nearest
+from warminit.errors import WarminitError, unexpected, unknown
+from warminit.lab.study.checks import YOURS, check_paths, check_study, explain
 from warminit.lab.study.lines import lines_at_fault
 from warminit.lab.study.protocol import Protocol, Strict
 from warminit.lab.study.spec import ArmSpec, RunSpec
-
-__all__ = [
-    "METRICS",
-    "PAPER_SEEDS",
-    "ArmSpec",
-    "Protocol",
-    "RunSpec",
-    "Study",
-    "default_seeds",
-    "nearest",
-]
 
 METRICS = ("accuracy", "balanced_accuracy", "accuracy_area", "loss", "train_loss")
 """What a study of the laboratory's own runs may compare the arms by; losses fall."""
@@ -33,7 +22,7 @@ PAPER_SEEDS = (42, 7, 13, 99, 2025, 1, 8, 21)
 
 
 MOST_SEEDS = 10_000
-"""A number beyond it is a slip of the pen, and would only fill the memory."""
+"""A number beyond it is a typo, and would only fill the memory."""
 
 
 class Study(Strict):
@@ -80,7 +69,7 @@ class Study(Strict):
     @classmethod
     def _expand_arms(cls, value: Any) -> Any:
         if not isinstance(value, list | tuple):
-            raise ValueError("arms is a list of names or tables")  # noqa: TRY004 - as above
+            raise unexpected("arms", value, "a list of names or tables")
         return tuple(arm for entry in value for arm in ArmSpec.parse(entry))
 
     @field_validator("seeds", mode="before")
@@ -89,7 +78,7 @@ class Study(Strict):
         if not isinstance(value, int):
             return value
         if value > MOST_SEEDS:
-            raise ValueError(f"{value} seeds are asked for, and {MOST_SEEDS:,} are the most")
+            raise unexpected("seeds", value, f"at most {MOST_SEEDS:,} seeds")
         return default_seeds(value)
 
     @model_validator(mode="after")
@@ -102,21 +91,25 @@ class Study(Strict):
         }.items():
             twice = sorted({str(value) for value in values if values.count(value) > 1})
             if twice:
-                raise ValueError(f"{label} names {', '.join(twice)} more than once")
+                raise unexpected(label, ", ".join(twice), "each of them once")
         if not self.seeds:
-            raise ValueError("seeds is empty; at least one is needed")
-        if any(not 0 <= seed < 2**32 for seed in self.seeds):
-            raise ValueError("seeds must be from 0 to 2**32 - 1")
+            raise unexpected("seeds", [], "at least one seed")
+        for seed in self.seeds:
+            if not 0 <= seed < 2**32:
+                raise unexpected("seeds", seed, "seeds from 0 to 2**32 - 1")
         in_0_1 = {arm.label_in_0_1: arm.label for arm in self.arms}
         self.__dict__["baseline"] = in_0_1.get(self.baseline, self.baseline)
-        if self.baseline not in {arm.label for arm in self.arms}:
-            raise ValueError(
-                f"baseline: {self.baseline!r} is not among the arms; "
-                f"{nearest(self.baseline, [arm.label for arm in self.arms])}"
-            )
-        if self.datasets != (YOURS,) and self.metric not in METRICS:
-            raise ValueError(f"metric: {self.metric!r} is unknown; {nearest(self.metric, METRICS)}")
+        labels = [arm.label for arm in self.arms]
+        if self.baseline not in labels:
+            raise unknown("baseline", self.baseline, labels)
+        if not self.own_loop and self.metric not in METRICS:
+            raise unknown("metric", self.metric, METRICS)
         return self
+
+    @property
+    def own_loop(self) -> bool:
+        """Whether a user's own loop does the runs: data set, model and protocol are inside it."""
+        return self.datasets == (YOURS,)
 
     @property
     def lower_is_better(self) -> bool:
@@ -162,7 +155,9 @@ class Study(Strict):
                 in which line), or names data by a relative path that leads out of the folder.
         """
         try:
-            text = path.read_text(encoding="utf-8")
+            text = path.read_text(
+                encoding="utf-8-sig"
+            )  # editors on Windows write a byte order mark
             values = tomllib.loads(text)
         except (OSError, UnicodeDecodeError) as error:
             raise WarminitError(f"study file {path} cannot be read: {error}.") from error

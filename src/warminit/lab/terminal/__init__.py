@@ -1,1 +1,9 @@
-"""a study under way, an analysis -> what a terminal shows."""
+"""Show a study under way, and what came of it, on a terminal.
+
+Tables and sentences come from the rows of `verdict`; Rich lays them out.
+"""
+
+from warminit.lab.terminal.display import print_analysis
+from warminit.lab.terminal.progress import live_progress, loading_progress
+
+__all__ = ["live_progress", "loading_progress", "print_analysis"]

@@ -7,9 +7,10 @@ from rich.console import Console
 from rich.table import Table
 
 from warminit.lab.paper.published import Erratum
-from warminit.lab.verdict.analysis import Analysis, Cell
+from warminit.lab.verdict.analysis import Analysis
+from warminit.lab.verdict.cells import Row, cell_rows
 from warminit.lab.verdict.rows import last_line
-from warminit.lab.verdict.wording import counted, notes, stars
+from warminit.lab.verdict.wording import counted, notes
 
 MARK = "≠"
 """Stands beside a figure that differs from the paper's."""
@@ -23,22 +24,23 @@ LONGEST_UNBROKEN = 28
 
 def print_analysis(analysis: Analysis, console: Console) -> None:
     """Print a table for each data set and model, then one sentence of verdict a comparison."""
-    study = analysis.study
+    study, rows = analysis.study, cell_rows(analysis)
     for dataset in study.datasets:
         for model in study.models:
-            cells = [c for c in analysis.cells if (c.dataset, c.model) == (dataset, model)]
-            console.print(_table(analysis, dataset, model, cells))
+            shown = [row for row in rows if (row.dataset, row.model) == (dataset, model)]
+            console.print(_table(analysis, f"{analysis.title(dataset)}, {model}", shown))
             if dataset in analysis.partial:
                 say(console, "Partial data: its counts differ from the published ones.")
-            for cell in cells:
-                say(console, *_sentence(analysis, cell))
+            for row in shown:
+                say(console, *_sentence(row, study.baseline))
             console.print()
     for note in notes(analysis):
         say(console, note)
     for run in analysis.failed:
         say(
             console,
-            f"failed: {run.spec.dataset} {run.spec.arm.label} seed {run.spec.seed}: "
+            f"failed: {'' if study.own_loop else run.spec.dataset + ' '}{run.spec.arm.label} seed "
+            f"{run.spec.seed}: "
             f"{last_line(run.error)}",
         )
 
@@ -73,54 +75,45 @@ def print_errata(console: Console, errata: Iterable[Erratum]) -> None:
         )
 
 
-def _sentence(analysis: Analysis, cell: Cell) -> list[str]:
-    if cell.comparison is not None:
-        return [f"- {cell.comparison.verdict}"]
-    if cell.arm == analysis.study.baseline:
+def _sentence(row: Row, baseline: str) -> list[str]:
+    if row.verdict is not None:
+        return [f"- {row.verdict}"]
+    if row.arm == baseline:
         return []
-    return [f"- {cell.arm}: no seed finished that {analysis.study.baseline} has too."]
+    return [f"- {row.arm}: no seed finished that {baseline} has too."]
 
 
-def _table(analysis: Analysis, dataset: str, model: str, cells: list[Cell]) -> Table:
-    factor, digits = (100, 2) if analysis.in_points else (1, 4)
-    metric = analysis.study.metric
-    tested = any(cell.comparison and cell.comparison.p_one_sided is not None for cell in cells)
-    counts = {len(cell.scores) for cell in cells}
+def _table(analysis: Analysis, title: str, rows: list[Row]) -> Table:
+    tested = any(row.p_one_sided is not None for row in rows)
+    counts = {row.seeds for row in rows}
     shared = f": {counted(counts.pop(), 'seed')}" if len(counts) == 1 else ""
-    table = new_table(f"{analysis.title(dataset)}, {model}{shared}")
-    unbroken = max(len(cell.arm) for cell in cells) <= LONGEST_UNBROKEN
+    table = new_table(f"{title}{shared}")
+    unbroken = max(len(row.arm) for row in rows) <= LONGEST_UNBROKEN
     table.add_column("arm", no_wrap=unbroken, overflow="fold")
     unit = "points and " if analysis.in_points else ""
     percent = "\n%" if analysis.in_points else ""
-    headings = [metric.replace("_", "_\n") + percent, f"difference\n{unit}95 %"]
+    headings = [analysis.study.metric.replace("_", "_\n") + percent, f"difference\n{unit}95 %"]
     headings += ["p one-\nsided", "p\nHolm"] if tested else []
     for heading in [*([] if shared else ["seeds"]), *headings, "wins"]:
         numeric = heading != "p one-\nsided"  # its stars stand behind the number
         table.add_column(heading, justify="right" if numeric else "left", no_wrap=True)
-    for cell in cells:
-        row = [cell.arm, *([] if shared else [str(len(cell.scores))]), _mean(cell, factor, digits)]
-        c = cell.comparison
-        if c is None:
-            row += ["baseline" if cell.arm == analysis.study.baseline else "-"]
-            row += ["", "", ""] if tested else [""]
-        else:
-            interval = ""
-            if c.confidence_interval is not None:
-                low, high = (factor * end for end in c.confidence_interval)
-                interval = f"\n{low:+.{digits}f} to {high:+.{digits}f}"
-            row += [f"{factor * c.mean_difference:+.{digits}f}{interval}"]
-            if tested:
-                row += [
-                    "-" if c.p_one_sided is None else f"{c.p_one_sided:.4f}{stars(c.p_one_sided)}",
-                    "-" if c.p_holm is None else f"{c.p_holm:.4f}",
-                ]
-            row += [f"{c.wins}/{c.n}"]
-        table.add_row(*row)
+    for row in rows:
+        table.add_row(*_cells(row, seeds=not shared, tested=tested))
     return table
 
 
-def _mean(cell: Cell, factor: int, digits: int) -> str:
-    if cell.mean is None:
-        return "-"
-    spread = "" if cell.sd is None else f"\n± {factor * cell.sd:.{digits}f}"
-    return f"{factor * cell.mean:.{digits}f}{spread}"
+def _cells(row: Row, *, seeds: bool, tested: bool) -> list[str]:
+    text = row.texts
+    compared = row.difference is not None
+    cells = [row.arm, *([str(row.seeds)] if seeds else [])]
+    cells.append(f"{text.mean or '-'}\n± {text.sd}".removesuffix("\n± "))
+    without = "baseline" if row.outcome == "baseline" else "-"
+    cells.append(f"{text.difference}\n{text.interval}".rstrip() if compared else without)
+    if tested:
+        none = "-" if compared else ""
+        # Without the blank of "< 0.0001" the widest table still has room at 80 columns.
+        cells += [
+            f"{text.p_one_sided}{text.stars}".replace(" ", "") or none,
+            text.p_holm.replace(" ", "") or none,
+        ]
+    return [*cells, text.wins]

@@ -11,6 +11,7 @@ from warminit.lab.paper.published import COLOUR_OPTIMA
 from warminit.lab.paper.reproduce import NOT_AVAILABLE, Candidate
 from warminit.lab.terminal.display import MARK, new_table, say
 from warminit.lab.verdict.analysis import Analysis
+from warminit.lab.verdict.cells import p_text
 from warminit.lab.verdict.wording import stars
 
 GRID_ROWS_SHOWN = 20
@@ -40,10 +41,11 @@ def print_grid(
             "", ("the paper's finding", False), ("paper", True), ("here", True), ("", False)
         )
         for claim in claims:
-            mark = MARK if claim.agrees is False else ""
+            mark = MARK if claim.agrees is False and not notes else ""
             table.add_row(claim.text, claim.paper, claim.here, mark)
         console.print(table)
-        say(console, f"{MARK} differs from the paper. p are one-sided and uncorrected, as there.")
+        marked = "" if notes else f"{MARK} differs from the paper. "
+        say(console, f"{marked}p are one-sided and uncorrected, as in the paper.")
     elif candidate.standing == "partial":
         say(console, "Partial data: no reproduction, so the paper's findings are left out.")
     else:
@@ -64,9 +66,7 @@ def print_grid(
     )
     for row in rows[:GRID_ROWS_SHOWN]:
         c = row.comparison
-        one, two, holm = (
-            "-" if p is None else f"{p:.4f}" for p in (c.p_one_sided, c.p_two_sided, c.p_holm)
-        )
+        one, two, holm = (p_text(p) or "-" for p in (c.p_one_sided, c.p_two_sided, c.p_holm))
         best.add_row(
             str(row.patch_size),
             str(row.n_clusters),

@@ -169,10 +169,10 @@ def live_progress(
                 else f"{study.metric} {state.value(outcome.metric(study.metric))}"
             )
             ended = state.done + state.failed
+            place = "" if study.own_loop else f"{run.spec.dataset} {run.spec.model} "
             console.print(
                 f"[{ended}/{state.runs}, {time.monotonic() - started:.0f} s] "
-                f"{run.spec.dataset} {run.spec.model} {run.spec.arm.label} "
-                f"seed {run.spec.seed}: {text}",
+                f"{place}{run.spec.arm.label} seed {run.spec.seed}: {text}",
                 markup=False,
                 highlight=False,
             )

@@ -18,6 +18,7 @@ from warminit.lab.paper.training_tables import Table3Row, caveats, means
 from warminit.lab.study.table1 import SEEDS
 from warminit.lab.terminal.display import DAGGER, MARK, new_table, print_errata, say
 from warminit.lab.verdict.analysis import Analysis
+from warminit.lab.verdict.cells import p_text
 from warminit.lab.verdict.wording import stars
 
 
@@ -45,10 +46,14 @@ def print_table_3(rows: Sequence[Table3Row], analysis: Analysis | None, console:
         own.add_row(*_own_cells(row, row.title))
         console.print()
         console.print(own)
+    if any(row.differs for row in rows):
+        say(
+            console,
+            f"{MARK} differs from the paper: a mean or a difference by Welch's test at 0.05, p by "
+            "its stars, wins as a count.",
+        )
     say(
         console,
-        f"{MARK} differs from the paper: a mean or a difference by Welch's test at 0.05, p by its "
-        "stars, wins as a count.",
         "One-sided paired t: * p < 0.1, ** p < 0.05, *** p < 0.01. Kaiming is torch's default "
         "(kaiming_uniform, a = sqrt(5)), as in the published code.",
     )
@@ -123,9 +128,7 @@ def _own_cells(row: Table3Row, title: str) -> list[str]:
         marked("prewarm", _mean(c.mean_arm, c.sd_arm)),
         marked("difference", f"{c.mean_difference:+.4f}"),
         "-" if row.error_change is None else marked("error_change", f"{row.error_change:+.2f}"),
-        "-"
-        if c.p_one_sided is None
-        else marked("p_one_sided", f"{c.p_one_sided:.4f}{stars(c.p_one_sided)}"),
+        marked("p_one_sided", f"{p_text(c.p_one_sided)}{stars(c.p_one_sided)}" or "-"),
         marked("wins", f"{c.wins}/{c.n}"),
     ]
 

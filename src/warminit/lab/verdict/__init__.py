@@ -1,4 +1,27 @@
 """Compare arms at the same seeds, and say in one sentence what that shows.
 
-Statistics, analysis, and the rows and sentences that every display shares.
+Statistics and their verdicts, and the rows and sentences that every display shares. `export`, which
+loads pandas, is imported from its module.
 """
+
+from warminit.lab.verdict.analysis import Analysis, Cell, analyse, read_analysis
+from warminit.lab.verdict.comparison import Comparison, Outcome
+from warminit.lab.verdict.paired import (
+    compare_paired,
+    holm,
+    holm_adjust,
+    relative_error_change,
+)
+
+__all__ = [
+    "Analysis",
+    "Cell",
+    "Comparison",
+    "Outcome",
+    "analyse",
+    "compare_paired",
+    "holm",
+    "holm_adjust",
+    "read_analysis",
+    "relative_error_change",
+]

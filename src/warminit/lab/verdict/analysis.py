@@ -3,14 +3,19 @@
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from warminit.errors import WarminitError
 from warminit.lab.runs.environment import NUMERIC_PACKAGES
 from warminit.lab.store.store import StoredRun
+from warminit.lab.store.stored_study import read_study
 from warminit.lab.study.study import Study
 from warminit.lab.verdict.comparison import Comparison
 from warminit.lab.verdict.paired import compare_paired, holm
+
+OWN_LOOP = "your training loop"
+"""What headings call the place of a comparison whose data set and model are the user's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +27,7 @@ class Cell:
         model: Name of the model.
         arm: Label of the arm.
         scores: The primary metric by seed, of the runs that finished.
-        failed: Seeds whose run failed.
+        failed: Seeds whose run failed, or has no finite value of the metric.
         comparison: With the baseline at the seeds that both have; None for the baseline itself, and
             where they share none.
     """
@@ -56,6 +61,7 @@ class Analysis:
         partial: Data sets whose counts differ from the published ones: labelled wherever they are
             shown, and no reproduction of anything.
         mixed: What differs between the runs although they are compared (`allow_mixed`), in words.
+        evaluated: Images that each run is evaluated on, by data set, where that is known.
     """
 
     study: Study
@@ -63,6 +69,7 @@ class Analysis:
     runs: tuple[StoredRun, ...]
     partial: frozenset[str] = frozenset()
     mixed: tuple[str, ...] = ()
+    evaluated: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def in_points(self) -> bool:
@@ -85,6 +92,10 @@ class Analysis:
         """Return a data set's name as tables show it, with `(partial)` where it is."""
         return f"{dataset} (partial)" if dataset in self.partial else dataset
 
+    def place(self, dataset: str, model: str) -> str:
+        """Return a data set and a model as headings show them."""
+        return OWN_LOOP if self.study.own_loop else f"{self.title(dataset)}, {model}"
+
     @property
     def comparisons(self) -> tuple[Comparison, ...]:
         """Every comparison of the family, with Holm's correction over all of them."""
@@ -97,6 +108,7 @@ def analyse(
     *,
     allow_mixed: bool = False,
     partial: Iterable[str] = (),
+    evaluated: Mapping[str, int] | None = None,
 ) -> Analysis:
     """Compare every arm with the baseline on the study's primary metric.
 
@@ -107,6 +119,7 @@ def analyse(
         runs: What is in the store of it; failed runs are counted and left out.
         allow_mixed: Compare runs of different versions of torch, NumPy or scikit-learn.
         partial: Data sets whose counts differ from the published ones.
+        evaluated: Images that each run is evaluated on, by data set, where that is known.
 
     Returns:
         One cell for each data set, model and arm; wins + ties + losses = the seeds of a pair.
@@ -136,7 +149,18 @@ def analyse(
         runs=tuple(runs),
         partial=frozenset(partial),
         mixed=mixed,
+        evaluated=evaluated or {},
     )
+
+
+def read_analysis(folder: str | Path, *, allow_mixed: bool = False) -> Analysis:
+    """Read a study's folder, or its store, and compare every arm with the baseline.
+
+    Raises:
+        WarminitError: If there is no study, or `analyse` refuses its runs.
+    """
+    found = read_study(folder)
+    return analyse(found.study, found.runs, allow_mixed=allow_mixed, partial=found.partial)
 
 
 def _cell(
@@ -147,17 +171,18 @@ def _cell(
     by_cell: dict[tuple[str, str, str], list[StoredRun]],
 ) -> Cell:
     runs = {run.spec.seed: run for run in by_cell.get((dataset, model, arm), [])}
-    present = [runs[seed] for seed in study.seeds if seed in runs]
+    scores = {
+        seed: math.nan if result is None else result.metric(study.metric)
+        for seed in study.seeds
+        if seed in runs
+        for result in [runs[seed].result]
+    }
     return Cell(
         dataset=dataset,
         model=model,
         arm=arm,
-        scores={
-            run.spec.seed: run.result.metric(study.metric)
-            for run in present
-            if run.result is not None
-        },
-        failed=tuple(run.spec.seed for run in present if run.result is None),
+        scores={seed: score for seed, score in scores.items() if math.isfinite(score)},
+        failed=tuple(seed for seed, score in scores.items() if not math.isfinite(score)),
     )
 
 

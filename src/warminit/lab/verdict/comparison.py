@@ -11,8 +11,10 @@ from warminit.lab.verdict.tests import MAX_SEEDS, FlipMethod
 
 #: Differences that a study plans for, in the metric's unit: 0.1, 0.2 and 0.5 points of accuracy.
 EFFECTS = (0.001, 0.002, 0.005)
-#: The effect that an undecided verdict plans for.
-PLANNED_EFFECT = 0.002
+#: Below so many seeds their spread is too little known to tell how many are needed.
+FEWEST_TO_PLAN = 4
+#: An observed difference of so many margins is planned for alone.
+FAR = 10
 
 Outcome = Literal["helps", "harms", "equivalent", "undecided", "not tested"]
 
@@ -43,6 +45,7 @@ class Comparison:
     sd_baseline: float | None = None
     sd_difference: float | None = None
     confidence_interval: tuple[float, float] | None = None  # of the mean difference, 1 - alpha
+    equivalence_interval: tuple[float, float] | None = None  # the same, 1 - 2 alpha: TOST's own
     p_one_sided: float | None = None  # paired t, as are the two-sided p and the margin's
     p_two_sided: float | None = None
     p_sign_flip: float | None = None  # one-sided
@@ -54,6 +57,7 @@ class Comparison:
     power: float | None = None  # one-sided at alpha, at the observed effect and spread
     power_at: Mapping[float, float] | None = None  # effect -> power with these n seeds
     seeds_needed: Mapping[float, int | None] | None = None  # effect -> seeds; None: over a million
+    seeds_to_decide: Mapping[str, int | None] | None = None  # two-sided: "observed", "margin"
     p_equivalence: float | None = None
     p_noninferiority: float | None = None
     p_holm: float | None = None  # two-sided, filled by `holm`
@@ -78,46 +82,61 @@ class Comparison:
                 f"{self.arm} against {self.baseline}: {self._signed(self.mean_difference)}"
                 f" with {seeds}, not tested ({self.note.rstrip('.')})."
             )
-        low, high = self.confidence_interval
-        size = (
-            f"{self._signed(self.mean_difference)} ({100 * (1 - self.alpha):g} % interval"
-            f" {self._signed(low, unit=False)} to {self._signed(high, unit=False)})"
-        )
+        tost = f"TOST p {_p(self.p_equivalence)}"
+        within = f"within {self._size(self.margin)}"
+        if self.outcome == "equivalent":
+            # The interval that TOST uses: it lies within the margin where TOST says so.
+            found = f"{self._signed(self.mean_difference)} ({self._inner()})"
+            return (
+                f"{self.arm} and {self.baseline} are equivalent {within}: {found}, {seeds}, {tost}."
+            )
         if self.p_holm is None:
             p = f"two-sided p {_p(self.p_two_sided)}, not corrected for other comparisons"
         else:
             p = f"Holm p {_p(self.p_holm)}"
-        within = f"within {self._size(self.margin)}"
-        tost = f"TOST p {_p(self.p_equivalence)}"
         if self.outcome in {"helps", "harms"}:
+            side = "above" if self.mean_difference > 0 else "below"
+            size = f"{self._unsigned(self.mean_difference)} {side} {self.baseline}"
             both = (
-                f"; the difference is real but lies {within} ({tost})"
+                f"; the difference is real but lies {within} ({self._inner()}, {tost})"
                 if self.p_equivalence < self.alpha
                 else ""
             )
-            return f"{self.arm} {self.outcome}: {size} over {self.baseline}, {seeds}, {p}{both}."
-        if self.outcome == "equivalent":
-            return (
-                f"{self.arm} and {self.baseline} are equivalent {within}: {size}, {seeds}, {tost}."
-            )
+            return f"{self.arm} {self.outcome}: {size} ({self._outer()}), {seeds}, {p}{both}."
+        alone = ""
+        if self.p_two_sided is not None and self.p_two_sided < self.alpha:
+            # Only the correction took it back: the interval, which is not corrected, leaves out 0.
+            alone = f", for this comparison alone: p {_p(self.p_two_sided)}"
+            p += " over all comparisons"
         return (
             f"no detectable difference between {self.arm} and {self.baseline} with {seeds}:"
-            f" {size}, {p}; {self._plan()}."
+            f" {self._signed(self.mean_difference)} ({self._outer()}{alone}), {p}; {self._plan()}."
         )
 
     def _plan(self) -> str:
-        needed = self.seeds_needed or {}
-        seen = [e for e in EFFECTS if (needed.get(e) or MAX_SEEDS + 1) <= self.n]
-        unseen = [e for e in EFFECTS if e not in seen]
-        # The planned effect while it is out of reach, afterwards the next smaller one.
-        target = PLANNED_EFFECT if PLANNED_EFFECT in unseen else max(unseen, default=None)
-        reach = f"{self.n} seeds suffice to see {self._size(min(seen))}" if seen else ""
-        if target is None:
-            return reach
-        count = needed.get(target)
-        wanted = f"more than {MAX_SEEDS:,}" if count is None else f"about {count:,}"
-        plan = f"{wanted} seeds would be needed to see {self._size(target)}"
-        return f"{reach}, and {plan}" if PLANNED_EFFECT in seen else plan
+        if self.seeds_to_decide is None:
+            return f"{self.n} seeds are too few to tell how many would be needed"
+        observed, margin = self.seeds_to_decide["observed"], self.seeds_to_decide["margin"]
+        plan = f"{_about(observed)} seeds would be needed for the observed difference"
+        if abs(self.mean_difference) >= FAR * self.margin:
+            return plan
+        least = f"one of {self._size(self.margin)}, the margin"
+        if margin is not None and margin <= self.n:
+            return f"{plan}; {self.n} seeds suffice for {least}"
+        return f"{plan}, and {_about(margin)} for {least}"
+
+    def _outer(self) -> str:
+        return self._interval(self.confidence_interval, 1 - self.alpha)
+
+    def _inner(self) -> str:
+        return self._interval(self.equivalence_interval, 1 - 2 * self.alpha)
+
+    def _interval(self, ends: tuple[float, float] | None, covers: float) -> str:
+        low, high = (self._signed(end, unit=False) for end in ends or ())
+        return f"{100 * covers:g} % interval {low} to {high}"
+
+    def _unsigned(self, value: float) -> str:
+        return self._signed(abs(value)).removeprefix("+")
 
     def _signed(self, value: float, *, unit: bool = True) -> str:
         text = f"{100 * value:+.2f}" if self.unit == "points" else f"{value:+.4g}"
@@ -133,3 +152,7 @@ def _p(p: float | None) -> str:
     if p is None:
         return "unknown"
     return f"{p:.4f}" if p >= 0.0001 else "below 0.0001"
+
+
+def _about(seeds: int | None) -> str:
+    return f"more than {MAX_SEEDS:,}" if seeds is None else f"about {seeds:,}"

@@ -9,12 +9,11 @@ from typing import Any
 
 import pandas as pd
 
-from warminit.errors import WarminitError
+from warminit.errors import unknown
 from warminit.lab.store.whole_file import written_whole
-from warminit.lab.study.checks import nearest
 from warminit.lab.verdict.analysis import Analysis
+from warminit.lab.verdict.cells import cell_rows, scale_of
 from warminit.lab.verdict.rows import run_rows, summary
-from warminit.lab.verdict.wording import stars
 
 
 def runs_table(analysis: Analysis) -> pd.DataFrame:
@@ -22,11 +21,6 @@ def runs_table(analysis: Analysis) -> pd.DataFrame:
     table = pd.DataFrame(run_rows(analysis))
     whole = [name for name in table.columns if name.startswith("steps_to_")]
     return table.astype(dict.fromkeys(whole, "Int64"))
-
-
-def comparisons_table(analysis: Analysis) -> pd.DataFrame:
-    """Return one row an arm: mean and deviation, and its comparison with the baseline."""
-    return pd.DataFrame(summary(analysis)["cells"])
 
 
 def to_json(analysis: Analysis) -> str:
@@ -80,33 +74,21 @@ def _finite(value: Any) -> Any:
 
 def to_latex(analysis: Analysis) -> str:
     """Return the table of comparisons for a paper, in booktabs style, with Table 3's stars."""
-    factor, unit = (100, "points") if analysis.in_points else (1, analysis.study.metric)
-    digits = 2 if analysis.in_points else 4
+    unit = scale_of(analysis).unit or analysis.study.metric
     rows = []
-    for cell in analysis.cells:
-        c = cell.comparison
-        spread = "" if cell.sd is None else f" ± {factor * cell.sd:.{digits}f}"
-        interval = ""
-        if c is not None and c.confidence_interval is not None:
-            low, high = (factor * end for end in c.confidence_interval)
-            interval = f" [{low:+.{digits}f}, {high:+.{digits}f}]"
+    for row in cell_rows(analysis):
+        text = row.texts
         rows.append(
             {
-                "data set": analysis.title(cell.dataset),
-                "model": cell.model,
-                "arm": cell.arm,
-                "seeds": len(cell.scores),
-                analysis.study.metric: ""
-                if cell.mean is None
-                else f"{factor * cell.mean:.{digits}f}{spread}",
-                f"difference ({unit})": ""
-                if c is None
-                else f"{factor * c.mean_difference:+.{digits}f}{interval}",
-                "one-sided p": ""
-                if c is None or c.p_one_sided is None
-                else f"{c.p_one_sided:.4f}{stars(c.p_one_sided)}",
-                "Holm p": "" if c is None or c.p_holm is None else f"{c.p_holm:.4f}",
-                "wins": "" if c is None else f"{c.wins}/{c.n}",
+                "data set": text.dataset,
+                "model": row.model,
+                "arm": row.arm,
+                "seeds": row.seeds,
+                row.metric: f"{text.mean} ± {text.sd}".removesuffix(" ± "),
+                f"difference ({unit})": f"{text.difference} [{text.interval}]".removesuffix(" []"),
+                "one-sided p": f"{text.p_one_sided}{text.stars}",
+                "Holm p": text.p_holm,
+                "wins": text.wins,
             }
         )
     # "escape" goes over the cells only; the headings come from the metric's name.
@@ -115,11 +97,23 @@ def to_latex(analysis: Analysis) -> str:
     return str(table.to_latex(index=False, escape=True))
 
 
-_WRITERS: dict[str, Callable[[Analysis, Path], Any]] = {
-    "csv": lambda analysis, path: runs_table(analysis).to_csv(path, index=False),
-    "parquet": lambda analysis, path: runs_table(analysis).to_parquet(path, index=False),
+def _write_csv(analysis: Analysis, path: Path) -> None:
+    runs_table(analysis).to_csv(path, index=False)
+
+
+def _write_parquet(analysis: Analysis, path: Path) -> None:
+    runs_table(analysis).to_parquet(path, index=False)
+
+
+def _write_latex(analysis: Analysis, path: Path) -> None:
+    path.write_text(to_latex(analysis), encoding="utf-8")
+
+
+_WRITERS: dict[str, Callable[[Analysis, Path], None]] = {
+    "csv": _write_csv,
+    "parquet": _write_parquet,
     "json": _write_json,
-    "latex": lambda analysis, path: path.write_text(to_latex(analysis), encoding="utf-8"),
+    "latex": _write_latex,
 }
 FORMATS = tuple(_WRITERS)
 ENDINGS = {"csv": "csv", "parquet": "parquet", "json": "json", "latex": "tex"}
@@ -147,4 +141,4 @@ def export(analysis: Analysis, path: Path, file_format: str) -> Path:
 def check_format(file_format: str) -> None:
     """Raise WarminitError for a format that is not one of `FORMATS`."""
     if file_format not in FORMATS:
-        raise WarminitError(f"format={file_format!r} is unknown; {nearest(file_format, FORMATS)}")
+        raise unknown("format", file_format, FORMATS)

@@ -4,14 +4,15 @@ The formulas, their sources and the verdict's rule in plain words are in `docs/s
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from warminit.errors import WarminitError
-from warminit.lab.verdict.comparison import EFFECTS, Comparison, Outcome
+from warminit.errors import unexpected
+from warminit.lab.verdict.comparison import EFFECTS, FEWEST_TO_PLAN, Comparison, Outcome
 from warminit.lab.verdict.tests import paired_t, power, seeds_for_power, sign_flip, signed_rank
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
 #: Squares of scores must stay finite; no metric of a run that trained comes near.
 LARGEST = 1e100
 Values = NDArray[np.float64]
+Found = TypeVar("Found")
 
 
 def compare_paired(
@@ -57,7 +59,8 @@ def compare_paired(
 
     Returns:
         The comparison, with `p_holm` still None. Invariant: wins + ties + losses = n. With one
-        seed, or differences that are all equal, no p is given and `note` says why.
+        seed, or differences that are all equal, no p is given and `note` says why. A statistic
+        that cannot be computed is None, and `note` names it.
 
     Raises:
         WarminitError: For scores that are empty, not finite, not one-dimensional, of unequal
@@ -77,17 +80,13 @@ def compare_paired(
         _scores("baseline_scores", baseline_scores, unit),
     )
     if len(a) != len(b):
-        raise WarminitError(
-            f"arm_scores has {len(a)} seeds and baseline_scores has {len(b)}, but a paired"
-            " comparison needs the same seeds in both; keep only the seeds that both arms finished"
-        )
+        expected = f"{len(b)}, as many as baseline_scores"
+        step = "Keep the seeds that both arms finished."
+        raise unexpected("len(arm_scores)", len(a), expected, step)
     if not 0 < margin < math.inf:
-        raise WarminitError(
-            f"margin={margin} must be positive and finite; pass the largest difference that does"
-            " not matter, such as 0.001 for 0.1 points"
-        )
+        raise unexpected("margin", margin, "a positive number", "Pass 0.001 for 0.1 points.")
     if not 0 < alpha < 0.5:
-        raise WarminitError(f"alpha={alpha} must be between 0 and 0.5; pass 0.05, as the paper")
+        raise unexpected("alpha", alpha, "a number between 0 and 0.5", "Pass alpha=0.05.")
 
     n, toward = len(a), 1.0 if higher_is_better else -1.0
     difference = a - b
@@ -125,37 +124,60 @@ def compare_paired(
         return replace(comparison, sd_difference=0.0, note=note)
 
     mean, sd = float(gain.mean()), float(gain.std(ddof=1))
-    t = paired_t(gain, margin=margin, alpha=alpha)
-    ends = sorted((toward * float(t.low), toward * float(t.high)))
-    p_sign_flip, method = sign_flip(tied, seed=seed)
-    return replace(
+    notes = [] if correlation is not None else ["One arm never varies: no correlation."]
+
+    def found(name: str, statistic: Callable[[], Found]) -> Found | None:
+        try:
+            return statistic()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other statistics stand
+            notes.append(f"{name} could not be computed ({type(error).__name__}).")
+            return None
+
+    t = found("The t test", lambda: paired_t(gain, margin=margin, alpha=alpha))
+    if t is not None:
+        comparison = replace(
+            comparison,
+            confidence_interval=_ends(toward, t.low, t.high),
+            equivalence_interval=_ends(toward, t.inner_low, t.inner_high),
+            p_one_sided=float(t.p_greater),
+            p_two_sided=float(t.p_two_sided),
+            p_equivalence=float(t.p_equivalence),
+            p_noninferiority=float(t.p_noninferiority),
+        )
+    flips = found("The sign-flip test", lambda: sign_flip(tied, seed=seed))
+    comparison = replace(
         comparison,
         sd_difference=sd,
-        confidence_interval=(ends[0], ends[1]),
-        p_one_sided=float(t.p_greater),
-        p_two_sided=float(t.p_two_sided),
-        p_sign_flip=p_sign_flip,
-        sign_flip_method=method,
-        p_wilcoxon=signed_rank(tied),
+        p_sign_flip=flips and flips[0],
+        sign_flip_method=flips and flips[1],
+        p_wilcoxon=found("Wilcoxon's test", lambda: signed_rank(tied)),
         cohens_d=toward * mean / sd,
-        power=power(mean, sd, n, alpha=alpha),
-        power_at={effect: power(effect, sd, n, alpha=alpha) for effect in EFFECTS},
-        seeds_needed={effect: seeds_for_power(effect, sd, alpha=alpha) for effect in EFFECTS},
-        p_equivalence=float(t.p_equivalence),
-        p_noninferiority=float(t.p_noninferiority),
-        note="" if correlation is not None else "One arm never varies: no correlation.",
+        power=found("The power", lambda: power(mean, sd, n, alpha=alpha)),
+        power_at=found(
+            "The power at an effect",
+            lambda: {effect: power(effect, sd, n, alpha=alpha) for effect in EFFECTS},
+        ),
+        seeds_needed=found(
+            "The number of seeds",
+            lambda: {effect: seeds_for_power(effect, sd, alpha=alpha) for effect in EFFECTS},
+        ),
+        seeds_to_decide=found(
+            "The number of seeds to decide", lambda: _plan(abs(mean), sd, n, margin, alpha)
+        ),
     )
+    return replace(comparison, note=" ".join(notes))
 
 
 def holm(comparisons: Iterable[Comparison]) -> tuple[Comparison, ...]:
-    """Fill `p_holm` over a family of comparisons, from their two-sided p.
+    """Fill `p_holm` over a family of comparisons, from their two-sided p, and plan for its level.
 
     Args:
         comparisons: The family: every arm against its baseline in a study's primary metric.
 
     Returns:
         The same comparisons in the same order. One without a p keeps None and does not count in
-        the family. Invariant: p_two_sided <= p_holm <= 1.
+        the family. Invariant: p_two_sided <= p_holm <= 1. `seeds_to_decide` is for the level that
+        the smallest p of so large a family must reach, alpha divided by its size.
 
     Source:
         Holm 1979, by statsmodels.
@@ -167,7 +189,8 @@ def holm(comparisons: Iterable[Comparison]) -> tuple[Comparison, ...]:
     """
     family = tuple(comparisons)
     adjusted = holm_adjust([comparison.p_two_sided for comparison in family])
-    return tuple(replace(c, p_holm=p) for c, p in zip(family, adjusted, strict=True))
+    size = sum(p is not None for p in adjusted)
+    return tuple(_corrected(c, p, size) for c, p in zip(family, adjusted, strict=True))
 
 
 def holm_adjust(p_values: Sequence[float | None]) -> tuple[float | None, ...]:
@@ -189,10 +212,8 @@ def holm_adjust(p_values: Sequence[float | None]) -> tuple[float | None, ...]:
     known = [p for p in p_values if p is not None]
     for p in known:
         if not 0 <= p <= 1:
-            raise WarminitError(
-                f"p_values holds {p}, but a p is between 0 and 1; pass None for a comparison that"
-                " could not be tested"
-            )
+            step = "Pass None for a comparison that could not be tested."
+            raise unexpected("p_values", p, "a p from 0 to 1", step)
     if not known:
         return (None,) * len(p_values)
     from statsmodels.stats.multitest import multipletests
@@ -222,41 +243,59 @@ def relative_error_change(acc_baseline: float, difference: float) -> float:
         '-1.19%'
     """
     if not 0 <= acc_baseline < 1:
-        raise WarminitError(
-            f"acc_baseline={acc_baseline} must be at least 0 and below 1 (at 1 there is no error to"
-            " reduce); pass the accuracy as a share, 0.9267 for 92.67 %"
-        )
+        expected = "a share from 0 to below 1, where there is an error to reduce"
+        raise unexpected("acc_baseline", acc_baseline, expected, "Pass 0.9267 for 92.67 %.")
     return -difference / (1.0 - acc_baseline)
+
+
+def _corrected(comparison: Comparison, p: float | None, size: int) -> Comparison:
+    c, plan = comparison, None
+    if c.seeds_to_decide is not None and c.sd_difference is not None:
+        level = c.alpha / size
+        plan = _plan(abs(c.mean_difference), c.sd_difference, c.n, c.margin, level)
+    return replace(c, p_holm=p, seeds_to_decide=plan)
+
+
+def _plan(
+    observed: float, sd: float, n: int, margin: float, level: float
+) -> dict[str, int | None] | None:
+    """Return the seeds whose two-sided t test at a level finds each effect with 80 % power."""
+    if n < FEWEST_TO_PLAN:
+        return None
+    effects = {"observed": observed, "margin": margin}
+    return {name: seeds_for_power(e, sd, alpha=level / 2) for name, e in effects.items()}
+
+
+def _ends(toward: float, low: Values, high: Values) -> tuple[float, float]:
+    first, second = sorted((toward * float(low), toward * float(high)))
+    return first, second
 
 
 def _scores(name: str, scores: ArrayLike, unit: str) -> Values:
     values = np.asarray(scores, dtype=np.float64)
     if values.ndim != 1 or values.size == 0:
-        raise WarminitError(
-            f"{name} has shape {values.shape}, but one score a seed is needed, shape (n,) with"
-            " n >= 1; pass a list with one number a seed"
-        )
+        raise unexpected(f"{name}.shape", values.shape, "(n,), one score a seed and n >= 1")
     usable = np.abs(values) < LARGEST  # False for NaN
     if not usable.all():
         place = int(np.flatnonzero(~usable)[0])
-        raise WarminitError(
-            f"{name}[{place}]={values[place]} must be finite and below {LARGEST}; report this run"
-            " as diverged and leave its seed out of both arms"
-        )
+        expected = f"a finite number below {LARGEST}"
+        step = "Report this run as diverged, and leave its seed out of both arms."
+        raise unexpected(f"{name}[{place}]", float(values[place]), expected, step)
     if unit == "points" and (values.min() < 0 or values.max() > 1):
         worst = values.min() if values.min() < 0 else values.max()
-        raise WarminitError(
-            f"{name} holds {worst:g}, but unit='points' needs shares from 0 to 1; divide percent"
-            " by 100, or pass the metric's own unit"
-        )
+        step = "Divide percent by 100, or pass the metric's own unit."
+        raise unexpected(name, float(worst), "shares from 0 to 1 with unit='points'", step)
     return values
 
 
 def _rounded(values: Values, scale: float) -> Values:
-    """Round to 11 digits of the scale: what is left is no rounding of a subtraction."""
+    """Count values in units of the scale's 11th digit, where no subtraction has rounded them.
+
+    The counts are whole, so that sums of them are exact: two flips of the same sum tie.
+    """
     if scale < 1 / LARGEST:
         return np.zeros_like(values)
-    return np.round(values, 11 - math.ceil(math.log10(scale)))
+    return np.rint(values * 10.0 ** (11 - math.ceil(math.log10(scale))))
 
 
 def _error_reduction(a: Values, b: Values, higher_is_better: bool, unit: str) -> float | None:

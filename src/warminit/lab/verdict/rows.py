@@ -1,4 +1,4 @@
-"""Analysis -> rows: one a run, one an arm. Plain values, for terminals, files and charts."""
+"""Analysis -> one row a run, and a summary of all. Plain values, for files and tables."""
 
 import math
 from collections.abc import Mapping
@@ -6,7 +6,8 @@ from typing import Any
 
 from warminit.lab.runs.results import DERIVED, RunResult
 from warminit.lab.store.store import StoredRun
-from warminit.lab.verdict.analysis import Analysis, Cell
+from warminit.lab.verdict.analysis import Analysis
+from warminit.lab.verdict.cells import cell_rows
 
 FRACTIONS = (0.25, 0.5, 0.75, 1.0)
 """Shares of the training at which the accuracy of a run is exported."""
@@ -97,7 +98,7 @@ def summary(analysis: Analysis) -> dict[str, Any]:
         "partial": sorted(analysis.partial),
         "mixed": list(analysis.mixed),
         "missing_runs": analysis.missing,
-        "cells": [_cell_row(analysis, cell) for cell in analysis.cells],
+        "cells": [row.values() for row in cell_rows(analysis)],
         "verdicts": [comparison.verdict for comparison in analysis.comparisons],
         "failed": [
             {
@@ -109,34 +110,6 @@ def summary(analysis: Analysis) -> dict[str, Any]:
             }
             for run in analysis.failed
         ],
-    }
-
-
-def _cell_row(analysis: Analysis, cell: Cell) -> dict[str, Any]:
-    row: dict[str, Any] = {
-        "dataset": cell.dataset,
-        "partial": cell.dataset in analysis.partial,
-        "model": cell.model,
-        "arm": cell.arm,
-        "seeds": len(cell.scores),
-        "failed": len(cell.failed),
-        "metric": analysis.study.metric,
-        "mean": cell.mean,
-        "sd": cell.sd,
-    }
-    c = cell.comparison
-    low, high = (c.confidence_interval if c else None) or (None, None)
-    return row | {
-        "difference": None if c is None else c.mean_difference,
-        "interval_low": low,
-        "interval_high": high,
-        "p_one_sided": None if c is None else c.p_one_sided,
-        "p_two_sided": None if c is None else c.p_two_sided,
-        "p_holm": None if c is None else c.p_holm,
-        "wins": None if c is None else c.wins,
-        "ties": None if c is None else c.ties,
-        "losses": None if c is None else c.losses,
-        "verdict": None if c is None else c.verdict,
     }
 
 

@@ -27,13 +27,15 @@ Values = NDArray[np.float64]
 class PairedT:
     """What the t distribution says of paired differences; every array has shape (...).
 
-    Invariant: `low` <= mean difference <= `high`.
+    Invariant: `low` <= mean difference <= `high`, and `inner_low` to `inner_high` lies between.
     """
 
     p_greater: Values
     p_two_sided: Values
     low: Values
     high: Values
+    inner_low: Values
+    inner_high: Values
     p_equivalence: Values
     p_noninferiority: Values
 
@@ -45,12 +47,13 @@ def paired_t(differences: Values, *, margin: float, alpha: float = 0.05) -> Pair
         differences: Shape (..., n), n >= 2 seeds on the last axis, each row of positive variance,
             positive where the arm is better.
         margin: Half-width of the equivalence region, in the unit of the differences.
-        alpha: The interval covers 1 - alpha.
+        alpha: The interval covers 1 - alpha, the inner one 1 - 2 alpha: it lies within the margin
+            exactly where the p of equivalence is below alpha.
 
     Returns:
-        One-sided p (the alternative is a positive mean), two-sided p, the interval's ends, the p of
-        the two one-sided tests for equivalence (Schuirmann 1987: the larger of both), and the p of
-        non-inferiority (the mean is above -margin). All p are in [0, 1].
+        One-sided p (the alternative is a positive mean), two-sided p, the ends of both intervals,
+        the p of the two one-sided tests for equivalence (Schuirmann 1987: the larger of both), and
+        the p of non-inferiority (the mean is above -margin). All p are in [0, 1].
 
     Example:
         >>> import numpy as np
@@ -65,11 +68,14 @@ def paired_t(differences: Values, *, margin: float, alpha: float = 0.05) -> Pair
     above = stats.ttest_1samp(differences, -margin, axis=-1, alternative="greater")
     below = stats.ttest_1samp(differences, margin, axis=-1, alternative="less")
     interval = two_sided.confidence_interval(1.0 - alpha)
+    inner = two_sided.confidence_interval(1.0 - 2.0 * alpha)
     return PairedT(
         p_greater=np.asarray(greater.pvalue),
         p_two_sided=np.asarray(two_sided.pvalue),
         low=np.asarray(interval.low),
         high=np.asarray(interval.high),
+        inner_low=np.asarray(inner.low),
+        inner_high=np.asarray(inner.high),
         p_equivalence=np.maximum(above.pvalue, below.pvalue),
         p_noninferiority=np.asarray(above.pvalue),
     )

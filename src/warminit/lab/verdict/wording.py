@@ -6,12 +6,15 @@ from typing import Any
 from warminit.lab.study.table1 import BATCH_SIZE, STEPS
 from warminit.lab.verdict.analysis import Analysis
 
+SMALL = 1000
+"""Of fewer evaluated images, what one of them is worth is said: it is over 0.1 points."""
+
 
 def notes(analysis: Analysis) -> list[str]:
     """Return what a reader must know besides the numbers."""
-    protocol, found = analysis.study.protocol, []
+    study, protocol, found = analysis.study, analysis.study.protocol, []
     # The grid search is judged by an early training loss: its few steps are the paper's own.
-    if protocol.steps < STEPS and analysis.study.metric != "train_loss":
+    if protocol.steps < STEPS and not study.own_loop and study.metric != "train_loss":
         found.append(
             f"A quick demonstration, not a result: {protocol.steps:,} steps at batch "
             f"{protocol.batch_size}, where the paper trains {STEPS:,} at {BATCH_SIZE}."
@@ -27,13 +30,33 @@ def notes(analysis: Analysis) -> list[str]:
         "says why."
         for dataset, model, arm in _without_head(analysis)
     ]
+    found += _one_image(analysis)
     if analysis.missing:
+        again = "call" if study.own_loop else "command"
         found.append(
-            f"Unfinished: {counted(analysis.missing, 'run')} missing; the same command goes on."
+            f"Unfinished: {counted(analysis.missing, 'run')} missing; the same {again} goes on."
         )
     if analysis.mixed:
         found.append(f"Compared although computed with different {', '.join(analysis.mixed)}.")
     return found
+
+
+def _one_image(analysis: Analysis) -> list[str]:
+    """Return what one evaluated image is worth, for each data set that has few of them."""
+    study = analysis.study
+    if not analysis.in_points or study.own_loop or "accuracy" not in study.metric:
+        return []
+    counts = {name: study.validation or analysis.evaluated.get(name, 0) for name in study.datasets}
+    return [
+        f"{analysis.title(name)}: {n:,} images are evaluated, so that one of them is worth "
+        f"{100 / n:.2g} points{_beside(1 / n, study.margin)}."
+        for name, n in counts.items()
+        if 0 < n < SMALL
+    ]
+
+
+def _beside(worth: float, margin: float) -> str:
+    return f", more than the margin of {100 * margin:g}" if worth > margin else ""
 
 
 def _without_head(analysis: Analysis) -> list[tuple[str, str, str]]:

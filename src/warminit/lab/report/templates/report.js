@@ -63,6 +63,32 @@
   }, { rootMargin: "400px" });
   for (const element of document.querySelectorAll(".chart")) watcher.observe(element);
 
+  // ---------------------------------------------------------------- paper: every chart, every table
+  // Drawing takes longer than a browser waits for a page that is printed: charts that were not seen
+  // are drawn while nothing else is to do, those in closed sections as still pictures.
+  async function drawUnseen() {
+    for (const element of document.querySelectorAll(".chart")) {
+      if (drawn.has(element)) continue;
+      if (element.clientWidth) { await draw(element); continue; }
+      try {
+        element.innerHTML = await chartSvg(element, document.querySelector("main").clientWidth / 2);
+        element.dataset.drawn = "still";
+      } catch (error) { element.textContent = `This chart cannot be drawn: ${error.message}`; }
+    }
+  }
+  const whenIdle = window.requestIdleCallback || ((work) => window.setTimeout(work, 200));
+  window.addEventListener("load", () => whenIdle(() => { drawUnseen(); }));
+  const openedToPrint = [];
+  window.addEventListener("beforeprint", () => {
+    for (const closed of document.querySelectorAll("details:not([open])")) {
+      closed.open = true;
+      openedToPrint.push(closed);
+    }
+  });
+  window.addEventListener("afterprint", () => {
+    for (const closed of openedToPrint.splice(0)) closed.open = false;
+  });
+
   // ---------------------------------------------------------------- downloads: light, on white
   function save(blob, name) {
     const link = document.createElement("a");
@@ -74,9 +100,9 @@
     window.setTimeout(() => URL.revokeObjectURL(link.href), 10000);
     say(`Saved ${name}`);
   }
-  async function chartSvg(chart) {
+  async function chartSvg(chart, width = chart.clientWidth) {
     const place = document.createElement("div");
-    place.style.cssText = `position:absolute;left:-10000px;width:${Math.max(chart.clientWidth, 480)}px`;
+    place.style.cssText = `position:absolute;left:-10000px;width:${Math.max(width, 480)}px`;
     place.chart = chart;
     document.body.append(place);
     try {

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from warminit.errors import WarminitError
-from warminit.lab.study.checks import nearest
+from warminit.errors import did_you_mean, unexpected
 from warminit.lab.study.protocol import Protocol
 from warminit.lab.study.study import Study
+from warminit.paths import expanded
 
 FOLDER = Path(__file__).parent
 
@@ -31,13 +31,11 @@ def load_study(name: str) -> Study:
     """
     if name in shipped_studies():
         return Study.from_toml(FOLDER / f"{name}.toml")
-    path = Path(name).expanduser()
+    path = expanded(name)
     if path.suffix == ".toml" or path.is_file():
         return Study.from_toml(path)
-    raise WarminitError(
-        f"study={name!r} is neither a study file nor a shipped study; "
-        f"{nearest(name, shipped_studies())} A file of your own ends in .toml."
-    )
+    expected = f"a study file (.toml), or {', '.join(shipped_studies())}"
+    raise unexpected("study", name, expected, did_you_mean(name, shipped_studies()))
 
 
 def changed_study(

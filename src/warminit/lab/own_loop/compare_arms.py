@@ -1,42 +1,38 @@
 """a user's own train function -> the same runs, store, statistics and verdict: `compare`."""
 
-import inspect
-import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from rich.console import Console
 
 from warminit.errors import WarminitError, WarminitWarning
-from warminit.initializers import get_method
 from warminit.lab.engines.choose import engine_for, planning_device
-from warminit.lab.engines.driver import Listener, complete
-from warminit.lab.engines.job import DataSource, Job, OnStep, Outcome, guarded
+from warminit.lab.engines.driver import complete
+from warminit.lab.engines.job import DataSource, Job, Outcome
 from warminit.lab.engines.options import Engine, EngineOptions, OnProgress, Places
+from warminit.lab.own_loop.one_run import Train, execute
+from warminit.lab.own_loop.source import failing_line, train_source
 from warminit.lab.report.study_page import last_page, with_page
 from warminit.lab.runs.environment import NUMERIC_VERSION, device_kind
-from warminit.lab.runs.kept_filters import keep_filters
 from warminit.lab.runs.plan import PlannedRun, digest, own_source
 from warminit.lab.runs.results import RunResult
-from warminit.lab.runs.train import _plain, weights_digest
+from warminit.lab.store import read_study
 from warminit.lab.store.store import StoredRun
 from warminit.lab.study.checks import YOURS
 from warminit.lab.study.spec import ArmSpec
 from warminit.lab.study.study import Study
+from warminit.lab.terminal.display import print_analysis
+from warminit.lab.terminal.progress import live_progress
 from warminit.lab.verdict.analysis import Analysis, analyse
-from warminit.models.randomness import random_state_kept, seed_everything
-from warminit.report import InitReport
+from warminit.paths import expanded
 
-Init = Callable[[nn.Module, Tensor], InitReport]
-"""Applies the arm: (model, images as the model is fed) -> its report."""
-
-Train = Callable[[Init, int], Mapping[str, float]]  # (init, seed) -> metrics by name
+ON_ERROR = ("stop", "continue")
 
 
 def compare(
@@ -51,9 +47,10 @@ def compare(
     unit: str | None = None,
     margin: float = 0.001,
     version: str | None = None,
+    on_error: Literal["stop", "continue"] = "stop",
     workers: int | None = None,
     engine: EngineOptions | None = None,
-    listener: Listener | None = None,
+    quiet: bool = False,
 ) -> Analysis:
     """Compare initializers in a training loop of your own, seed by seed.
 
@@ -61,6 +58,7 @@ def compare(
     is fed, trains, and returns its metrics. The global generators of Python, NumPy and torch are
     seeded with `seed` before it, and `init` leaves them as they were, so that all arms see the same
     weights elsewhere and the same batches, as far as the loop draws from these or from `seed`.
+    `init(model, images, mean=..., std=...)` passes an option to every arm that takes it.
 
     A finished run is stored at once and not done again by the same call. What makes another run is
     a change of the arm, its parameters, the seed, the device or its threads, `version`, the text of
@@ -69,7 +67,8 @@ def compare(
 
     Args:
         train: Your function.
-        arms: Names, `module:function`, or mappings of a name and parameters (lists are swept).
+        arms: Names, `module:function`, or mappings of a name and parameters. A list of values is
+            swept, but for `mean` and `std`, which have one value a channel.
         seeds: The seeds, or how many of the paper's eight and 1001, 1002, ...
         baseline: Label of the arm to compare with; the first by default.
         out: Folder of the store and of the report page, `report.html`.
@@ -79,11 +78,13 @@ def compare(
             none where lower is better.
         margin: Equivalence margin in the metric's unit.
         version: Any text that names the state of your code.
+        on_error: `stop` gives an arm up at its first failing run; `continue` goes on with its other
+            seeds. Failed runs are tried again by the next call.
         workers: None runs one after another in this process. A number runs in so many processes of
             one thread each; `train` must then be a function that they can import.
         engine: Processes of one thread each on this machine, or a Ray cluster, and how; with
             `EngineOptions("ray")` the bits are those of `workers=1` on the same kind of device.
-        listener: Told of the progress.
+        quiet: Print neither the progress nor the table at the end.
 
     Returns:
         The analysis: its `comparisons` have a `verdict`, one sentence an arm.
@@ -93,8 +94,11 @@ def compare(
             be written, a cluster that does not answer, and where every run failed.
 
     Warns:
-        WarminitWarning: Where some runs failed; they are tried again by the next call.
+        WarminitWarning: Where some runs failed, with the failing line of your code.
     """
+    if on_error not in ON_ERROR:
+        raise WarminitError(f"on_error={on_error!r}: expected 'stop' or 'continue'. Choose one.")
+    out = expanded(out)
     study = Study.create(
         "the comparison",
         name="own-loop",
@@ -118,26 +122,35 @@ def compare(
         threads = 1
     source = DataSource(device=device, threads=threads)
     places: Places = {}
-    with planning_device(engine or EngineOptions(), source):
+    console = Console()
+    with (
+        planning_device(engine or EngineOptions(), source),
+        live_progress(console, study, lambda: read_study(out).runs, quiet=quiet) as listener,
+    ):
         runs = _plan(study, train, version, device, threads)
-        job = partial(_execute, train=train, device=device)
+        names = [arm.name for arm in study.arms]
+        job = partial(execute, train=train, arms=names, device=device)
         work = (
             _here(job)
             if engine is None
             else engine_for(engine, lambda _: job, source, places=places)
         )
+        if on_error == "stop":
+            work = _stopping(work)
         stored = complete(
             study,
             runs,
-            Path(out),
+            out,
             _checking(work, metric),
             device=device,
-            listener=with_page(listener or Listener(), study, Path(out)),
+            listener=with_page(listener, study, out),
             places=places,
         )
-    _report_failures(stored)
+    _report_failures(stored, train, on_error)
     analysis = analyse(study, stored)
-    last_page(analysis, Path(out))
+    last_page(analysis, out)
+    if not quiet:
+        print_analysis(analysis, console)
     return analysis
 
 
@@ -168,31 +181,6 @@ def _plan(
     return tuple(planned)
 
 
-def train_source(train: Train, version: str | None) -> dict[str, Any]:
-    """Return the text of a function and the plain values that it reads from around it.
-
-    Raises:
-        WarminitError: If its text cannot be had and no version stands for it.
-    """
-    try:
-        text = inspect.getsource(train)
-        around = inspect.getclosurevars(train)
-    except (OSError, TypeError) as error:
-        if version is None:
-            raise WarminitError(
-                f"version=None: the source of train={train!r} cannot be read ({error}), so results "
-                "of an earlier state of it could not be told from new ones. Give version='1', and "
-                "another one whenever your code changes."
-            ) from error
-        return {}
-    plain = {
-        name: value
-        for name, value in {**around.globals, **around.nonlocals}.items()
-        if isinstance(value, bool | int | float | str)
-    }
-    return {"text": text, "values": plain}
-
-
 def _here(job: Job) -> Engine:
     return lambda runs, _on_progress: ((run, job(run, None)) for run in runs)
 
@@ -212,72 +200,47 @@ def _checking(engine: Engine, metric: str) -> Engine:
     return checking
 
 
-def _execute(run: PlannedRun, _on_step: OnStep | None, *, train: Train, device: str) -> Outcome:
-    return guarded(lambda: _run(run, train, torch.device(device)))
+def _stopping(engine: Engine) -> Engine:
+    """Return an engine that leaves out the rest of an arm once one of its runs has failed.
+
+    What other arms have under way in worker processes at that moment is started again.
+    """
+
+    def stopping(
+        runs: Sequence[PlannedRun], on_progress: OnProgress
+    ) -> Iterator[tuple[PlannedRun, Outcome]]:
+        waiting = list(runs)
+        while waiting:
+            ended: set[str] = set()
+            failed: str | None = None
+            with closing(engine(waiting, on_progress)) as outcomes:  # type: ignore[type-var]  # a generator
+                for run, outcome in outcomes:
+                    yield run, outcome
+                    ended.add(run.key)
+                    if isinstance(outcome, str):
+                        failed = run.spec.arm.label
+                        break
+            waiting = [
+                run
+                for run in waiting
+                if run.key not in ended and failed not in (None, run.spec.arm.label)
+            ]
+
+    return stopping
 
 
-def _run(run: PlannedRun, train: Train, device: torch.device) -> RunResult:
-    arm, seed = get_method(run.spec.arm.name), run.spec.seed
-    done: list[tuple[nn.Module, InitReport, Tensor]] = []
-    init_seconds = 0.0
-
-    def init(model: nn.Module, images: Tensor) -> InitReport:
-        nonlocal init_seconds
-        started = time.perf_counter()
-        with random_state_kept(device):
-            seed_everything(seed, device)
-            report = arm(model, images, seed=seed, **run.arm_parameters)
-        init_seconds += time.perf_counter() - started
-        done.append((model, report, images))
-        return report
-
-    started = time.perf_counter()
-    with random_state_kept(device):
-        seed_everything(seed, device)
-        metrics = _checked(train(init, seed))
-    seconds = time.perf_counter() - started
-    if not done:
-        raise WarminitError(
-            "train did not call init(model, images), so no arm was applied and nothing would be "
-            "compared. Call it once, after the model is built and before it is trained."
-        )
-    model, report, images = done[-1]
-    return RunResult(
-        metrics=metrics,
-        train_loss=(),
-        eval_steps=(),
-        eval_metrics={},
-        weights_digest=weights_digest(model),
-        init_report=_plain(report),
-        init_seconds=init_seconds,
-        train_seconds=seconds - init_seconds,
-        trained_filters=keep_filters(model, images),
-    )
-
-
-def _checked(metrics: object) -> dict[str, float]:
-    if not isinstance(metrics, Mapping) or not metrics:
-        raise WarminitError(
-            f"train returned {metrics!r}; a dict of metrics is needed, such as "
-            "{'accuracy': 0.91}. Return it at the end of your function."
-        )
-    try:
-        return {str(name): float(value) for name, value in metrics.items()}
-    except (TypeError, ValueError) as error:
-        raise WarminitError(
-            f"train returned {dict(metrics)!r}, where each metric must be one number ({error})."
-        ) from error
-
-
-def _report_failures(stored: Sequence[StoredRun]) -> None:
+def _report_failures(stored: Sequence[StoredRun], train: Train, on_error: str) -> None:
     failed = [run for run in stored if run.error is not None]
     if not failed:
         return
-    last = (failed[0].error or "").strip().splitlines()[-1]
+    first, error = failed[0], failed[0].error or ""
+    place = failing_line(train, error)
+    # In brackets, or an error that ends in a full stop would end the sentence.
     text = (
-        f"{len(failed)} of {len(stored)} runs failed; {failed[0].spec.arm.label} at seed "
-        f"{failed[0].spec.seed}: {last}. The next call tries them again"
+        f"{len(failed)} of {len(stored)} runs failed; {first.spec.arm.label} at seed "
+        f"{first.spec.seed}: {error.strip().splitlines()[-1]}{f' ({place})' if place else ''}. "
     )
     if len(failed) == len(stored):
-        raise WarminitError(f"{text}; the store has each one's whole traceback.")
-    warnings.warn(f"{text}.", WarminitWarning, stacklevel=3)
+        raise WarminitError(f"{text}Mend it and call again; the store has every whole traceback.")
+    stopped = " Their arms were stopped; on_error='continue' goes on." if on_error == "stop" else ""
+    warnings.warn(f"{text}The next call tries them again.{stopped}", WarminitWarning, stacklevel=3)

@@ -100,7 +100,7 @@ def paired_seeds(
             ],
         )
     )
-    where = f"{analysis.title(dataset)} with {model}"
+    where = analysis.place(dataset, model)
     return alt.layer(lines, points, ticks).properties(
         width=width,
         height=rows_height(names),

@@ -1,0 +1,51 @@
+"""the options of `warminit compare` that say how a run is trained, beside its length."""
+
+from typing import Annotated
+
+import typer
+
+from warminit.cli.options import completes
+
+_TRAINING = "Training"
+
+Optimizer = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="adam, adamw, or sgd (momentum 0.9, Nesterov).",
+        autocompletion=completes("adam", "adamw", "sgd"),
+        rich_help_panel=_TRAINING,
+    ),
+]
+LearningRate = Annotated[
+    float | None,
+    typer.Option(
+        "--lr",
+        metavar="RATE",
+        help="Learning rate of the first step; the cosine schedule ends at a hundredth of it.",
+        show_default="the data set's (Table 1)",
+        rich_help_panel=_TRAINING,
+    ),
+]
+Warmup = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        metavar="N",
+        help="Steps in which the learning rate first climbs.",
+        rich_help_panel=_TRAINING,
+    ),
+]
+WeightDecay = Annotated[
+    float,
+    typer.Option(metavar="X", help="Weight decay of the optimizer.", rich_help_panel=_TRAINING),
+]
+Augmentation = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="none, or flip-crop (mirror and shift by up to 4 pixels).",
+        autocompletion=completes("none", "flip-crop"),
+        rich_help_panel=_TRAINING,
+    ),
+]

@@ -1,0 +1,85 @@
+"""which runs failed at each seed -> counts, and an exact paired test of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from warminit.errors import WarminitError
+
+
+@dataclass(frozen=True, slots=True)
+class Failures:
+    """Failed runs of an arm and its baseline at the same seeds.
+
+    Attributes:
+        n: Number of seeds.
+        arm: Failed runs of the arm.
+        baseline: Failed runs of the baseline.
+        arm_only: Seeds at which only the arm failed.
+        baseline_only: Seeds at which only the baseline failed.
+        p: Two-sided exact p of McNemar's test: 1 where both fail at the same seeds.
+    """
+
+    n: int
+    arm: int
+    baseline: int
+    arm_only: int
+    baseline_only: int
+    p: float
+
+
+def failed(final: ArrayLike, *, chance: float, higher_is_better: bool = True) -> NDArray[np.bool_]:
+    """Mark the runs that diverged or are stuck.
+
+    Args:
+        final: Shape (seeds,), the final metric; not finite where the run diverged.
+        chance: The metric of a constant guess. A run that is not better is stuck.
+        higher_is_better: False for a loss.
+
+    Returns:
+        Shape (seeds,), True where the run failed.
+
+    Example:
+        >>> failed([0.93, 0.1, float("nan")], chance=0.1).tolist()
+        [False, True, True]
+    """
+    values = np.asarray(final, dtype=np.float64)
+    better = values > chance if higher_is_better else values < chance
+    return np.asarray(~(better & np.isfinite(values)))
+
+
+def compare_failures(arm: Sequence[bool], baseline: Sequence[bool]) -> Failures:
+    """Compare how often two arms fail at the same seeds.
+
+    Args:
+        arm: Whether the arm's run failed, one a seed.
+        baseline: The same of the baseline, in the same order.
+
+    Returns:
+        The counts and the exact p. Seeds at which both or neither failed say nothing.
+
+    Raises:
+        WarminitError: For no seed, or unequal numbers of seeds.
+
+    Source:
+        McNemar 1947; the p is `scipy.stats.binomtest` on the seeds at which one arm failed.
+
+    Example:
+        >>> compare_failures([False] * 8, [True] * 6 + [False] * 2).p
+        0.03125
+    """
+    a, b = np.asarray(arm, dtype=bool), np.asarray(baseline, dtype=bool)
+    if a.ndim != 1 or a.shape != b.shape or not a.size:
+        raise WarminitError(
+            f"arm has shape {a.shape} and baseline {b.shape}: expected (n,) in both, the same"
+            " seeds. Keep the seeds that both arms have."
+        )
+    arm_only, baseline_only = int((a & ~b).sum()), int((b & ~a).sum())
+    p = 1.0
+    if arm_only + baseline_only:
+        from scipy import stats
+
+        p = float(stats.binomtest(arm_only, arm_only + baseline_only, 0.5).pvalue)
+    return Failures(a.size, int(a.sum()), int(b.sum()), arm_only, baseline_only, p)

@@ -1,0 +1,192 @@
+"""paired differences so far -> helps, harms, equivalent, undecidable or go on, look by look.
+
+Pure functions of the differences: the same seeds give the same decisions, and what an earlier look
+decided stays decided. The rule in plain words and its measured error rates: `docs/sequential.md`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from warminit.errors import WarminitError
+from warminit.lab.verdict.design import Design
+from warminit.lab.verdict.replay import EQUIVALENT, HARMS, HELPS, OPEN, UNDECIDABLE, History, replay
+
+__all__ = ["Decision", "Design", "Outcome", "Step", "decide"]
+
+Values = NDArray[np.float64]
+Outcome = Literal["go on", "helps", "harms", "equivalent", "undecidable"]
+_NAMES: dict[int, Outcome] = {
+    OPEN: "go on",
+    HELPS: "helps",
+    HARMS: "harms",
+    EQUIVALENT: "equivalent",
+    UNDECIDABLE: "undecidable",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One comparison at one look.
+
+    Attributes:
+        seeds: Seeds that the look uses.
+        mean: Mean difference.
+        evidence: The t statistic; with betting, the log capital. Signed, for helps or for harms.
+        boundary: The size of the evidence from which this look says helps or harms.
+        interval: For the mean difference, adjusted for the looks. It has 0 inside exactly where
+            the evidence is inside the boundaries.
+        confidence: The interval's nominal coverage, over all looks.
+    """
+
+    seeds: int
+    mean: float
+    evidence: float
+    boundary: float
+    interval: tuple[float, float]
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What the looks so far say of one comparison.
+
+    Attributes:
+        outcome: "go on" while the comparison is open.
+        seeds: Seeds at its last look, 0 before the first.
+        look: Number of looks taken.
+        interval: The interval that the outcome rests on: it is beside 0 for helps and harms, and
+            within the margin for equivalent. None before the first look.
+        confidence: The interval's nominal coverage, over all looks.
+        p: Two-sided p of no difference, or p of no equivalence where that is the outcome, adjusted
+            for the looks and the family. At most alpha exactly where the outcome is helps, harms
+            or equivalent. None before the first look.
+        path: One step a look.
+    """
+
+    outcome: Outcome
+    seeds: int = 0
+    look: int = 0
+    interval: tuple[float, float] | None = None
+    confidence: float | None = None
+    p: float | None = None
+    path: tuple[Step, ...] = ()
+
+
+def decide(design: Design, differences: Mapping[str, ArrayLike]) -> dict[str, Decision]:
+    """Decide every comparison as far as its differences go.
+
+    A look is taken once every open comparison has its seeds. A comparison's seeds beyond its last
+    look are not used.
+
+    Args:
+        design: The plan, chosen before the first run.
+        differences: For each arm its paired differences in the order of the seeds, positive where
+            the arm is better.
+
+    Returns:
+        One decision an arm. Invariant: more seeds never change an outcome but "go on".
+
+    Raises:
+        WarminitError: For more arms than the family, more seeds than the maximum, differences that
+            are not finite, or ones beyond the bound of betting.
+
+    Example:
+        >>> found = decide(
+        ...     Design(family=2),
+        ...     {"a": [0.012, 0.010, 0.013, 0.009, 0.011], "b": [0.01, -0.005, 0.02, 0.0, 0.01]},
+        ... )
+        >>> found["a"].outcome, found["b"].outcome
+        ('helps', 'go on')
+    """
+    values = _padded(design, differences)
+    history = replay(design, values)
+    return {arm: _decision(design, values[0], history, i) for i, arm in enumerate(differences)}
+
+
+def _padded(design: Design, differences: Mapping[str, ArrayLike]) -> Values:
+    """Give the differences as shape (1, arms, max_seeds), NaN where a seed is still to come."""
+    if not 1 <= len(differences) <= design.family:
+        raise WarminitError(
+            f"differences={list(differences)}: expected 1 to {design.family} arms, the design's"
+            " family. Plan the family before the first run: Design(family=...)."
+        )
+    values = np.full((1, len(differences), design.max_seeds), np.nan)
+    for i, (arm, given) in enumerate(differences.items()):
+        row = np.asarray(given, dtype=np.float64)
+        if row.ndim != 1 or len(row) > design.max_seeds:
+            raise WarminitError(
+                f"differences[{arm!r}] has shape {row.shape}: expected at most"
+                f" max_seeds={design.max_seeds} numbers. Pass the first {design.max_seeds} seeds."
+            )
+        if not np.isfinite(row).all():
+            place = int(np.flatnonzero(~np.isfinite(row))[0])
+            raise WarminitError(
+                f"differences[{arm!r}][{place}]={row[place]}: expected a finite number. Leave a"
+                " diverged run's seed out, and report the failure."
+            )
+        values[0, i, : len(row)] = row
+    return values
+
+
+def _decision(design: Design, values: Values, history: History, arm: int) -> Decision:
+    outcome, looks = int(history.outcome[0, arm]), int(history.look[0, arm]) + 1
+    path = tuple(
+        _step(design, values[arm], history.evidence[:2, 0, arm, k], k, rank)
+        for k in range(looks)
+        for rank in [_rank(history, arm, k, equivalence=False)]
+    )
+    if not path:
+        return Decision(_NAMES[outcome])
+    rank = _rank(history, arm, looks - 1, equivalence=outcome == EQUIVALENT)
+    level, left = design.level(rank), design.family - rank
+    rule, seen = design.rule, history.evidence[:, 0, arm, looks - 1]
+    if outcome == EQUIVALENT:
+        interval, confidence = _interval(design, values[arm], looks - 1, level), 1 - 2 * level
+        p = rule.p_value(float(seen[2]), looks - 1) * left
+    else:
+        interval, confidence = path[-1].interval, path[-1].confidence
+        p = 2 * rule.p_value(float(seen[:2].max()), looks - 1) * left
+    return Decision(
+        outcome=_NAMES[outcome],
+        seeds=path[-1].seeds,
+        look=looks,
+        interval=interval,
+        confidence=confidence,
+        p=min(p, 1.0),
+        path=path,
+    )
+
+
+def _rank(history: History, arm: int, k: int, *, equivalence: bool) -> int:
+    """Count the comparisons that gave their level to this one before look k decided it (Holm)."""
+    counts = history.equivalent if equivalence else history.different
+    codes = (EQUIVALENT,) if equivalence else (HELPS, HARMS)
+    decided_now = (history.look[0] == k) & np.isin(history.outcome[0], codes)
+    if not decided_now[arm]:
+        return int(counts[0, k])
+    evidence = history.evidence[2:] if equivalence else history.evidence[:2]
+    strength = evidence[:, 0, :, k].max(axis=0)
+    stronger = decided_now & (strength > strength[arm])
+    return int((counts[0, k - 1] if k else 0) + stronger.sum())
+
+
+def _step(design: Design, values: Values, evidence: Values, k: int, rank: int) -> Step:
+    level, seeds = design.level(rank), design.looks[k]
+    helps, harms = (float(e) for e in evidence)
+    return Step(
+        seeds=seeds,
+        mean=float(values[:seeds].mean()),
+        evidence=helps if helps >= harms else -harms,
+        boundary=float(design.rule.threshold(level / 2)[k]),
+        interval=_interval(design, values, k, level / 2),
+        confidence=1 - level,
+    )
+
+
+def _interval(design: Design, values: Values, k: int, one_sided: float) -> tuple[float, float]:
+    rule = design.rule
+    return rule.lower(values, k, one_sided), -rule.lower(-values, k, one_sided)
