@@ -18,7 +18,8 @@ if find_spec("timm") is None or find_spec("torchvision") is None:
 
 import timm
 
-from warminit.integrations.timm import prewarm_
+from warminit.initializers import DEFAULT_METHOD
+from warminit.integrations.timm import prewarm_, warm_init_
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),
@@ -48,7 +49,7 @@ def stem(model: Any) -> Tensor:
 
 def test_mean_and_std_of_the_data_config_are_taken() -> None:
     model = fresh()
-    report = prewarm_(model, IMAGES[:64], seed=3)
+    report = warm_init_(model, IMAGES[:64], "prewarm", seed=3)
     assert report.layer == "conv1.0"
     # The rules see the raw pixels again.
     assert (
@@ -73,7 +74,7 @@ def test_mean_and_std_of_the_data_config_are_taken() -> None:
 def test_uint8_pixels_are_standardized_with_them() -> None:
     pixels = (PIXELS[:64] * 255).round().to(torch.uint8)
     one, other = fresh(), fresh()
-    prewarm_(one, pixels)
+    warm_init_(one, pixels, "prewarm")
     core_prewarm_(other, pixels, mean=MEAN.flatten(), std=STD.flatten())
     assert torch.equal(stem(one), stem(other))
 
@@ -81,8 +82,8 @@ def test_uint8_pixels_are_standardized_with_them() -> None:
 def test_loaders_give_what_was_standardized_with_them() -> None:
     loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(IMAGES, LABELS), 32)
     one, other = fresh(), fresh()
-    prewarm_(one, loader, batches=2)
-    prewarm_(other, IMAGES[:64])
+    warm_init_(one, loader, "prewarm", batches=2)
+    warm_init_(other, IMAGES[:64], "prewarm")
     assert torch.equal(stem(one), stem(other))
 
 
@@ -91,15 +92,15 @@ def test_raw_pixels_of_a_loader_are_taken_as_those_of_a_tensor(channels: int) ->
     """Of a loader, too, neither mean nor std is assumed that the images cannot have come from."""
     pixels = PIXELS[:64].repeat(1, 2, 1, 1)[:, :channels].contiguous()
     one, other = (fresh(in_chans=channels) for _ in range(2))
-    report = prewarm_(one, torch.utils.data.DataLoader(pixels, 32))
-    prewarm_(other, pixels)
+    report = warm_init_(one, torch.utils.data.DataLoader(pixels, 32), "prewarm")
+    warm_init_(other, pixels, "prewarm")
     assert torch.equal(stem(one), stem(other))
     assert any("batches" in note for note in report.notes)
 
 
 def test_raw_pixels_are_taken_as_they_are() -> None:
     one, other = fresh(), fresh()
-    prewarm_(one, PIXELS[:64])
+    warm_init_(one, PIXELS[:64], "prewarm")
     core_prewarm_(other, PIXELS[:64])
     assert torch.equal(stem(one), stem(other))
 
@@ -107,7 +108,7 @@ def test_raw_pixels_are_taken_as_they_are() -> None:
 def test_statistics_that_are_given_go_first() -> None:
     one, other = fresh(), fresh()
     images = (PIXELS[:64] - 0.3) / 0.4
-    prewarm_(one, images, mean=0.3, std=0.4)
+    warm_init_(one, images, "prewarm", mean=0.3, std=0.4)
     core_prewarm_(other, images, mean=0.3, std=0.4)
     assert torch.equal(stem(one), stem(other))
 
@@ -116,5 +117,18 @@ def test_another_number_of_channels_needs_statistics_of_its_own() -> None:
     # timm's config names three numbers whatever in_chans is.
     images = (IMAGES[:64].repeat(1, 2, 1, 1)[:, :4]).contiguous()
     with pytest.raises(WarminitError, match="n_patches"):
-        prewarm_(fresh(in_chans=4), images)
-    prewarm_(fresh(in_chans=4), images, patches_per_image=9)
+        warm_init_(fresh(in_chans=4), images, "prewarm")
+    warm_init_(fresh(in_chans=4), images, "prewarm", patches_per_image=9)
+
+
+def test_the_default_is_that_of_init_and_the_old_name_keeps_its_own() -> None:
+    assert warm_init_(fresh(), IMAGES[:64]).method == DEFAULT_METHOD
+    # A method that takes no statistics gets none.
+    assert warm_init_(fresh(), IMAGES[:64], "he-normal").method == "he-normal"
+    one, other = fresh(), fresh()
+    with pytest.warns(DeprecationWarning, match="prewarm_ is called warm_init_") as caught:
+        report = prewarm_(one, IMAGES[:64], seed=3)
+    assert [each.filename for each in caught] == [__file__]
+    warm_init_(other, IMAGES[:64], "prewarm", seed=3)
+    assert report.method == "prewarm"
+    assert torch.equal(stem(one), stem(other))

@@ -17,7 +17,7 @@ import integration_setup as setup
 from arm_guarantees import global_states
 from warminit import prewarm_, prewarm_filters
 from warminit.errors import WarminitError
-from warminit.integrations.flax import prewarm, prewarm_init
+from warminit.integrations.flax import prewarm, prewarm_init, warm_init, warm_kernel_init
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -66,7 +66,7 @@ def check(start: Any, plain: Any) -> None:
 
 def test_nnx_starts_with_the_filters_of_torch_and_trains() -> None:
     plain, states = Nnx(), global_states()
-    model = Nnx(kernel_init=prewarm_init(IMAGES[:64], seed=3, **STATISTICS))
+    model = Nnx(kernel_init=warm_kernel_init(IMAGES[:64], "prewarm", seed=3, **STATISTICS))
     assert global_states() == states
     check(model.kernel, plain.kernel)
     # The other layer's weights are drawn from the same keys as without.
@@ -87,7 +87,7 @@ def test_nnx_starts_with_the_filters_of_torch_and_trains() -> None:
 
 def test_linen_starts_with_the_filters_of_torch_and_trains() -> None:
     plain = Linen().init(jax.random.key(5), IMAGES[:1])
-    model = Linen(prewarm_init(IMAGES[:64], seed=3, **STATISTICS))
+    model = Linen(warm_kernel_init(IMAGES[:64], "prewarm", seed=3, **STATISTICS))
     params = jax.jit(model.init)(jax.random.key(5), IMAGES[:1])
     check(np.asarray(params["params"]["stem"]["kernel"]), plain["params"]["stem"]["kernel"])
     optimizer = optax.adam(1e-3)
@@ -110,11 +110,13 @@ def test_linen_starts_with_the_filters_of_torch_and_trains() -> None:
 
 
 def test_the_key_draws_the_others_only() -> None:
-    init = prewarm_init(IMAGES[:64], seed=3, **STATISTICS)
+    init = warm_kernel_init(IMAGES[:64], "prewarm", seed=3, **STATISTICS)
     one, two = (np.asarray(init(jax.random.key(n), (3, 3, 3, 32), jnp.float32)) for n in (0, 1))
     np.testing.assert_array_equal(one[..., :16], two[..., :16])
     assert not np.array_equal(one[..., 16:], two[..., 16:])
-    other = prewarm_init(IMAGES[:64], seed=4, **STATISTICS)(jax.random.key(0), (3, 3, 3, 32))
+    other = warm_kernel_init(IMAGES[:64], "prewarm", seed=4, **STATISTICS)(
+        jax.random.key(0), (3, 3, 3, 32)
+    )
     np.testing.assert_array_equal(other[..., 16:], one[..., 16:])
     np.testing.assert_allclose(other[..., :16], meant(4), rtol=0, atol=1e-6)
 
@@ -122,7 +124,7 @@ def test_the_key_draws_the_others_only() -> None:
 def test_a_tree_of_linen_gets_the_same() -> None:
     params = Linen().init(jax.random.key(5), IMAGES[:1])
     before = jax.tree.map(np.asarray, params)
-    new, report = prewarm(params, IMAGES[:64], seed=3, **STATISTICS)
+    new, report = warm_init(params, IMAGES[:64], "prewarm", seed=3, **STATISTICS)
     assert (report.layer, report.filters_set) == ("params.stem", 16)
     check(np.asarray(new["params"]["stem"]["kernel"]), before["params"]["stem"]["kernel"])
     # The tree that was given stays, and so does every other leaf.
@@ -131,7 +133,7 @@ def test_a_tree_of_linen_gets_the_same() -> None:
     assert same == {
         "params": {
             "stem": {"kernel": False, "bias": True},
-            "head_scale": {"kernel": True, "bias": True},
+            "head": {"kernel": True, "bias": True},
         }
     }
 
@@ -139,7 +141,9 @@ def test_a_tree_of_linen_gets_the_same() -> None:
 def test_a_state_of_nnx_gets_the_same() -> None:
     model = Nnx()
     plain = model.kernel
-    state, report = prewarm(nnx.state(model, nnx.Param), IMAGES[:64], seed=3, **STATISTICS)
+    state, report = warm_init(
+        nnx.state(model, nnx.Param), IMAGES[:64], "prewarm", seed=3, **STATISTICS
+    )
     np.testing.assert_array_equal(model.kernel, plain)
     nnx.update(model, state)
     assert report.layer == "stem"
@@ -153,7 +157,9 @@ def test_groups_are_told_by_the_kernel_and_dilation_by_the_caller(
     images = np.concatenate([IMAGES[:64], IMAGES[:64, :, :, :1] ** 2], axis=-1)
     stem = linen.Conv(16, (3, 3), kernel_dilation=dilation, feature_group_count=groups)
     params = {"stem": stem.init(jax.random.key(0), images[:1])["params"]}
-    new, report = prewarm(params, images, layers="stem", dilation=dilation, patches_per_image=9)
+    new, report = warm_init(
+        params, images, "prewarm", layers="stem", dilation=dilation, patches_per_image=9
+    )
     twin = torch.nn.Conv2d(4, 16, 3, groups=groups, dilation=dilation)
     prewarm_(twin, torch.tensor(images).permute(0, 3, 1, 2), patches_per_image=9)
     rows = [*range(4), *range(8, 12)] if groups == 2 else [*range(8)]
@@ -163,11 +169,11 @@ def test_groups_are_told_by_the_kernel_and_dilation_by_the_caller(
 
 
 def test_half_precision_is_rounded_once() -> None:
-    init = prewarm_init(IMAGES[:64], seed=3, **STATISTICS)
+    init = warm_kernel_init(IMAGES[:64], "prewarm", seed=3, **STATISTICS)
     made = init(jax.random.key(0), (3, 3, 3, 32), jnp.bfloat16)
     wanted = torch.tensor(meant()).bfloat16().float().numpy()
     np.testing.assert_array_equal(made[..., :16].astype(jnp.float32), wanted)
-    new, _ = prewarm({"kernel": made}, IMAGES[:64], seed=3, **STATISTICS)
+    new, _ = warm_init({"kernel": made}, IMAGES[:64], "prewarm", seed=3, **STATISTICS)
     assert new["kernel"].dtype == jnp.bfloat16
     np.testing.assert_array_equal(new["kernel"][..., 16:], made[..., 16:])
 
@@ -176,18 +182,34 @@ def test_what_cannot_be_used_is_refused() -> None:
     kernel = jax.nn.initializers.lecun_normal()(jax.random.key(0), (3, 3, 3, 8))
     tree = {"one": {"kernel": kernel}, "two": {"kernel": kernel}}
     with pytest.raises(WarminitError) as caught:
-        prewarm(tree, IMAGES[:8])
+        warm_init(tree, IMAGES[:8], "prewarm")
     assert str(caught.value) == (
         "layers=None with images (8, 28, 28, 3) leads to 2 kernels; exactly one is needed. There "
         "are: one.kernel (3, 3, 3, 8), two.kernel (3, 3, 3, 8). Pass images (N, *size, C), or name "
         "the layer with layers=."
     )
     with pytest.raises(WarminitError, match="leads to 0 kernels"):
-        prewarm(tree, IMAGES[:8], layers="wo")
-    new, report = prewarm(tree, IMAGES[:8], layers="two", patches_per_image=9)
+        warm_init(tree, IMAGES[:8], "prewarm", layers="wo")
+    new, report = warm_init(tree, IMAGES[:8], "prewarm", layers="two", patches_per_image=9)
     assert report.layer == "two"
     np.testing.assert_array_equal(new["one"]["kernel"], kernel)
     with pytest.raises(WarminitError, match="is not one that takes images"):
-        prewarm_init(IMAGES[:8])(jax.random.key(0), (3, 3, 1, 8))
+        warm_kernel_init(IMAGES[:8], "prewarm")(jax.random.key(0), (3, 3, 1, 8))
     with pytest.raises(WarminitError, match="that gives no array"):
-        prewarm_init([["a"]])(jax.random.key(0), (3, 3, 1, 8))
+        warm_kernel_init([["a"]], "prewarm")(jax.random.key(0), (3, 3, 1, 8))
+
+
+def test_the_default_is_that_of_init_and_the_old_names_keep_their_own() -> None:
+    params = Linen().init(jax.random.key(5), IMAGES[:1])
+    assert warm_init(params, IMAGES[:64])[1].method == "whitening-small-head"
+    with pytest.warns(DeprecationWarning, match="prewarm is called warm_init") as caught:
+        new, report = prewarm(params, IMAGES[:64], seed=3, **STATISTICS)
+    assert report.method == "prewarm"
+    assert caught[0].filename == __file__
+    with pytest.warns(DeprecationWarning, match="prewarm_init is called warm_kernel_init"):
+        init = prewarm_init(IMAGES[:64], seed=3, **STATISTICS)
+    made = init(jax.random.key(0), (3, 3, 3, 32))
+    np.testing.assert_array_equal(new["params"]["stem"]["kernel"][..., :16], made[..., :16])
+    made = warm_kernel_init(IMAGES[:64], seed=3)(jax.random.key(0), (3, 3, 3, 32))
+    new, _ = warm_init(params, IMAGES[:64], seed=3)
+    np.testing.assert_array_equal(new["params"]["stem"]["kernel"][..., :16], made[..., :16])

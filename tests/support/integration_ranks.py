@@ -17,10 +17,10 @@ def lightning() -> tuple[Tensor, Tensor, Tensor]:
     import pytorch_lightning as pl
     from test_integrations_lightning import Classifier, loader
 
-    from warminit.integrations.lightning import PreWarm
+    from warminit.integrations.lightning import WarmInit
 
     model: Any = Classifier()
-    callbacks: Any = [PreWarm(patches_per_image=9)]
+    callbacks: Any = [WarmInit("prewarm", patches_per_image=9)]
     trainer = pl.Trainer(
         accelerator="cpu", devices=2, strategy="ddp", max_steps=STEPS, callbacks=callbacks,
         logger=False, enable_checkpointing=False, enable_progress_bar=False,
@@ -33,10 +33,11 @@ def lightning() -> tuple[Tensor, Tensor, Tensor]:
 def transformers(folder: Path) -> tuple[Tensor, Tensor, Tensor]:
     from test_integrations_transformers import Run, vit
 
-    from warminit.integrations.transformers import PreWarm
+    from warminit.integrations.transformers import WarmInit
 
     run = Run(
-        vit, [PreWarm(patches_per_image=9)], folder, max_steps=STEPS, ddp_backend="gloo",
+        vit, [WarmInit("prewarm", patches_per_image=9)], folder,
+        max_steps=STEPS, ddp_backend="gloo",
         ddp_find_unused_parameters=False,
     )  # fmt: skip
     return run.seen[0], run.stems[0], run.conv.weight.detach()

@@ -21,7 +21,7 @@ import integration_setup as setup
 from arm_guarantees import global_states
 from warminit import prewarm_, prewarm_filters, whiten_
 from warminit.errors import WarminitError
-from warminit.integrations.keras import PreWarm, prewarm
+from warminit.integrations.keras import PreWarm, WarmInit, prewarm, warm_init
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),
@@ -50,8 +50,8 @@ def meant(seed: int = 3) -> Any:
 
 def test_the_filters_are_those_of_torch_and_the_others_those_of_keras() -> None:
     plain, states = kernel(network().layers[0]), global_states()
-    model = network(lambda: PreWarm(IMAGES[:64], seed=3, **STATISTICS))
-    # What Keras draws is drawn from its own seed, as without PreWarm, and nothing else is drawn.
+    model = network(lambda: WarmInit(IMAGES[:64], "prewarm", seed=3, **STATISTICS))
+    # What Keras draws is drawn from its own seed, as without WarmInit, and nothing else is drawn.
     assert global_states() == states
     start = kernel(model.layers[0])
     assert start.dtype == np.float32
@@ -71,7 +71,7 @@ def test_a_kernel_that_is_computed_is_refused_and_left() -> None:
     model.layers[0].enable_lora(2)
     before = [each.numpy() for each in model.weights]
     with pytest.raises(WarminitError, match=r"computed from other weights.*before enable_lora"):
-        prewarm(model, IMAGES[:64])
+        warm_init(model, IMAGES[:64], "prewarm")
     for old, new in zip(before, model.weights, strict=True):
         np.testing.assert_array_equal(old, new.numpy())
 
@@ -79,7 +79,7 @@ def test_a_kernel_that_is_computed_is_refused_and_left() -> None:
 def test_a_built_model_gets_the_same() -> None:
     model = network()
     plain = kernel(model.layers[0])
-    report = prewarm(model, IMAGES[:64], seed=3, **STATISTICS)
+    report = warm_init(model, IMAGES[:64], "prewarm", seed=3, **STATISTICS)
     assert (report.layer, report.filters_set) == (model.layers[0].name, 16)
     np.testing.assert_allclose(kernel(model.layers[0])[..., :16], meant(), rtol=0, atol=1e-6)
     np.testing.assert_array_equal(kernel(model.layers[0])[..., 16:], plain[..., 16:])
@@ -89,7 +89,9 @@ def test_a_built_model_gets_the_same() -> None:
 def test_groups_and_dilation_are_those_of_the_layer(options: dict[str, Any]) -> None:
     images = np.concatenate([IMAGES[:64], IMAGES[:64, :, :, :1] ** 2], axis=-1)
     layer = layers.Conv2D(16, 3, **options)
-    prewarm(keras.Sequential([keras.Input((28, 28, 4)), layer]), images, patches_per_image=9)
+    warm_init(
+        keras.Sequential([keras.Input((28, 28, 4)), layer]), images, "prewarm", patches_per_image=9
+    )
     twin = torch.nn.Conv2d(
         4, 16, 3, groups=options.get("groups", 1), dilation=options.get("dilation_rate", 1)
     )
@@ -104,26 +106,28 @@ def test_groups_and_dilation_are_those_of_the_layer(options: dict[str, Any]) -> 
 def test_channels_may_come_first() -> None:
     layer = layers.Conv2D(32, 3, data_format="channels_first")
     model = keras.Sequential([keras.Input((3, 28, 28)), layer])
-    prewarm(model, TORCH_IMAGES[:64].numpy(), seed=3, **STATISTICS)
+    warm_init(model, TORCH_IMAGES[:64].numpy(), "prewarm", seed=3, **STATISTICS)
     np.testing.assert_allclose(kernel(layer)[..., :16], meant(), rtol=0, atol=1e-6)
 
 
 def test_signals_and_volumes() -> None:
     signals = IMAGES[:64].reshape(64, 784, 3)
     layer = layers.Conv1D(8, 9)
-    prewarm(keras.Sequential([keras.Input((784, 3)), layer]), signals, patches_per_image=9)
+    warm_init(
+        keras.Sequential([keras.Input((784, 3)), layer]), signals, "prewarm", patches_per_image=9
+    )
     wanted = prewarm_filters(torch.tensor(signals).permute(0, 2, 1), 8, (9,), patches_per_image=9)
     np.testing.assert_allclose(
         kernel(layer)[..., :4], wanted.permute(2, 1, 0).numpy(), rtol=0, atol=1e-6
     )
     volumes = IMAGES[:64].reshape(64, 7, 4, 28, 3)
-    shape = PreWarm(volumes, patches_per_image=9)((2, 2, 2, 3, 8)).shape
+    shape = WarmInit(volumes, "prewarm", patches_per_image=9)((2, 2, 2, 3, 8)).shape
     assert tuple(shape) == (2, 2, 2, 3, 8)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_half_precision_is_rounded_once(dtype: str) -> None:
-    made = PreWarm(IMAGES[:64], seed=3, **STATISTICS)((3, 3, 3, 32), dtype=dtype)
+    made = WarmInit(IMAGES[:64], "prewarm", seed=3, **STATISTICS)((3, 3, 3, 32), dtype=dtype)
     assert keras.backend.standardize_dtype(made.dtype) == dtype
     wanted = torch.tensor(meant()).to(getattr(torch, dtype)).float().numpy()
     got = keras.ops.convert_to_numpy(keras.ops.cast(made, "float32"))
@@ -132,7 +136,7 @@ def test_half_precision_is_rounded_once(dtype: str) -> None:
 
 def test_any_arm_of_a_single_layer() -> None:
     made = keras.ops.convert_to_numpy(
-        PreWarm(IMAGES[:64], "whitening", patches_per_image=9)((3, 3, 3, 32))
+        WarmInit(IMAGES[:64], "whitening", patches_per_image=9)((3, 3, 3, 32))
     )
     twin = torch.nn.Conv2d(3, 32, 3)
     report = whiten_(twin, TORCH_IMAGES[:64], patches_per_image=9)
@@ -141,7 +145,7 @@ def test_any_arm_of_a_single_layer() -> None:
 
 
 def test_saved_and_cloned_models_need_no_images(tmp_path: Path) -> None:
-    model = network(lambda: PreWarm(IMAGES[:64], seed=3, **STATISTICS))
+    model = network(lambda: WarmInit(IMAGES[:64], "prewarm", seed=3, **STATISTICS))
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(kernel(loaded.layers[0]), kernel(model.layers[0]))
@@ -160,22 +164,22 @@ def refused(action: Callable[[], Any]) -> str:
 
 
 def test_what_cannot_be_used_is_refused() -> None:
-    assert refused(lambda: PreWarm(IMAGES[:8])((3, 3, 2, 32))) == (
+    assert refused(lambda: WarmInit(IMAGES[:8], "prewarm")((3, 3, 2, 32))) == (
         "the kernel (3, 3, 2, 32) is not one that takes images (8, 28, 28, 3): channels come last "
         "in images and last but one in the kernel of an ungrouped convolution. Give this "
         "initializer to the input layer only, with images (N, *size, C) as it is fed."
     )
-    assert refused(lambda: PreWarm(IMAGES[:8]).get_config()) == (
-        "this PreWarm has no filters yet, and nothing else of it can be saved. Build the layer "
+    assert refused(lambda: WarmInit(IMAGES[:8], "prewarm").get_config()) == (
+        "this WarmInit has no filters yet, and nothing else of it can be saved. Build the layer "
         "first."
     )
-    used = PreWarm(IMAGES[:8], patches_per_image=9)
+    used = WarmInit(IMAGES[:8], "prewarm", patches_per_image=9)
     used((3, 3, 3, 8))
     assert refused(lambda: used((5, 5, 3, 8))) == (
-        "this PreWarm was made for the kernel of another layer, with filters (3, 3, 3, 4), and is "
+        "this WarmInit was made for the kernel of another layer, with filters (3, 3, 3, 4), and is "
         "asked for (5, 5, 3, 8). Make one for each layer."
     )
-    assert refused(lambda: PreWarm(IMAGES[:8])((3, 32))) == (
+    assert refused(lambda: WarmInit(IMAGES[:8], "prewarm")((3, 32))) == (
         "the kernel has 2 dimensions, shape (3, 32); 3 to 5 are needed: (*K, C, F). Choose a "
         "convolution."
     )
@@ -187,14 +191,16 @@ def test_the_layer_must_be_told_where_several_take_the_images() -> None:
     one, two = layers.Conv2D(8, 3, name="one"), layers.Conv2D(8, 3, name="two")
     model = keras.Model(inputs, layers.Add()([one(inputs), two(inputs)]), name="both")
     before = [kernel(each) for each in (one, two)]
-    assert refused(lambda: prewarm(model, IMAGES[:8])) == (
+    assert refused(lambda: warm_init(model, IMAGES[:8], "prewarm")) == (
         "layers=None with images (8, 28, 28, 3) leads to 2 convolutions of both; exactly one is "
         "needed. There are: one, two. Build the model, and name its input layer with layers=."
     )
-    assert "leads to 0 convolutions" in refused(lambda: prewarm(model, IMAGES[:8], layers="three"))
-    assert refused(lambda: prewarm(model, IMAGES[:8] * np.nan, layers="two"))
+    assert "leads to 0 convolutions" in refused(
+        lambda: warm_init(model, IMAGES[:8], "prewarm", layers="three")
+    )
+    assert refused(lambda: warm_init(model, IMAGES[:8] * np.nan, "prewarm", layers="two"))
     np.testing.assert_array_equal(kernel(two), before[1])
-    prewarm(model, IMAGES[:8], layers="two", patches_per_image=9)
+    warm_init(model, IMAGES[:8], "prewarm", layers="two", patches_per_image=9)
     np.testing.assert_array_equal(kernel(one), before[0])
     assert not np.array_equal(kernel(two), before[1])
 
@@ -203,14 +209,15 @@ ON_ANOTHER = """
 import sys
 import numpy as np
 import keras
-from warminit.integrations.keras import PreWarm, prewarm
+from warminit.integrations.keras import WarmInit, warm_init
 
 assert keras.backend.backend() == sys.argv[3]
 images = np.load(sys.argv[1])
 layer = keras.layers.Conv2D(32, 3)
 model = keras.Sequential([keras.Input((28, 28, 3)), layer])
-prewarm(model, images, seed=3, patches_per_image=20)
-fresh = keras.ops.convert_to_numpy(PreWarm(images, seed=3, patches_per_image=20)((3, 3, 3, 32)))
+warm_init(model, images, "prewarm", seed=3, patches_per_image=20)
+made = WarmInit(images, "prewarm", seed=3, patches_per_image=20)((3, 3, 3, 32))
+fresh = keras.ops.convert_to_numpy(made)
 np.save(sys.argv[2], [keras.ops.convert_to_numpy(layer.kernel), fresh])
 """
 
@@ -236,3 +243,19 @@ def test_on_another_backend(backend: str, tmp_path: Path) -> None:
     )
     for made in np.load(tmp_path / "kernels.npy"):
         np.testing.assert_allclose(made[..., :16], wanted, rtol=0, atol=1e-6)
+
+
+def test_the_default_is_that_of_init_and_the_old_names_keep_their_own() -> None:
+    model = network()
+    report = warm_init(model, IMAGES[:64], seed=3)
+    assert (report.method, report.filters_set) == ("whitening-small-head", 16)
+    np.testing.assert_array_equal(
+        kernel(model.layers[0])[..., :16], WarmInit(IMAGES[:64], seed=3)((3, 3, 3, 32))[..., :16]
+    )
+    old = network()
+    with pytest.warns(DeprecationWarning, match="prewarm is called warm_init") as caught:
+        assert prewarm(old, IMAGES[:64], seed=3, **STATISTICS).method == "prewarm"
+    assert caught[0].filename == __file__
+    with pytest.warns(DeprecationWarning, match="PreWarm is called WarmInit"):
+        made = PreWarm(IMAGES[:64], seed=3, **STATISTICS)((3, 3, 3, 32))
+    np.testing.assert_array_equal(kernel(old.layers[0])[..., :16], made[..., :16])

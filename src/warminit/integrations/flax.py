@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from warminit.errors import WarminitError
-from warminit.integrations import needs
+from warminit.initializers import DEFAULT_METHOD
+from warminit.integrations import needs, old_name
 from warminit.integrations.kernels import condition_kernel, conditioned_filters
+from warminit.renamed import takes_old_names
 from warminit.report import InitReport
 
 with needs("Flax", "flax"):
@@ -24,9 +26,9 @@ Initializer = Callable[..., Any]
 """(key, shape, dtype) -> kernel (*K, C, F)."""
 
 
-def prewarm_init(
+def warm_kernel_init(
     images: ArrayLike,
-    arm: str = "prewarm",
+    method: str = DEFAULT_METHOD,
     *,
     base: Initializer | None = None,
     seed: int = 0,
@@ -36,31 +38,46 @@ def prewarm_init(
 
     Args:
         images: (N, *size, C), one training batch as the model is fed.
-        arm: Name of an initializer that sets a single layer.
+        method: A name of `warminit.methods()`; only the stem is set.
         base: Of the other filters; Flax's own default, `lecun_normal()`.
-        seed: Of the arm's own generator; the key is `base`'s alone.
-        **parameters: Passed to the arm: `mean` and `std` where images are standardized, and others.
+        seed: Of the method's own generator; the key is `base`'s alone.
+        **parameters: Passed to the method: `mean` and `std` where images are standardized, and others.
 
     Returns:
         A function (key, shape, dtype) for `flax.nnx` and `flax.linen`, under `jax.jit`, too. It
-        raises WarminitError as the arm does, and for a kernel that does not take these images.
+        raises WarminitError as the method does, and for a kernel that does not take these images.
     """
     rest = jax.nn.initializers.lecun_normal() if base is None else base
 
     def init(key: Any, shape: tuple[int, ...], dtype: Any = jnp.float32, **options: Any) -> Any:
-        filters = conditioned_filters(tuple(shape), images, arm, seed=seed, **parameters)
+        filters = conditioned_filters(tuple(shape), images, method, seed=seed, **parameters)
         others = rest(key, shape, dtype, **options)[..., filters.shape[-1] :]
         return jnp.concatenate([jnp.asarray(filters, dtype), others], axis=-1)
 
     return init
 
 
+def prewarm_init(images: ArrayLike, arm: str = "prewarm", **options: Any) -> Initializer:
+    """Make what `warm_kernel_init` makes, with the name and the default method of 0.1."""
+    old_name("prewarm_init", "warm_kernel_init")
+    return warm_kernel_init(images, arm, **options)
+
+
 def prewarm(
+    params: Any, images: ArrayLike, arm: str = "prewarm", **options: Any
+) -> tuple[Any, InitReport]:
+    """Condition as `warm_init` does, with the name and the default method of 0.1."""
+    old_name("prewarm", "warm_init")
+    return warm_init(params, images, arm, **options)
+
+
+@takes_old_names("layer")
+def warm_init(
     params: Any,
     images: ArrayLike,
-    arm: str = "prewarm",
+    method: str = DEFAULT_METHOD,
     *,
-    layer: str | None = None,
+    layers: str | None = None,
     dilation: int | tuple[int, ...] = 1,
     seed: int = 0,
     **parameters: Any,
@@ -70,15 +87,15 @@ def prewarm(
     Args:
         params: Of `flax.linen`, or a state of `flax.nnx`: kernels (*K, C / groups, F).
         images: (N, *size, C), one training batch as the model is fed.
-        arm: Name of an initializer that sets a single layer.
-        layer: Dotted name of the layer, as far as it takes to tell it from others; by default the
+        method: A name of `warminit.methods()`; only the stem is set.
+        layers: Dotted name of the layer, as far as it takes to tell it from others; by default the
             only one whose kernel takes the images' channels.
         dilation: Of the layer, which a tree does not tell.
-        seed: Of the arm's own generator.
-        **parameters: Passed to the arm: `mean` and `std` where images are standardized, and others.
+        seed: Of the method's own generator.
+        **parameters: Passed to the method: `mean` and `std` where images are standardized, and others.
 
     Returns:
-        The new tree, in which one leaf differs, and the arm's report. The filters are those of
+        The new tree, in which one leaf differs, and the method's report. The filters are those of
         torch for the same images.
 
     Raises:
@@ -87,18 +104,18 @@ def prewarm(
     paths, structure = jax.tree_util.tree_flatten_with_path(params)
     leaves = [leaf for _, leaf in paths]
     names = [_name(path) for path, _ in paths]
-    index = _find(names, leaves, np.shape(images), layer)
+    index = _find(names, leaves, np.shape(images), layers)
     kernel, report = condition_kernel(
         np.asarray(leaves[index]).astype(np.float32),
         images,
-        arm,
+        method,
         groups=max(1, np.shape(images)[-1] // leaves[index].shape[-2]),
         dilation=dilation,
         seed=seed,
         **parameters,
     )
     leaves[index] = jnp.asarray(kernel, leaves[index].dtype)
-    how = "given by name" if layer else "the only kernel that takes the images' channels"
+    how = "given by name" if layers else "the only kernel that takes the images' channels"
     report = replace(report, layer=names[index].removesuffix(".kernel"), found=how)
     return jax.tree_util.tree_unflatten(structure, leaves), report
 

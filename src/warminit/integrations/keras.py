@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from warminit.errors import WarminitError
-from warminit.integrations import needs
+from warminit.initializers import DEFAULT_METHOD
+from warminit.integrations import needs, old_name
 from warminit.integrations.kernels import condition_kernel, conditioned_filters
+from warminit.renamed import takes_old_names
 from warminit.report import InitReport
 
 with needs("Keras 3", "keras"):
@@ -20,32 +22,32 @@ with needs("Keras 3", "keras"):
 
 
 @keras.saving.register_keras_serializable(package="warminit")
-class PreWarm(keras.initializers.Initializer):
+class WarmInit(keras.initializers.Initializer):
     """Draw a kernel whose first filters come from images, and the rest from another initializer.
 
     Args:
         images: (N, *size, C), one training batch as the model is fed, channels last.
-        arm: Name of an initializer that sets a single layer.
+        method: A name of `warminit.methods()`; only the stem is set.
         base: Of the other filters; Keras' own default.
-        seed: Of the arm's own generator; the seed of Keras is not asked.
-        **parameters: Passed to the arm: `mean` and `std` where images are standardized, and others.
+        seed: Of the method's own generator; the seed of Keras is not asked.
+        **parameters: Passed to the method: `mean` and `std` where images are standardized, and others.
 
     Raises:
-        WarminitError: When a layer is built, as the arm raises, and for a kernel that does not take
+        WarminitError: When a layer is built, as the method raises, and for a kernel that does not take
             these images.
     """
 
     def __init__(
         self,
         images: ArrayLike,
-        arm: str = "prewarm",
+        method: str = DEFAULT_METHOD,
         *,
         base: Any = "glorot_uniform",
         seed: int = 0,
         **parameters: Any,
     ) -> None:
         self._images = images
-        self._options = {"arm": arm, "seed": seed, **parameters}
+        self._options = {"method": method, "seed": seed, **parameters}
         self._filters: NDArray[np.float32] | None = None
         self.base = keras.initializers.get(base)
 
@@ -56,7 +58,7 @@ class PreWarm(keras.initializers.Initializer):
             self._filters = conditioned_filters(tuple(shape), images, **self._options)
         if self._filters.shape[:-1] != tuple(shape[:-1]) or self._filters.shape[-1] > shape[-1]:
             raise WarminitError(
-                f"this PreWarm was made for the kernel of another layer, with filters "
+                f"this WarmInit was made for the kernel of another layer, with filters "
                 f"{self._filters.shape}, and is asked for {tuple(shape)}. Make one for each layer."
             )
         rest = self.base(shape, dtype=dtype)[..., self._filters.shape[-1] :]
@@ -67,26 +69,42 @@ class PreWarm(keras.initializers.Initializer):
         """Return the filters, in the images' place, so that a saved model needs no images."""
         if self._filters is None:
             raise WarminitError(
-                "this PreWarm has no filters yet, and nothing else of it can be saved. Build the "
+                "this WarmInit has no filters yet, and nothing else of it can be saved. Build the "
                 "layer first."
             )
         base = keras.initializers.serialize(self.base)
         return {"filters": self._filters.tolist(), "base": base}
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "PreWarm":
+    def from_config(cls, config: dict[str, Any]) -> "WarmInit":
         """Return one that has the filters."""
-        made = cls((), base=config["base"])
+        made = WarmInit((), base=config["base"])
         made._filters = np.asarray(config["filters"], np.float32)
         return made
 
 
-def prewarm(
+@keras.saving.register_keras_serializable(package="warminit")
+class PreWarm(WarmInit):
+    """`WarmInit` under its name of 0.1, with the default method of 0.1, Pre-Warm."""
+
+    def __init__(self, images: ArrayLike, arm: str = "prewarm", **options: Any) -> None:
+        old_name("PreWarm", "WarmInit")
+        super().__init__(images, arm, **options)
+
+
+def prewarm(model: Any, images: ArrayLike, arm: str = "prewarm", **options: Any) -> InitReport:
+    """Condition as `warm_init` does, with the name and the default method of 0.1."""
+    old_name("prewarm", "warm_init")
+    return warm_init(model, images, arm, **options)
+
+
+@takes_old_names("layer")
+def warm_init(
     model: Any,
     images: ArrayLike,
-    arm: str = "prewarm",
+    method: str = DEFAULT_METHOD,
     *,
-    layer: str | None = None,
+    layers: str | None = None,
     seed: int = 0,
     **parameters: Any,
 ) -> InitReport:
@@ -95,19 +113,19 @@ def prewarm(
     Args:
         model: A built `keras.Model`.
         images: One training batch as the model is fed, in the layer's own data format.
-        arm: Name of an initializer that sets a single layer.
-        layer: Name of the layer; by default the only convolution that takes the images' channels.
-        seed: Of the arm's own generator.
-        **parameters: Passed to the arm: `mean` and `std` where images are standardized, and others.
+        method: A name of `warminit.methods()`; only the stem is set.
+        layers: Name of the layer; by default the only convolution that takes the images' channels.
+        seed: Of the method's own generator.
+        **parameters: Passed to the method: `mean` and `std` where images are standardized, and others.
 
     Returns:
-        The arm's report. The filters are those of torch for the same images; the others stay.
+        The method's report. The filters are those of torch for the same images; the others stay.
 
     Raises:
         WarminitError: For any input that cannot be used; the model is then as it was.
     """
     array = keras.ops.convert_to_numpy(images)
-    found = _find(model, array, layer)
+    found = _find(model, array, layers)
     if not hasattr(found.kernel, "assign"):
         raise WarminitError(
             f"layer {found.name!r}: expected a kernel that can be written, got one computed from "
@@ -118,14 +136,14 @@ def prewarm(
     kernel, report = condition_kernel(
         keras.ops.convert_to_numpy(keras.ops.cast(found.kernel, "float32")),
         array,
-        arm,
+        method,
         groups=found.groups,
         dilation=found.dilation_rate,
         seed=seed,
         **parameters,
     )
     found.kernel.assign(kernel)
-    how = "given by name" if layer else "the only convolution that takes the images' channels"
+    how = "given by name" if layers else "the only convolution that takes the images' channels"
     return replace(report, layer=found.name, found=how)
 
 

@@ -22,26 +22,26 @@ _CONVOLUTIONS = {3: nn.Conv1d, 4: nn.Conv2d, 5: nn.Conv3d}
 def condition_kernel(
     kernel: NDArray[Any],
     images: ArrayLike,
-    arm: str,
+    method: str,
     *,
     groups: int = 1,
     dilation: int | tuple[int, ...] = 1,
     seed: int = 0,
     **parameters: Any,
 ) -> tuple[NDArray[np.float32], InitReport]:
-    """Return a kernel as an arm leaves it, and the arm's report; the given one stays.
+    """Return a kernel as a method leaves it, and the method's report; the given one stays.
 
     Args:
         kernel: (*K, C / groups, F), one to three spatial dimensions.
         images: (N, *size, C), as the model is fed.
-        arm: Name of an initializer that sets a single layer.
+        method: A name of `warminit.methods()`; only the stem is set.
         groups: Of the layer.
         dilation: Of the layer.
-        seed: Of the arm's own generator.
-        **parameters: Passed to the arm.
+        seed: Of the method's own generator.
+        **parameters: Passed to the method.
 
     Returns:
-        (*K, C / groups, F) float32, and the report. The filters that the arm sets are those that it
+        (*K, C / groups, F) float32, and the report. The filters that the method sets are those that it
         gives a layer in torch for the same images; the others are the kernel's own.
 
     Raises:
@@ -52,15 +52,15 @@ def condition_kernel(
     with torch.no_grad():
         filters = np.ascontiguousarray(np.moveaxis(kernel, (-1, -2), (0, 1)), dtype=np.float32)
         twin.weight.copy_(torch.from_numpy(filters))
-    report = init_(twin, batch, arm, seed=seed, **parameters)
+    report = init_(twin, batch, method, seed=seed, **parameters)
     result: NDArray[np.float32] = np.moveaxis(twin.weight.detach().numpy(), (0, 1), (-1, -2))
     return result, report
 
 
 def conditioned_filters(
-    shape: tuple[int, ...], images: ArrayLike, arm: str, *, seed: int = 0, **parameters: Any
+    shape: tuple[int, ...], images: ArrayLike, method: str, *, seed: int = 0, **parameters: Any
 ) -> NDArray[np.float32]:
-    """Return the filters that an arm sets in a fresh kernel of this shape: (*K, C, n), n <= F."""
+    """Return the filters that a method sets in a fresh kernel of this shape: (*K, C, n), n <= F."""
     channels = np.shape(images)[-1:]
     if tuple(shape[-2:-1]) != channels:
         raise WarminitError(
@@ -71,7 +71,7 @@ def conditioned_filters(
     twin = _twin(tuple(shape), 1, 1)
     torch_default(twin, twin.weight, seed=0)  # what is not set must be fresh, and is not returned
     kernel = np.moveaxis(twin.weight.detach().numpy(), (0, 1), (-1, -2))
-    result, report = condition_kernel(kernel, images, arm, seed=seed, **parameters)
+    result, report = condition_kernel(kernel, images, method, seed=seed, **parameters)
     return result[..., : report.filters_set]
 
 

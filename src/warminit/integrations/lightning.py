@@ -4,8 +4,8 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from warminit.initializers import init_
-from warminit.integrations import needs
+from warminit.initializers import DEFAULT_METHOD, init_
+from warminit.integrations import needs, old_name
 from warminit.integrations.marks import MARK, is_marked, mark
 from warminit.report import InitReport
 
@@ -21,7 +21,7 @@ else:
     Callback = type("Callback", tuple(_classes), {})
 
 
-class PreWarm(Callback):
+class WarmInit(Callback):
     """Condition the model on the first training batch, once, before the first optimizer step.
 
     The batch is the one that the trainer is about to train on, so that no image is read a second
@@ -32,20 +32,21 @@ class PreWarm(Callback):
     earlier conditioning (`warminit.integrations.marks`), whichever trainer or callback did it.
 
     Args:
-        arm: Name of an initializer, or `module:function`.
-        seed: Of the arm's own generator.
-        **parameters: Passed to the arm: `mean` and `std` where batches are standardized, `layer`
-            as it is named in the LightningModule, and all others.
+        method: A name that `warminit.methods()` lists, or `module:function`; by default that of
+            `init_`.
+        seed: Of the method's own generator.
+        **parameters: Passed to the method: `mean` and `std` where batches are standardized,
+            `layers` as they are named in the LightningModule, and all others.
 
     Attributes:
         report: What was done; None before, and where nothing was.
 
     Raises:
-        WarminitError: When training starts, as the arm raises; the model is then as it was.
+        WarminitError: When training starts, as the method raises; the model is then as it was.
     """
 
-    def __init__(self, arm: str = "prewarm", *, seed: int = 0, **parameters: Any) -> None:
-        self.arm, self.seed, self.parameters = arm, seed, parameters
+    def __init__(self, method: str = DEFAULT_METHOD, *, seed: int = 0, **parameters: Any) -> None:
+        self.method, self.seed, self.parameters = method, seed, parameters
         self.report: InitReport | None = None
         self._pending = False
 
@@ -64,7 +65,7 @@ class PreWarm(Callback):
         """Condition the model on the first batch, which is on its device already."""
         if self._pending:
             self._pending = False
-            self.report = init_(pl_module, [batch], self.arm, seed=self.seed, **self.parameters)
+            self.report = init_(pl_module, [batch], self.method, seed=self.seed, **self.parameters)
             mark(pl_module, self.report)
 
     def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:  # noqa: ARG002 - Lightning's
@@ -76,3 +77,11 @@ class PreWarm(Callback):
         """Mark the model whose weights a checkpoint with the mark has brought."""
         if checkpoint.get(MARK):
             mark(pl_module)
+
+
+class PreWarm(WarmInit):
+    """`WarmInit` under its name of 0.1, with the default method of 0.1, Pre-Warm."""
+
+    def __init__(self, arm: str = "prewarm", *, seed: int = 0, **parameters: Any) -> None:
+        old_name("PreWarm", "WarmInit")
+        super().__init__(arm, seed=seed, **parameters)

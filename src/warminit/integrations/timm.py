@@ -7,25 +7,28 @@ from typing import Any
 from torch import Tensor, nn
 
 from warminit.images.source import Images, read_images
-from warminit.initializers.prewarm.method import prewarm_ as condition_
-from warminit.integrations import needs
+from warminit.initializers import DEFAULT_METHOD, get_method, init_, keywords
+from warminit.integrations import needs, old_name
 from warminit.report import InitReport
 
 with needs("timm", "timm"):
     from timm.data import resolve_data_config
 
 
-def prewarm_(model: nn.Module, images: Images, **options: Any) -> InitReport:
-    """Condition a timm model on images that were standardized as timm's transforms do it.
+def warm_init_(
+    model: nn.Module, images: Images, method: str = DEFAULT_METHOD, **options: Any
+) -> InitReport:
+    """Initialize a timm model from images that were standardized as timm's transforms do it.
 
-    The same as `warminit.prewarm_` with `mean` and `std` of timm's `resolve_data_config`, which
+    The same as `warminit.init_` with `mean` and `std` of timm's `resolve_data_config`, which
     `timm.data.create_transform` standardizes with. Where they are not what `images` came from
     (raw pixels from 0 to 1, another number of channels), they are left out.
 
     Args:
         model: Of `timm.create_model`.
         images: (N, C, H, W), one training batch as the model is fed, or batches of it.
-        **options: As for `warminit.prewarm_`; `mean` and `std` given here go first.
+        method: A name that `warminit.methods()` lists, or `module:function`.
+        **options: As for `warminit.init_`; `mean` and `std` given here go first.
 
     Returns:
         A report that prints as a small table.
@@ -33,13 +36,15 @@ def prewarm_(model: nn.Module, images: Images, **options: Any) -> InitReport:
     Raises:
         WarminitError: For any input that cannot be used; the model is then bit-identical to before.
     """
-    if "mean" in options or "std" in options:
-        return condition_(model, images, **options)
+    names, any_other = keywords(get_method(method))
+    takes = any_other or names >= {"mean", "std"}
+    if not takes or "mean" in options or "std" in options:
+        return init_(model, images, method, **options)
     batch, note = read_images(images, options.pop("batches", None))
     config = resolve_data_config({}, model=model)
     if _may_come_from(config["mean"], batch):
         options |= {"mean": config["mean"], "std": config["std"]}
-    report = condition_(model, batch, **options)
+    report = init_(model, batch, method, **options)
     return replace(report, notes=(*report.notes, note)) if note else report
 
 
@@ -49,3 +54,9 @@ def _may_come_from(mean: Sequence[float], images: Tensor) -> bool:
         return True
     low, high = images.aminmax()
     return len(mean) == images.shape[1] and not bool(low >= 0 and high <= 1)
+
+
+def prewarm_(model: nn.Module, images: Images, **options: Any) -> InitReport:
+    """Condition by Pre-Warm, as `warm_init_` does with method="prewarm"; its name in 0.1."""
+    old_name("prewarm_", "warm_init_")
+    return warm_init_(model, images, "prewarm", **options)

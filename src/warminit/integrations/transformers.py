@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from warminit.errors import WarminitError
-from warminit.initializers import init_
-from warminit.integrations import needs
+from warminit.initializers import DEFAULT_METHOD, init_
+from warminit.integrations import needs, old_name
 from warminit.integrations.marks import is_marked, mark
 from warminit.report import InitReport
 
@@ -15,7 +15,7 @@ with needs("Transformers", "transformers"):
     from transformers import TrainerCallback
 
 
-class PreWarm(TrainerCallback):
+class WarmInit(TrainerCallback):
     """Condition the model on the first training batch, once, before the first optimizer step.
 
     The batch is what the model is first fed in training mode, so that no image is read a second
@@ -26,20 +26,21 @@ class PreWarm(TrainerCallback):
     earlier conditioning (`warminit.integrations.marks`), whichever trainer or callback did it.
 
     Args:
-        arm: Name of an initializer, or `module:function`.
-        seed: Of the arm's own generator.
-        **parameters: Passed to the arm: `mean` and `std` where `pixel_values` are standardized,
-            `layer`, and all others.
+        method: A name that `warminit.methods()` lists, or `module:function`; by default that of
+            `init_`.
+        seed: Of the method's own generator.
+        **parameters: Passed to the method: `mean` and `std` where `pixel_values` are standardized,
+            `layers`, and all others.
 
     Attributes:
         report: What was done; None before, and where nothing was.
 
     Raises:
-        WarminitError: In the first step, as the arm raises; the model is then as it was.
+        WarminitError: In the first step, as the method raises; the model is then as it was.
     """
 
-    def __init__(self, arm: str = "prewarm", *, seed: int = 0, **parameters: Any) -> None:
-        self.arm, self.seed, self.parameters = arm, seed, parameters
+    def __init__(self, method: str = DEFAULT_METHOD, *, seed: int = 0, **parameters: Any) -> None:
+        self.method, self.seed, self.parameters = method, seed, parameters
         self.report: InitReport | None = None
         self._pending = False
         self._hook: Any = None
@@ -79,5 +80,13 @@ class PreWarm(TrainerCallback):
         if self._hook is None or not model.training:
             return
         self._unhook()
-        self.report = init_(model, [kwargs or args], self.arm, seed=self.seed, **self.parameters)
+        self.report = init_(model, [kwargs or args], self.method, seed=self.seed, **self.parameters)
         mark(model, self.report)
+
+
+class PreWarm(WarmInit):
+    """`WarmInit` under its name of 0.1, with the default method of 0.1, Pre-Warm."""
+
+    def __init__(self, arm: str = "prewarm", *, seed: int = 0, **parameters: Any) -> None:
+        old_name("PreWarm", "WarmInit")
+        super().__init__(arm, seed=seed, **parameters)
