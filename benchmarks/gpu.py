@@ -144,14 +144,14 @@ def _init(size: Size) -> Iterator[Measured]:
     side, channels, patch = size.stem
     small, stem = nn.Conv2d(3, 32, 3), nn.Conv2d(3, channels, patch, patch)
     settings: list[tuple[str, nn.Conv2d, int, float, dict[str, Any]]] = [
-        ("CIFAR-10", small, 32, 3, {"n_clusters": 16, "n_patches": 28}),
-        ("ViT-B/16 stem", stem, side, 100, {"n_clusters": channels // 2, "n_patches": 83}),
+        ("CIFAR-10", small, 32, 3, {"n_filters": 16, "patches_per_image": 28}),
+        ("ViT-B/16 stem", stem, side, 100, {"n_filters": channels // 2, "patches_per_image": 83}),
     ]
     for title, layer, side, wanted, given in settings:
         pooled = nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(layer.out_channels, 10)
         model = nn.Sequential(layer, nn.ReLU(), *pooled).to(size.device)
         images = torch.randn(size.batch, 3, side, side, device=size.device)
-        prewarm = partial(prewarm_, layer, images, layer=layer, scale=0.25, **given)
+        prewarm = partial(prewarm_, layer, images, layers=layer, scale=0.25, **given)
         for name, call in {"init_": partial(init_, model, images), "prewarm_": prewarm}.items():
             repeats = range(2 + 2 * size.repeats)
             taken = [event_time(partial(_fresh, model, call), size.device) for _ in repeats][2:]

@@ -71,15 +71,16 @@ def simple_cnn(images: Tensor) -> Any:
 def _whole_inits(setting: str, given: Images, n_patches: int, scale: float) -> list[Measured]:
     images = given.images
     model = simple_cnn(images)
-    as_listing: dict[str, Any] = {"patches_per_image": n_patches, "scale": scale}
+    as_listing: dict[str, Any] = {"n_patches": n_patches, "scale": scale}
+    given_rules: dict[str, Any] = {"patches_per_image": n_patches, "scale": scale}
     patches = center_patches(_patches(images, n_patches, 0))
     clusters = N_CLUSTERS
     inits: dict[str, Callable[[], object]] = {
         "Listing 1": partial(listing1.conditioned_init, model, images, clusters, **as_listing),
         "conditioned_init": partial(conditioned_init, model, images, clusters, **as_listing),
-        "prewarm_": partial(prewarm_, model, images, n_filters=clusters, **as_listing),
+        "prewarm_": partial(prewarm_, model, images, n_filters=clusters, **given_rules),
         "prewarm_, rules derived": partial(prewarm_, model, images, mean=given.mean, std=given.std),
-        "whiten_": partial(whiten_, model, images, n_filters=clusters, **as_listing),
+        "whiten_": partial(whiten_, model, images, n_filters=clusters, **given_rules),
         "init_ (the default)": partial(init_, model, images),
         "lsuv": partial(lsuv, model, images, seed=0),
     }

@@ -35,7 +35,7 @@ def conditioned_init(
     channels, size = weight.shape[1], weight.shape[2]
     patches = extract_patches(images, size, n_patches)
     patches -= patches.mean(axis=1, keepdims=True)
-    clustering = MiniBatchKMeans(n_filters=n_clusters, random_state=seed, n_init=3).fit(patches)
+    clustering = MiniBatchKMeans(n_clusters=n_clusters, random_state=seed, n_init=3).fit(patches)
     near = [
         1 / (1 + abs(row - size // 2) + abs(column - size // 2))
         for row in range(size)

@@ -58,7 +58,7 @@ def _bounded(given: Images, out_channels: int, kernel: int) -> tuple[Batch, Hype
     bounded, n_patches, _ = within_memory(
         Batch(given.images), hyper.n_patches, hyper.patch_size, least=hyper.n_clusters
     )
-    return bounded, replace(hyper, patches_per_image=n_patches)
+    return bounded, replace(hyper, n_patches=n_patches)
 
 
 def _against_faiss(title: str, given: Images, out_channels: int, kernel: int) -> list[Measured]:
@@ -193,7 +193,7 @@ def _cost_of_the_bound(given: Images, data_root: Path | None) -> list[Measured]:
 
 
 def _fixed(n_patches: int) -> Hyperparameters:
-    return Hyperparameters(n_filters=16, patches_per_image=n_patches, patch_size=(3, 3), scale=0.25)
+    return Hyperparameters(n_clusters=16, n_patches=n_patches, patch_size=(3, 3), scale=0.25)
 
 
 def _patches(images: Tensor, n_patches: int, kernel: int, seed: int) -> Tensor:

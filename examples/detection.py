@@ -11,7 +11,7 @@ from sklearn.datasets import load_sample_images
 from torchvision.models.detection import ssdlite320_mobilenet_v3_large
 
 from warminit import prewarm_
-from warminit.lab.data.load import load_dataset
+from warminit.lab import load_dataset
 
 SIZE, STEPS = 96, 4
 data = load_dataset("fashion-mini")

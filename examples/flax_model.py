@@ -10,8 +10,8 @@ import numpy as np
 import optax
 from flax import linen, nnx
 
-from warminit.integrations.flax import prewarm, prewarm_init
-from warminit.lab.data.load import load_dataset
+from warminit.integrations.flax import warm_init, warm_kernel_init
+from warminit.lab import load_dataset
 
 data = load_dataset("fashion-mini")
 pixels = data.train_images.permute(0, 2, 3, 1).numpy() / np.float32(255)  # channels last
@@ -24,7 +24,7 @@ class Network(nnx.Module):
     """One conditioned convolution and a linear layer."""
 
     def __init__(self, rngs):
-        init = prewarm_init(images[:256], **statistics)
+        init = warm_kernel_init(images[:256], **statistics)
         self.stem = nnx.Conv(1, 32, (3, 3), strides=2, kernel_init=init, rngs=rngs)
         self.head = nnx.Linear(14 * 14 * 32, 10, rngs=rngs)
 
@@ -57,5 +57,5 @@ print(f"loss {losses[0]:.2f} -> {losses[-1]:.2f}")
 
 # %%
 params = linen.Conv(32, (3, 3)).init(jax.random.key(0), images[:1])
-params, report = prewarm(params, images[:256], **statistics)
+params, report = warm_init(params, images[:256], **statistics)
 print(report)

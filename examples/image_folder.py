@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from warminit import whiten_
-from warminit.lab.data.load import load_dataset
+from warminit.lab import load_dataset
 
 FOLDER = None  # as in "path/to/photos"; without one, a small folder is written
 

@@ -13,8 +13,8 @@ import keras
 import numpy as np
 from keras import layers
 
-from warminit.integrations.keras import PreWarm, prewarm
-from warminit.lab.data.load import load_dataset
+from warminit.integrations.keras import WarmInit, warm_init
+from warminit.lab import load_dataset
 
 data = load_dataset("fashion-mini")
 pixels = data.train_images.permute(0, 2, 3, 1).numpy() / np.float32(255)  # channels last
@@ -34,9 +34,9 @@ def network(kernel_initializer):
 # %%
 keras.utils.set_random_seed(0)
 statistics = {"mean": data.mean, "std": data.std}
-model = network(PreWarm(images[:256], **statistics))
+model = network(WarmInit(images[:256], **statistics))
 built = network("glorot_uniform")
-print(prewarm(built, images[:256], **statistics))
+print(warm_init(built, images[:256], **statistics))
 same = [keras.ops.convert_to_numpy(each.layers[0].kernel)[..., :16] for each in (model, built)]
 print("the same filters either way:", np.array_equal(*same))
 

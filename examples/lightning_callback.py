@@ -11,8 +11,8 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
 
-from warminit.integrations.lightning import PreWarm
-from warminit.lab.data.load import load_dataset
+from warminit.integrations.lightning import WarmInit
+from warminit.lab import load_dataset
 
 data = load_dataset("fashion-mini")
 images = (data.train_images / 255 - data.mean[0]) / data.std[0]
@@ -43,13 +43,13 @@ class Classifier(pl.LightningModule):
 # %%
 pl.seed_everything(0)
 loader = DataLoader(TensorDataset(images, data.train_labels), batch_size=64, shuffle=True)
-model, prewarm = Classifier(), PreWarm(mean=data.mean, std=data.std)
+model, callback = Classifier(), WarmInit(mean=data.mean, std=data.std)
 trainer = pl.Trainer(
-    max_steps=40, callbacks=[prewarm], accelerator="cpu", logger=False,
+    max_steps=40, callbacks=[callback], accelerator="cpu", logger=False,
     enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
 )  # fmt: skip
 trainer.fit(model, loader)
 
 # %%
-print(prewarm.report)
+print(callback.report)
 print(f"loss {model.losses[0]:.2f} -> {model.losses[-1]:.2f}")

@@ -36,7 +36,7 @@ def differences(model, _images, *, seed, scale=0.5):
     with torch.no_grad():
         conv.weight.copy_(filters.view_as(conv.weight))
     return InitReport(
-        arm="differences", layer="", found="the first convolution", filters_set=len(filters),
+        method="differences", layer="", found="the first convolution", filters_set=len(filters),
         out_channels=len(filters), parameters={"scale": scale}, seed=seed, seconds=0.0,
     )  # fmt: skip
 

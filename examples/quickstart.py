@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from warminit import diagnose, plot_filters, prewarm_
-from warminit.lab.data.load import load_dataset
+from warminit.lab import load_dataset
 
 STEPS, BATCH = 40, 64
 data = load_dataset("fashion-mini")  # 6,000 real images that ship with the package

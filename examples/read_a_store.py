@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from warminit.lab.store.stored_study import read_study
+from warminit.lab import read_study
 
 # %% [markdown]
 # A study to read, of two starts, two seeds and ten steps; in your shell the command is

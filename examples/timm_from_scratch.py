@@ -12,7 +12,7 @@ from sklearn.datasets import load_sample_images
 from timm.data import resolve_data_config
 from torch.nn.functional import cross_entropy
 
-from warminit.integrations.timm import prewarm_
+from warminit.integrations.timm import warm_init_
 
 SIZE, STEPS = 64, 12
 photographs = torch.tensor(np.stack(load_sample_images().images)).permute(0, 3, 1, 2) / 255
@@ -37,7 +37,7 @@ model = timm.create_model("resnet10t", num_classes=2)
 config = resolve_data_config({}, model=model)
 mean, std = (torch.tensor(config[name])[:, None, None] for name in ("mean", "std"))
 crops, _ = draw(32)
-print(prewarm_(model, (crops - mean) / std))  # takes mean and std of the model's data config
+print(warm_init_(model, (crops - mean) / std))  # takes mean and std of the model's data config
 
 # %% [markdown]
 # Then train as always:

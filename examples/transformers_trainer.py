@@ -10,8 +10,8 @@ from tempfile import TemporaryDirectory
 import torch
 from transformers import Trainer, TrainingArguments, ViTConfig, ViTForImageClassification
 
-from warminit.integrations.transformers import PreWarm
-from warminit.lab.data.load import load_dataset
+from warminit.integrations.transformers import WarmInit
+from warminit.lab import load_dataset
 
 data = load_dataset("fashion-mini")
 images = (data.train_images / 255 - data.mean[0]) / data.std[0]
@@ -33,7 +33,7 @@ config = ViTConfig(
     image_size=28, patch_size=4, num_channels=1, num_labels=10, hidden_size=64,
     num_hidden_layers=2, num_attention_heads=4, intermediate_size=128,
 )  # fmt: skip
-prewarm = PreWarm(mean=data.mean, std=data.std)
+callback = WarmInit(mean=data.mean, std=data.std)
 with TemporaryDirectory() as folder:
     arguments = TrainingArguments(
         folder, max_steps=30, per_device_train_batch_size=64, learning_rate=1e-3,
@@ -41,11 +41,11 @@ with TemporaryDirectory() as folder:
         dataloader_pin_memory=False,
     )  # fmt: skip
     trainer = Trainer(
-        ViTForImageClassification(config), arguments, train_dataset=Rows(), callbacks=[prewarm]
+        ViTForImageClassification(config), arguments, train_dataset=Rows(), callbacks=[callback]
     )
     trainer.train()
 
 # %%
-print(prewarm.report)
+print(callback.report)
 losses = [row["loss"] for row in trainer.state.log_history if "loss" in row]
 print(f"loss {float(losses[0]):.2f} -> {float(losses[-1]):.2f}")

@@ -20,7 +20,7 @@ def start(
     seed: int,
     arm: str = "experiments.candidates:start",
     head: float = 0.1,
-    n_patches: int | None = None,
+    patches_per_image: int | None = None,
     options: dict[str, Any] | None = None,
 ) -> InitReport:
     """Apply an arm, then multiply the last linear layer's weight and bias by `head`.
@@ -31,13 +31,13 @@ def start(
         seed: Of the arm.
         arm: Its name, or module:function.
         head: The factor.
-        n_patches: Derived from the data set by the laboratory; `options` may give another.
+        patches_per_image: Derived from the data set by the laboratory; `options` may give another.
         options: Further parameters of the arm.
 
     Returns:
         The arm's report.
     """
-    derived = {} if arm == "torch-default" else {"patches_per_image": n_patches}
+    derived = {} if arm == "torch-default" else {"patches_per_image": patches_per_image}
     given = derived | (options or {})
     report = get_method(arm)(model, images, seed=seed, **given)
     last = [module for module in model.modules() if isinstance(module, nn.Linear)][-1]

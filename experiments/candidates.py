@@ -58,7 +58,7 @@ def start(
         spatial: Multiply by Pre-Warm's spatial weights.
         scaling: As for `whiten_`.
         trainable: As for `whiten_`.
-        **options: As for `prewarm_`; `n_clusters` is the number of filters.
+        **options: As for `prewarm_`; `n_filters` is the number of filters.
 
     Returns:
         The report.
@@ -68,7 +68,7 @@ def start(
 
     def filters(batch: Batch, hyper: Hyperparameters, kernel: tuple[int, ...], seed: int) -> Tensor:
         generator = torch.Generator().manual_seed(seed)
-        patches = batch.patches(hyper.n_patches, hyper.patch_size, generator)
+        patches = batch.patches(hyper.patches_per_image, hyper.patch_size, generator)
         wanted = hyper.n_clusters - brightness
         centered = center_patches(patches)
         shape = (batch.channels, *hyper.patch_size)
@@ -84,7 +84,7 @@ def start(
         return shape_filters(bank, hyper.patch_size, kernel)
 
     return condition_(
-        model, images, filters, arm="candidate", seed=seed, trainable=trainable, **options
+        model, images, filters, method="candidate", seed=seed, trainable=trainable, **options
     )
 
 
@@ -95,10 +95,10 @@ def small_head(
     seed: int,
     arm: str = "whitening",
     head: float = 0.0,
-    n_patches: int | None = None,
+    patches_per_image: int | None = None,
 ) -> InitReport:
     """Apply an arm, then multiply the last linear layer's weight and bias by `head`."""
-    given = {} if arm == "torch-default" else {"patches_per_image": n_patches}
+    given = {} if arm == "torch-default" else {"patches_per_image": patches_per_image}
     report = get_method(arm)(model, images, seed=seed, **given)
     last = [module for module in model.modules() if isinstance(module, nn.Linear)][-1]
     with torch.no_grad():

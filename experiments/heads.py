@@ -21,7 +21,7 @@ def start(
     arm: str = "whitening",
     head: float = 0.0,
     hidden: float = 1.0,
-    n_patches: int | None = None,
+    patches_per_image: int | None = None,
     scale: float | str | None = None,
     eps: float | None = None,
     trainable: bool = True,
@@ -35,7 +35,7 @@ def start(
         arm: Its name; "torch-default" takes none of the parameters below.
         head: Factor of the last linear layer's weight and bias.
         hidden: Factor of the other linear layers' weights and biases.
-        n_patches: As for `whiten_`; so are `scale`, `eps` and `trainable`.
+        patches_per_image: As for `whiten_`; so are `scale`, `eps` and `trainable`.
         scale: As for `whiten_`.
         eps: As for `whiten_`.
         trainable: As for `whiten_`.
@@ -45,7 +45,7 @@ def start(
     """
     given: dict[str, Any] = {}
     if arm != "torch-default":
-        given = {"patches_per_image": n_patches, "scale": scale}
+        given = {"patches_per_image": patches_per_image, "scale": scale}
         if eps is not None:
             given["eps"] = eps
         if not trainable:

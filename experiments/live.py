@@ -23,7 +23,7 @@ def start(
     arm: str = "torch-default",
     factor: float = 10.0,
     divided: Literal["input", "output"] = "input",
-    n_patches: int | None = None,
+    patches_per_image: int | None = None,
 ) -> InitReport:
     """Apply an arm, then multiply the hidden layer's weight and divide what comes before or after.
 
@@ -37,12 +37,12 @@ def start(
         factor: Of the hidden layer's weight.
         divided: By the factor, "input": the weight and bias of the BatchNorm that feeds the hidden
             layer; "output": the last layer's weight, and then the hidden bias is multiplied too.
-        n_patches: Derived from the data set by the laboratory.
+        patches_per_image: Derived from the data set by the laboratory.
 
     Returns:
         The arm's report.
     """
-    given = {} if arm == "torch-default" else {"patches_per_image": n_patches}
+    given = {} if arm == "torch-default" else {"patches_per_image": patches_per_image}
     report = get_method(arm)(model, images, seed=seed, **given)
     with torch.no_grad():
         model.fc1.weight.mul_(factor)

@@ -249,6 +249,7 @@ def test_the_default_is_that_of_init_and_the_old_names_keep_their_own() -> None:
     model = network()
     report = warm_init(model, IMAGES[:64], seed=3)
     assert (report.method, report.filters_set) == ("whitening-small-head", 16)
+    assert report.notes[-1].startswith("the head is left: this adapter sets the input layer alone")
     np.testing.assert_array_equal(
         kernel(model.layers[0])[..., :16], WarmInit(IMAGES[:64], seed=3)((3, 3, 3, 32))[..., :16]
     )

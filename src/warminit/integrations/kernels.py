@@ -4,6 +4,7 @@ Keras and Flax keep the channels last, in images and in kernels; torch keeps the
 need is here, once.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,11 @@ from warminit.errors import WarminitError
 from warminit.initializers import init_
 from warminit.initializers.network.published import torch_default
 from warminit.report import InitReport
+
+HEAD_IS_LEFT = (
+    "the head is left: this adapter sets the input layer alone. Multiply the last layer's kernel by "
+    "0.1 yourself, unless a normalization feeds it."
+)
 
 _CONVOLUTIONS = {3: nn.Conv1d, 4: nn.Conv2d, 5: nn.Conv3d}
 
@@ -53,6 +59,8 @@ def condition_kernel(
         filters = np.ascontiguousarray(np.moveaxis(kernel, (-1, -2), (0, 1)), dtype=np.float32)
         twin.weight.copy_(torch.from_numpy(filters))
     report = init_(twin, batch, method, seed=seed, **parameters)
+    if "head_scale" in report.parameters:  # its last note is torch's advice on the twin's head
+        report = replace(report, notes=(*report.notes[:-1], HEAD_IS_LEFT))
     result: NDArray[np.float32] = np.moveaxis(twin.weight.detach().numpy(), (0, 1), (-1, -2))
     return result, report
 

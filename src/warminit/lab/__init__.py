@@ -1,33 +1,80 @@
-"""a study -> runs -> statistics -> report. The laboratory compares initializers honestly.
+"""Compare initializers honestly: a study -> runs -> verdicts -> what people see.
 
-In the order of the data's way:
-
-    study.py, protocol.py, study_checks.py, studies/   what is to be run, validated
-    datasets.py, data/                                 name or folder -> uint8 tensors
-    plan.py, estimate.py                               study -> runs with parameters and keys
-    models.py, batches.py, optimization.py, evaluation.py, training.py    one run
-    driver.py, engines/, own_loop.py                   many runs -> the store
-    store.py, store_file.py, results.py, environment.py    what is kept of each
-    analysis.py, statistics.py, paired_tests.py, comparison.py    results -> verdicts
-    tables.py, export.py, terminal/, figures/, report/, paper/    what people see
+The face is here; the rooms, and what each may import, are in CONTRIBUTING.md.
 """
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from warminit.lab.own_loop import compare as compare
+    from warminit.lab.data.load import ImageDataset, load_dataset
+    from warminit.lab.engines.driver import run_study
+    from warminit.lab.engines.options import EngineOptions
+    from warminit.lab.figures.forest import forest
+    from warminit.lab.figures.render import save
+    from warminit.lab.own_loop import compare
+    from warminit.lab.report import write_report
+    from warminit.lab.store.stored_study import read_study
+    from warminit.lab.study.builtin import changed_study, load_study
+    from warminit.lab.study.study import Study
+    from warminit.lab.verdict.analysis import Analysis, analyse, read_analysis
+    from warminit.lab.verdict.comparison import Comparison
+    from warminit.lab.verdict.export import export
+    from warminit.lab.verdict.paired import compare_paired, holm, relative_error_change
 
-__all__ = ["compare"]
+_HOME = {
+    "Analysis": "verdict.analysis",
+    "Comparison": "verdict.comparison",
+    "EngineOptions": "engines.options",
+    "ImageDataset": "data.load",
+    "Study": "study.study",
+    "analyse": "verdict.analysis",
+    "changed_study": "study.builtin",
+    "compare": "own_loop",
+    "compare_paired": "verdict.paired",
+    "export": "verdict.export",
+    "forest": "figures.forest",
+    "holm": "verdict.paired",
+    "load_dataset": "data.load",
+    "load_study": "study.builtin",
+    "read_analysis": "verdict.analysis",
+    "read_study": "store.stored_study",
+    "relative_error_change": "verdict.paired",
+    "run_study": "engines.driver",
+    "save": "figures.render",
+    "write_report": "report",
+}
+
+__all__ = [
+    "Analysis",
+    "Comparison",
+    "EngineOptions",
+    "ImageDataset",
+    "Study",
+    "analyse",
+    "changed_study",
+    "compare",
+    "compare_paired",
+    "export",
+    "forest",
+    "holm",
+    "load_dataset",
+    "load_study",
+    "read_analysis",
+    "read_study",
+    "relative_error_change",
+    "run_study",
+    "save",
+    "write_report",
+]
 
 
 def __getattr__(name: str) -> Any:
-    """Load `compare` on first use: it needs torch, which `import warminit.lab` does not."""
-    if name == "compare":
-        from warminit.lab.own_loop import compare
-
-        return compare
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    """Load a name on first use: most need torch, which `import warminit.lab` does not."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return list(__all__)
