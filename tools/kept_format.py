@@ -24,6 +24,7 @@ from warminit.lab.study.study import Study
 from warminit.lab.study.toml import study_toml
 from warminit.lab.verdict.analysis import Analysis, analyse
 from warminit.lab.verdict.export import runs_table
+from warminit.renamed import parameters_today
 
 RESULTS = Path(__file__).parent.parent / "docs" / "results"
 
@@ -72,7 +73,8 @@ def kept_study(folder: Path) -> Study:
 def kept_runs(folder: Path) -> Iterator[StoredRun]:
     """Yield the runs of a kept study, as far as their results are kept."""
     study = kept_study(folder)
-    arms = {arm.label: arm for arm in study.arms}
+    # Kept results of 0.1 have the labels of 0.1.
+    arms = {label: arm for arm in study.arms for label in (arm.label_in_0_1, arm.label)}
     verdicts = json.loads((folder / "verdicts.json").read_text(encoding="utf-8"))
     text = (folder / "runs.csv").read_text(encoding="utf-8")
     for row in csv.DictReader(io.StringIO(text, newline="")):
@@ -87,7 +89,7 @@ def kept_runs(folder: Path) -> Iterator[StoredRun]:
         yield StoredRun(
             key=row["key"],
             spec=spec,
-            arm_parameters=json.loads(row["arm_parameters"]),
+            arm_parameters=parameters_today(spec.arm.name, json.loads(row["arm_parameters"])),
             environment=verdicts["environments"][int(row["environment"])],
             result=None if row["error"] else _result(row),
             error=row["error"] or None,

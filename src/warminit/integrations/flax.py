@@ -38,10 +38,10 @@ def warm_kernel_init(
 
     Args:
         images: (N, *size, C), one training batch as the model is fed.
-        method: A name of `warminit.methods()`; only the stem is set.
+        method: A name of `methods()`; only the stem is set.
         base: Of the other filters; Flax's own default, `lecun_normal()`.
         seed: Of the method's own generator; the key is `base`'s alone.
-        **parameters: Passed to the method: `mean` and `std` where images are standardized, and others.
+        **parameters: Passed to the method: `mean` and `std` of standardized images, and others.
 
     Returns:
         A function (key, shape, dtype) for `flax.nnx` and `flax.linen`, under `jax.jit`, too. It
@@ -87,12 +87,12 @@ def warm_init(
     Args:
         params: Of `flax.linen`, or a state of `flax.nnx`: kernels (*K, C / groups, F).
         images: (N, *size, C), one training batch as the model is fed.
-        method: A name of `warminit.methods()`; only the stem is set.
+        method: A name of `methods()`; only the stem is set.
         layers: Dotted name of the layer, as far as it takes to tell it from others; by default the
             only one whose kernel takes the images' channels.
         dilation: Of the layer, which a tree does not tell.
         seed: Of the method's own generator.
-        **parameters: Passed to the method: `mean` and `std` where images are standardized, and others.
+        **parameters: Passed to the method: `mean` and `std` of standardized images, and others.
 
     Returns:
         The new tree, in which one leaf differs, and the method's report. The filters are those of

@@ -27,14 +27,14 @@ class WarmInit(keras.initializers.Initializer):
 
     Args:
         images: (N, *size, C), one training batch as the model is fed, channels last.
-        method: A name of `warminit.methods()`; only the stem is set.
+        method: A name of `methods()`; only the stem is set.
         base: Of the other filters; Keras' own default.
         seed: Of the method's own generator; the seed of Keras is not asked.
-        **parameters: Passed to the method: `mean` and `std` where images are standardized, and others.
+        **parameters: Passed to the method: `mean` and `std` of standardized images, and others.
 
     Raises:
-        WarminitError: When a layer is built, as the method raises, and for a kernel that does not take
-            these images.
+        WarminitError: When a layer is built, as the method raises, and for a kernel that does not
+            take these images.
     """
 
     def __init__(
@@ -113,10 +113,10 @@ def warm_init(
     Args:
         model: A built `keras.Model`.
         images: One training batch as the model is fed, in the layer's own data format.
-        method: A name of `warminit.methods()`; only the stem is set.
+        method: A name of `methods()`; only the stem is set.
         layers: Name of the layer; by default the only convolution that takes the images' channels.
         seed: Of the method's own generator.
-        **parameters: Passed to the method: `mean` and `std` where images are standardized, and others.
+        **parameters: Passed to the method: `mean` and `std` of standardized images, and others.
 
     Returns:
         The method's report. The filters are those of torch for the same images; the others stay.

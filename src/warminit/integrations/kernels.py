@@ -18,8 +18,8 @@ from warminit.initializers.network.published import torch_default
 from warminit.report import InitReport
 
 HEAD_IS_LEFT = (
-    "the head is left: this adapter sets the input layer alone. Multiply the last layer's kernel by "
-    "0.1 yourself, unless a normalization feeds it."
+    "the head is left: this adapter sets the input layer alone. Multiply the last layer's kernel "
+    "by 0.1 yourself, unless a normalization feeds it."
 )
 
 _CONVOLUTIONS = {3: nn.Conv1d, 4: nn.Conv2d, 5: nn.Conv3d}
@@ -40,15 +40,15 @@ def condition_kernel(
     Args:
         kernel: (*K, C / groups, F), one to three spatial dimensions.
         images: (N, *size, C), as the model is fed.
-        method: A name of `warminit.methods()`; only the stem is set.
+        method: A name of `methods()`; only the stem is set.
         groups: Of the layer.
         dilation: Of the layer.
         seed: Of the method's own generator.
         **parameters: Passed to the method.
 
     Returns:
-        (*K, C / groups, F) float32, and the report. The filters that the method sets are those that it
-        gives a layer in torch for the same images; the others are the kernel's own.
+        (*K, C / groups, F) float32, and the report. The filters that the method sets are those that
+        it gives a layer in torch for the same images; the others are the kernel's own.
 
     Raises:
         WarminitError: For any input that cannot be used.

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from warminit.checks import check_seed
-from warminit.errors import WarminitError
+from warminit.errors import WarminitError, unexpected
 from warminit.models.find import affine_layers, find_layer
 from warminit.models.restore import errors_explained, restored_on_error
 from warminit.models.write import check_weight
@@ -162,6 +162,10 @@ def _redraw(
     check_seed(seed)
     if scope not in get_args(Scope):
         raise WarminitError(f"scope={scope!r}; one of {', '.join(get_args(Scope))} is needed.")
+    if layers is not None and scope == "all":
+        raise unexpected(
+            "layers", layers, "nothing with scope='all', which draws every layer", "Leave one out."
+        )
     with errors_explained(model):
         first = find_layer(model, layers)
         chosen = {first.name: first.module} if scope == "first" else affine_layers(model)

@@ -126,6 +126,11 @@ def rules_of(
 ) -> Hyperparameters:
     """Derive as `derive_rules` does, from images that are checked already."""
     check_seed(seed)
+    if raw_images is not None and (mean is not None or std is not None):
+        raise WarminitError(
+            "raw_images and mean or std: expected one of the two, since either gives the raw "
+            "pixels. Leave raw_images out."
+        )
     channels = checked.shape[1]
     if not isinstance(out_channels, int | np.integer) or out_channels < 2:
         raise WarminitError(
