@@ -11,8 +11,8 @@ INGREDIENTS = {
     "8 of 32 filters": "whitening(n_filters=8)",
     "24 of 32": "whitening(n_filters=24)",
     "32 of 32": "whitening(n_filters=32)",
-    "8 directions, 16 filters": f"{CANDIDATE}(n_filters=16, pairs=True)",
-    "16 directions, 32 filters": f"{CANDIDATE}(n_filters=32, pairs=True)",
+    "8 directions, 16 filters": f"{CANDIDATE}(n_clusters=16, pairs=True)",
+    "16 directions, 32 filters": f"{CANDIDATE}(n_clusters=32, pairs=True)",
     "one filter of 16 constant": f"{CANDIDATE}(brightness=True)",
     "the paper's": f"{CANDIDATE}(spatial=True)",
     "coates-ng": "coates-ng",
@@ -38,24 +38,24 @@ INGREDIENTS = {
     "the 16 filters stay fixed": "whitening(trainable=False)",
 }
 WITH_SMALL_HEAD = {
-    "last layer x 0": f"{HEADS}(head_scale=0.0)",
-    "last layer x 0.3": f"{HEADS}(head_scale=0.3)",
-    "hidden layer x 0.3 too": f"{HEADS}(head_scale=0.1, hidden=0.3)",
-    "hidden layer x 2 too": f"{HEADS}(head_scale=0.1, hidden=2.0)",
-    "eps 1": f"{HEADS}(eps=1.0, head_scale=0.1)",
-    "scale 0.5": f"{HEADS}(head_scale=0.1, scale=0.5)",
-    "scale 1": f"{HEADS}(head_scale=0.1, scale=1.0)",
-    "filters stay fixed": f"{HEADS}(head_scale=0.1, trainable=False)",
-    "coates-ng's filters": f"{HEADS}(arm=coates-ng, head_scale=0.1)",
-    "dct's filters": f"{HEADS}(arm=dct, head_scale=0.1)",
-    "Pre-Warm's filters": f"{HEADS}(arm=prewarm, head_scale=0.1)",
-    "torch's filters": f"{HEADS}(arm=torch-default, head_scale=0.1)",
+    "last layer x 0": f"{HEADS}(head=0.0)",
+    "last layer x 0.3": f"{HEADS}(head=0.3)",
+    "hidden layer x 0.3 too": f"{HEADS}(head=0.1, hidden=0.3)",
+    "hidden layer x 2 too": f"{HEADS}(head=0.1, hidden=2.0)",
+    "eps 1": f"{HEADS}(eps=1.0, head=0.1)",
+    "scale 0.5": f"{HEADS}(head=0.1, scale=0.5)",
+    "scale 1": f"{HEADS}(head=0.1, scale=1.0)",
+    "filters stay fixed": f"{HEADS}(head=0.1, trainable=False)",
+    "coates-ng's filters": f"{HEADS}(arm=coates-ng, head=0.1)",
+    "dct's filters": f"{HEADS}(arm=dct, head=0.1)",
+    "Pre-Warm's filters": f"{HEADS}(arm=prewarm, head=0.1)",
+    "torch's filters": f"{HEADS}(arm=torch-default, head=0.1)",
 }
 
 
 TABLES = [
     (("search-round1", "search-round1-fashion"), INGREDIENTS, "whitening"),
-    (("search-round1-heads",) * 2, WITH_SMALL_HEAD, f"{HEADS}(head_scale=0.1)"),
+    (("search-round1-heads",) * 2, WITH_SMALL_HEAD, f"{HEADS}(head=0.1)"),
 ]
 
 
@@ -94,7 +94,7 @@ def test_no_ingredient_of_the_filters_shows_on_fashion_mnist() -> None:
         interval = paired_in(pairs, arm, "whitening")[1]
         assert interval.startswith("-")
         assert " to +" in interval
-    head = "experiments.candidates:small_head(arm=whitening, head_scale=0.3)"
+    head = "experiments.candidates:small_head(arm=whitening, head=0.3)"
     for arm, other, words in (
         ("whitening", "torch-default", "all of whitening gives {} points there ({})"),
         (head, "whitening", "a last layer x 0.3 beside it gives {} more ({})"),
