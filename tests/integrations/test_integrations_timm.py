@@ -89,7 +89,8 @@ def test_raw_pixels_of_a_loader_are_taken_as_those_of_a_tensor(channels: int) ->
     """Of a loader, too, neither mean nor std is assumed that the images cannot have come from."""
     pixels = PIXELS[:64].repeat(1, 2, 1, 1)[:, :channels].contiguous()
     one, other = (fresh(in_chans=channels) for _ in range(2))
-    report = prewarm_(one, torch.utils.data.DataLoader(pixels, 32))
+    loader: Any = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(pixels), 32)
+    report = prewarm_(one, loader)
     prewarm_(other, pixels)
     assert torch.equal(stem(one), stem(other))
     assert any("batches" in note for note in report.notes)

@@ -244,7 +244,7 @@ def test_an_arm_stops_at_its_first_failing_run_and_the_others_go_on(
 def test_where_every_arm_fails_one_run_of_each_is_done(tmp_path: Path) -> None:
     def broken(init: Init, seed: int) -> dict[str, Any]:
         CALLS.append(seed)
-        return dict[str, Any]()["accuracy"]  # the line that is at fault
+        return {"accuracy": dict[str, float]()["accuracy"]}  # the line that is at fault
 
     with pytest.raises(WarminitError, match=r"2 of 2 runs failed.*the line that is at fault"):
         compare(broken, ARMS, seeds=8, out=tmp_path)
