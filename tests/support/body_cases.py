@@ -76,7 +76,9 @@ class Attention(nn.Module):
             q, k, v = self.qkv(x).unflatten(2, (self.num_heads, 3, -1)).unbind(3)
         q, k, v = (each.transpose(1, 2) for each in (q, k, v))
         mixed = F.scaled_dot_product_attention(q, k, v)
-        out: Tensor = self.out_proj(mixed.transpose(1, 2).flatten(2))
+        fed = mixed.transpose(1, 2).flatten(2)
+        # With keywords, and no call of the module, as some layers of timm.
+        out = F.linear(input=fed, weight=self.out_proj.weight, bias=self.out_proj.bias)
         return out
 
 

@@ -4,13 +4,13 @@ import time
 from collections import Counter
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from warminit.checks import check_seed
 from warminit.errors import WarminitError
-from warminit.images.check import as_model_input, check_images, standardization
 from warminit.images.source import Images, read_images
 from warminit.initializers.bodies.branches import Branch, residual_branches
+from warminit.initializers.bodies.inputs import first_image
 from warminit.initializers.bodies.parameters import (
     Change,
     check_number,
@@ -20,7 +20,7 @@ from warminit.initializers.bodies.parameters import (
 )
 from warminit.initializers.stems.conditioning import Statistics
 from warminit.models.effective import is_sharded
-from warminit.models.find import find_layer, unwrap
+from warminit.models.find import unwrap
 from warminit.models.ranks import all_or_none
 from warminit.models.write import restored_on_error
 from warminit.report import InitReport
@@ -74,7 +74,8 @@ def zero_residual(
     with all_or_none():
         tensor, read = read_images(images)
         model = unwrap(model)
-        batch = _as_fed(model, tensor, mean, std)
+        _check_whole(model)
+        batch = first_image(model, tensor, mean, std)
         branches = residual_branches(model, batch)
         chosen, stay = _settable(model, branches)
         changes = _changes(model, chosen, value)
@@ -102,16 +103,13 @@ def zero_residual(
     )
 
 
-def _as_fed(model: nn.Module, images: Tensor, mean: Statistics, std: Statistics) -> Tensor:
-    """Check images as the model is fed them."""
+def _check_whole(model: nn.Module) -> None:
+    """Raise if ranks hold parts of a parameter."""
     if sharded := [name for name, each in model.named_parameters() if is_sharded(each)]:
         raise WarminitError(
             f"{sharded[0]} is sharded: expected a whole tensor, to see what each operation is fed. "
             "Initialize the model before it is sharded."
         )
-    target = find_layer(model, None, images)
-    checked = check_images(images, spatial_dims=target.spatial_dims)
-    return as_model_input(checked[:1], standardization(mean, std, checked.shape[1]))
 
 
 def _settable(model: nn.Module, branches: list[Branch]) -> tuple[dict[str, Branch], Counter[str]]:
