@@ -1,16 +1,20 @@
 """What every method for the body guarantees: objects, bits, generators, wrappers, errors."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
 
 from arm_guarantees import bits, global_states, identity, values, versions
 from body_cases import conv_mixer, images
+from distributed_ranks import FSDP2_ON_CPU
 from warminit import InitReport
 from warminit.errors import WarminitError
 from warminit.initializers.bodies.convcov import convcov
@@ -98,7 +102,7 @@ def test_a_control_is_another_model_of_its_own_seed(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", METHODS)
-@pytest.mark.parametrize("wrapper", [torch.compile, nn.DataParallel])
+@pytest.mark.parametrize("wrapper", [partial(torch.compile, backend="eager"), nn.DataParallel])
 def test_wrappers_are_seen_through(name: str, wrapper: Any) -> None:
     plain, inner = build(name), build(name)
     layer = apply(name, plain).layer
@@ -116,21 +120,55 @@ def test_a_loader_gives_what_its_tensor_gives(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_nothing_is_written_where_the_last_parameter_cannot_be(name: str) -> None:
-    """A weight of half precision cannot hold the values that are asked for."""
+def test_nothing_is_written_where_the_last_layer_cannot_be(name: str) -> None:
     model = build(name)
-    report = apply(name, build(name))
-    last = report.layer.split(", ")[-1]
+    last = apply(name, build(name)).layer.split(", ")[-1]
     home: Any = model.get_submodule(last.removesuffix(".weight"))
-    torch.nn.utils.parametrizations.weight_norm(home) if name != "zero-residual" else None
-    if name == "zero-residual":
-        home.weight = nn.Parameter(torch.zeros(64, dtype=torch.int8), requires_grad=False)
+    home.weight = nn.Parameter(home.weight.detach().to(torch.int8), requires_grad=False)
     before, written, states = values(model), versions(model), global_states()
-    with pytest.raises((WarminitError, RuntimeError)):
+    with pytest.raises(WarminitError):
         apply(name, model)
     assert values(model) == before
     assert versions(model) == written
     assert global_states() == states
+
+
+def test_values_that_the_dtype_does_not_hold() -> None:
+    model = build("embed-scale").half()
+    before = values(model)
+    with pytest.raises(WarminitError, match=r"patch_embed.weight: .*at most 6.55e\+04 in torch.fl"):
+        apply("embed-scale", model, rms=1e7)
+    assert values(model) == before
+
+
+@pytest.fixture
+def one_rank() -> Iterator[None]:
+    """A process group of this process alone: parameters are sharded as on many ranks."""
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    yield
+    dist.destroy_process_group()
+
+
+@pytest.mark.skipif(not FSDP2_ON_CPU, reason="this torch has FSDP2 for GPUs alone")
+@pytest.mark.usefixtures("one_rank")
+@pytest.mark.parametrize("name", METHODS)
+def test_fully_sharded_models(name: str) -> None:
+    plain, model = build(name), build(name)
+    layer = apply(name, plain).layer
+    fully_shard(model, mesh=init_device_mesh("cpu", (1,)))
+    sharded: dict[str, Any] = dict(model.named_parameters())
+    before = {key: bits(each.full_tensor()) for key, each in sharded.items()}
+    if name == "zero-residual":
+        with pytest.raises(WarminitError, match=r"is sharded: expected a whole tensor"):
+            apply(name, model)
+        wanted = before
+    else:
+        assert apply(name, model).layer == layer
+        wanted = values(plain)
+    assert {key: id(each) for key, each in model.named_parameters()} == {
+        key: id(each) for key, each in sharded.items()
+    }
+    assert {key: bits(each.full_tensor()) for key, each in sharded.items()} == wanted
 
 
 @pytest.mark.parametrize("name", WITH_DATA)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from warminit.checks import check_count, check_seed
 from warminit.errors import WarminitError
 from warminit.images.source import Images, read_images
+from warminit.initializers.bodies.inputs import first_image
 from warminit.initializers.bodies.parameters import (
     Change,
     Content,
@@ -78,7 +79,9 @@ def convcov(
         tensor, read = read_images(images)
         model = unwrap(model)
         named = {name: module for name, module in model.named_modules() if name}
-        order = {name: named[name] for name in execution_order(model, tensor) if name}
+        order = {
+            name: named[name] for name in execution_order(model, first_image(model, tensor)) if name
+        }
     layers = {name: each for name, each in order.items() if _is_large_depthwise(each, smallest)}
     for name, module in layers.items():
         check_parameter(name, module)

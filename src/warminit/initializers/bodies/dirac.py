@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from warminit.checks import check_seed
 from warminit.errors import WarminitError
 from warminit.images.source import Images, read_images
+from warminit.initializers.bodies.inputs import first_image
 from warminit.initializers.bodies.parameters import (
     Change,
     Content,
@@ -68,7 +69,7 @@ def dirac(
     with all_or_none():
         tensor, read = read_images(images)
         model = unwrap(model)
-        first = find_layer(model, None, tensor).module
+        first = find_layer(model, None, first_image(model, tensor)).module
     generator = torch.Generator().manual_seed(seed)
     changes: list[Change] = []
     stay: Counter[str] = Counter()

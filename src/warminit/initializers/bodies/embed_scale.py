@@ -1,5 +1,6 @@
 """model, images -> input layer whose outputs have a stated root mean square on the images."""
 
+import copy
 import time
 from typing import Any
 
@@ -122,10 +123,15 @@ def embed_scale(
 
 
 def _root_mean_square(module: nn.Module, images: Tensor) -> float:
-    """Measure a layer's outputs on images, without its hooks."""
-    conv: Any = module
-    images = images.to(device=conv.weight.device, dtype=conv.weight.dtype)
+    """Measure a layer's outputs on images, with whole parameters and without its hooks."""
+    alone: Any = copy.copy(module)
+    held = module._parameters  # noqa: SLF001 - torch has no public way to give a copy its own
+    alone._parameters = {
+        name: each if each is None else nn.Parameter(whole(each), requires_grad=False)
+        for name, each in held.items()
+    }
+    images = images.to(device=alone.weight.device, dtype=alone.weight.dtype)
     no_autocast = torch.autocast(images.device.type, enabled=False)
-    with in_eval_mode(module), torch.no_grad(), no_autocast:
-        out = type(module).forward(module, images)
+    with in_eval_mode(alone), torch.no_grad(), no_autocast:
+        out = type(module).forward(alone, images)
     return float(out.double().square().mean().sqrt())

@@ -7,7 +7,9 @@ from warminit.initializers.stems.conditioning import Statistics
 from warminit.models.find import find_layer
 
 
-def first_image(model: nn.Module, images: Tensor, mean: Statistics, std: Statistics) -> Tensor:
+def first_image(
+    model: nn.Module, images: Tensor, mean: Statistics = None, std: Statistics = None
+) -> Tensor:
     """Return (1, C, *size): one image that shows what a model computes.
 
     Raises:
