@@ -126,7 +126,7 @@ def _root_mean_square(module: nn.Module, images: Tensor) -> float:
     """Measure a layer's outputs on images, with whole parameters and without its hooks."""
     alone: Any = copy.copy(module)
     held = module._parameters  # noqa: SLF001 - torch has no public way to give a copy its own
-    alone._parameters = {
+    alone._parameters = {  # noqa: SLF001 - as above
         name: each if each is None else nn.Parameter(whole(each), requires_grad=False)
         for name, each in held.items()
     }
