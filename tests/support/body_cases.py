@@ -78,8 +78,7 @@ class Attention(nn.Module):
         mixed = F.scaled_dot_product_attention(q, k, v)
         fed = mixed.transpose(1, 2).flatten(2)
         # With keywords, and no call of the module, as some layers of timm.
-        out = F.linear(input=fed, weight=self.out_proj.weight, bias=self.out_proj.bias)
-        return out
+        return F.linear(input=fed, weight=self.out_proj.weight, bias=self.out_proj.bias)
 
 
 def conv_mixer(kernel: int = 7, width: int = 8, depth: int = 3) -> nn.Sequential:
