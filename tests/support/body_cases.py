@@ -10,14 +10,20 @@ from torch import Tensor, nn
 class Residual(nn.Module):
     """x + branch(x), the skip of its own where one is given."""
 
-    def __init__(self, branch: nn.Module, skip: nn.Module | None = None) -> None:
+    def __init__(
+        self, branch: nn.Module, skip: nn.Module | None = None, *, in_place: bool = False
+    ) -> None:
         super().__init__()
+        self.in_place = in_place
         self.branch: Any = branch
         self.skip: Any = skip or nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.skip(x) + self.branch(x)
-        return out
+        out: Tensor = self.branch(x)
+        if self.in_place:
+            out += self.skip(x)
+            return out
+        return self.skip(x) + out
 
 
 class LayerScale(nn.Module):

@@ -32,6 +32,7 @@ def shortcut(filters: int = 6, stride: int = 2) -> nn.Sequential:
     [
         (Residual(branch(nn.BatchNorm2d(4))), "1.branch.3.weight"),
         (Residual(branch(nn.GroupNorm(2, 4))), "1.branch.3.weight"),
+        (Residual(branch(nn.GroupNorm(2, 4)), in_place=True), "1.branch.3.weight"),
         (Residual(branch(LayerScale(4))), "1.branch.3.gamma"),
         (Residual(nn.Sequential(branch(nn.BatchNorm2d(4)), LayerScale(4))), "1.branch.1.gamma"),
         (Residual(branch(nn.Identity())), "1.branch.2.weight"),

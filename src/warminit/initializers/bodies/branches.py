@@ -105,14 +105,16 @@ class _Computation(TorchDispatchMode):
             self._keep(each, _Value(self._bit(), 0, None))
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
         name = func.overloadpacket.__name__
         given = [each for each in tree_leaves((args, kwargs)) if isinstance(each, Tensor)]
+        # Before the call, since a sum in place overwrites one of its sides.
+        sizes = [_size(each) for each in given if name in _SUMS and id(each) in self._values]
+        out = func(*args, **(kwargs or {}))
         fed = [self._values[id(each)] for each in given if id(each) in self._values]
         named = [self._parameters[id(each)] for each in given if id(each) in self._parameters]
         made = [each for each in tree_leaves(out) if isinstance(each, Tensor)]
         if fed:
-            value = self._value(name, given, fed, named)
+            value = self._value(name, given, fed, named, sizes)
             for each in made:
                 self._keep(each, value)
         elif named:
@@ -124,7 +126,14 @@ class _Computation(TorchDispatchMode):
                 self._alive.append(each)
         return out
 
-    def _value(self, name: str, given: list[Tensor], fed: list[_Value], named: list[str]) -> _Value:
+    def _value(
+        self,
+        name: str,
+        given: list[Tensor],
+        fed: list[_Value],
+        named: list[str],
+        sizes: list[float],
+    ) -> _Value:
         bit = self._bit()
         past, weighted = bit, 0
         for each in fed:
@@ -133,7 +142,7 @@ class _Computation(TorchDispatchMode):
         if named and name not in _SUMS:
             weighted |= bit
         if name in _SUMS and len(fed) == 2:
-            self._add(given, fed)
+            self._add(fed, sizes)
         elif name in _SUMS and len(fed) == 1 and fed[0].scaled_by is not None:
             weight, bias, kind = fed[0].scaled_by
             # A bias that a linear layer adds apart, or a constant that makes no zero of a zero.
@@ -151,16 +160,14 @@ class _Computation(TorchDispatchMode):
             scaled_by = fed[0].scaled_by
         return _Value(past, weighted, scaled_by)
 
-    def _add(self, given: list[Tensor], fed: list[_Value]) -> None:
+    def _add(self, fed: list[_Value], sizes: list[float]) -> None:
         """Note a residual sum: two sides from one place, one of which passed more weights."""
-        tensors = [each for each in given if id(each) in self._values]
         own = [(each.weighted & ~other.weighted).bit_count() for each, other in (fed, fed[::-1])]
         if not fed[0].past & fed[1].past or own[0] == own[1] or min(own) > _MOST_ON_A_SKIP:
             return
         branch = own.index(max(own))
         weight, bias, kind = fed[branch].scaled_by or ("", "", "projection")
-        size = float(tensors[branch].detach().abs().max())
-        self.branches.append(Branch(weight, bias, kind, size))
+        self.branches.append(Branch(weight, bias, kind, sizes[branch]))
 
     def _keep(self, tensor: Any, value: _Value) -> None:
         if isinstance(tensor, Tensor):
@@ -170,6 +177,10 @@ class _Computation(TorchDispatchMode):
     def _bit(self) -> int:
         self._count += 1
         return 1 << self._count
+
+
+def _size(tensor: Tensor) -> float:
+    return float(tensor.detach().abs().max()) if tensor.numel() else 0.0
 
 
 def _kind(name: str) -> Kind | None:
