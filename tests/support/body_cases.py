@@ -23,7 +23,8 @@ class Residual(nn.Module):
         if self.in_place:
             out += self.skip(x)
             return out
-        return self.skip(x) + out
+        out = self.skip(x) + out
+        return out
 
 
 class LayerScale(nn.Module):

@@ -144,7 +144,9 @@ def test_values_that_the_dtype_does_not_hold() -> None:
 @pytest.fixture
 def one_rank() -> Iterator[None]:
     """A process group of this process alone: parameters are sharded as on many ranks."""
-    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    dist.init_process_group(
+        "gloo", store=torch.distributed.distributed_c10d.HashStore(), rank=0, world_size=1
+    )
     yield
     dist.destroy_process_group()
 

@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -83,8 +84,10 @@ def dirac(
         values = whole(module.weight).clone()
         rows = identity_rows(module)
         made = torch.zeros_like(values[rows])
-        center = [size // 2 for size in module.kernel_size]
-        made[(torch.arange(len(rows)), rows % (len(values) // module.groups), *center)] = 1
+        copied = rows % (len(values) // module.groups)
+        center = (size // 2 for size in module.weight.shape[2:])
+        place: tuple[Any, ...] = (torch.arange(len(rows)), copied, *center)
+        made[place] = 1
         if content == "random":
             made = random_like(made, generator, by_row=True).to(made)
         values[rows] = made

@@ -150,7 +150,8 @@ def _shifts(
     kept = min(rank, int((values > 1e-9 * values[0]).sum()))
     # P^+ of this rank is V S^-1 U^T: what is between V and V^T is small, and its factors are exact.
     inverse = left[:, :kept] / values[:kept]
-    queries, keys = [], []
+    queries: list[Tensor] = []
+    keys: list[Tensor] = []
     for head in range(layer.heads):
         wanted = shift_matrix(grid, _SHIFTS[head % len(_SHIFTS)])
         noise = torch.empty(wanted.shape, dtype=torch.float64)
