@@ -23,8 +23,8 @@ class Residual(nn.Module):
         if self.in_place:
             out += self.skip(x)
             return out
-        out = self.skip(x) + out
-        return out
+        skipped: Tensor = self.skip(x)
+        return skipped + out
 
 
 class LayerScale(nn.Module):

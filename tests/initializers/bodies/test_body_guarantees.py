@@ -144,9 +144,8 @@ def test_values_that_the_dtype_does_not_hold() -> None:
 @pytest.fixture
 def one_rank() -> Iterator[None]:
     """A process group of this process alone: parameters are sharded as on many ranks."""
-    dist.init_process_group(
-        "gloo", store=torch.distributed.distributed_c10d.HashStore(), rank=0, world_size=1
-    )
+    store = dist.HashStore()  # type: ignore[attr-defined]  # torch does not list it
+    dist.init_process_group("gloo", store=store, rank=0, world_size=1)
     yield
     dist.destroy_process_group()
 
