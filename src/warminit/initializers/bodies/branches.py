@@ -1,8 +1,8 @@
 """model, one image -> its residual branches: which parameter scales each of them last.
 
 The computation tells, whatever the blocks are called. Every operation of one pass is seen by
-torch's dispatcher. A sum of two tensors that come from one place is a residual sum: the side that
-passed more weights since is the branch, the other one the skip.
+torch's dispatcher. A sum of two tensors that both come from the image is a residual sum where one
+side, the branch, passed more layers with weights than the other, the skip, which passed two at most.
 """
 
 from dataclasses import dataclass, field
@@ -161,9 +161,9 @@ class _Computation(TorchDispatchMode):
         return _Value(past, weighted, scaled_by)
 
     def _add(self, fed: list[_Value], sizes: list[float]) -> None:
-        """Note a residual sum: two sides from one place, one of which passed more weights."""
+        """Note a residual sum: two sides from the image, one of which passed more weights."""
         own = [(each.weighted & ~other.weighted).bit_count() for each, other in (fed, fed[::-1])]
-        if not fed[0].past & fed[1].past or own[0] == own[1] or min(own) > _MOST_ON_A_SKIP:
+        if own[0] == own[1] or min(own) > _MOST_ON_A_SKIP:
             return
         branch = own.index(max(own))
         weight, bias, kind = fed[branch].scaled_by or ("", "", "projection")
