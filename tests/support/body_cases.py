@@ -38,6 +38,29 @@ class LayerScale(nn.Module):
         return x * self.gamma
 
 
+class Gate(nn.Module):
+    """Multiplies each channel by a number from 0 to 1 that is computed from it, as SE does."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.mix = nn.Conv2d(width, width, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.mix(x.mean((2, 3), keepdim=True)).sigmoid()
+
+
+class AcrossTokens(nn.Module):
+    """A linear layer along another axis, as in mixers: its input is not contiguous."""
+
+    def __init__(self, tokens: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(tokens, tokens)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.linear(x.flatten(2).unflatten(1, (2, -1)).mT).mT
+        return out.flatten(1, 2).unflatten(2, x.shape[2:])
+
+
 class Transformer(nn.Module):
     """Patches, learned positions, one block with `nn.MultiheadAttention`, a mean and a head."""
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from arm_guarantees import bits
-from body_cases import LayerScale, Residual, Transformer, conv_mixer, images
+from body_cases import AcrossTokens, Gate, LayerScale, Residual, Transformer, conv_mixer, images
 from warminit.errors import WarminitError
 from warminit.initializers.bodies.zero_residual import zero_residual
 from warminit.lab.networks.simple import ResNet20, SmallViT
@@ -37,6 +37,8 @@ def shortcut(filters: int = 6, stride: int = 2) -> nn.Sequential:
         (Residual(nn.Sequential(branch(nn.BatchNorm2d(4)), LayerScale(4))), "1.branch.1.gamma"),
         (Residual(branch(nn.Identity())), "1.branch.2.weight"),
         (Residual(branch(nn.Dropout())), "1.branch.2.weight"),
+        (Residual(nn.Sequential(branch(nn.BatchNorm2d(4)), Gate(4))), "1.branch.0.3.weight"),
+        (Residual(nn.Sequential(branch(nn.ReLU()), AcrossTokens(2))), "1.branch.1.linear.weight"),
         (Residual(branch(nn.BatchNorm2d(6), 6, 2), shortcut()), "1.branch.3.weight"),
     ],
 )

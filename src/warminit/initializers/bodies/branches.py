@@ -2,7 +2,8 @@
 
 The computation tells, whatever the blocks are called. Every operation of one pass is seen by
 torch's dispatcher. A sum of two tensors that both come from the image is a residual sum where one
-side, the branch, passed more layers with weights than the other, the skip, which passed two at most.
+side, the branch, passed more layers with weights than the other, the skip, which passed at most
+two.
 """
 
 from dataclasses import dataclass, field
