@@ -13,6 +13,13 @@ from torch import nn
 from warminit.checks import check_seed
 from warminit.errors import WarminitError
 from warminit.images.source import Images
+from warminit.initializers.bodies.convcov import convcov
+from warminit.initializers.bodies.dirac import dirac
+from warminit.initializers.bodies.embed_scale import embed_scale
+from warminit.initializers.bodies.impulse import impulse
+from warminit.initializers.bodies.mimetic import mimetic
+from warminit.initializers.bodies.sinusoidal import sinusoidal
+from warminit.initializers.bodies.zero_residual import zero_residual
 from warminit.initializers.heads.small_head import small_head, whitening_small_head
 from warminit.initializers.network.krahenbuhl import krahenbuhl
 from warminit.initializers.network.lsuv import lsuv
@@ -58,6 +65,13 @@ ARMS: dict[str, Arm] = {
     "lsuv": lsuv,
     "dct": dct,
     "gabor": gabor,
+    "dirac": dirac,
+    "mimetic": mimetic,
+    "impulse": impulse,
+    "convcov": convcov,
+    "zero-residual": zero_residual,
+    "embed-scale": embed_scale,
+    "sinusoidal": sinusoidal,
 }
 
 
