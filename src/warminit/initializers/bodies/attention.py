@@ -11,7 +11,7 @@ from torch.overrides import TorchFunctionMode
 from warminit.errors import WarminitError
 from warminit.initializers.bodies.parameters import Change, whole
 from warminit.models.find import find_layer
-from warminit.models.one_pass import run_once
+from warminit.models.watch import watched
 
 _HEADS = ("num_heads", "num_attention_heads", "heads", "n_heads", "n_head", "nhead")
 _FUSED = ("qkv", "to_qkv", "Wqkv", "qkv_proj", "in_proj", "c_attn")
@@ -107,7 +107,7 @@ def find_attention(model: nn.Module, images: Tensor) -> SeenAttention:
     def attach() -> list[Any]:
         return [stem.register_forward_hook(lambda _m, _i, out: sizes.append(tuple(out.shape[2:])))]
 
-    _, error = run_once(model, images, attach, verify)
+    error = watched(model, images, verify, attach)
     if error is not None:
         raise WarminitError(
             f"{type(model).__name__} cannot run on one image of shape {(1, *images.shape[1:])}: "

@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from warminit.errors import WarminitError
-from warminit.models.one_pass import run_once
+from warminit.models.watch import watched
 
 Kind = Literal["normalization", "scale", "projection"]
 
@@ -61,11 +61,9 @@ def residual_branches(model: nn.Module, images: Tensor) -> list[Branch]:
         WarminitError: If the model cannot be run on the image.
     """
     seen = _Computation({id(each): name for name, each in model.named_parameters()})
-    handle = model.register_forward_pre_hook(seen.start, prepend=True)
-    try:
-        _, error = run_once(model, images, list, seen)
-    finally:
-        handle.remove()
+    error = watched(
+        model, images, seen, lambda: [model.register_forward_pre_hook(seen.start, prepend=True)]
+    )
     if error is not None:
         raise WarminitError(
             f"{type(model).__name__} cannot run on one image of shape {(1, *images.shape[1:])}: "

@@ -20,8 +20,8 @@ from warminit.initializers.bodies.parameters import (
     whole,
     write_,
 )
-from warminit.models.find import CONVOLUTIONS, execution_order, unwrap
 from warminit.models.ranks import all_or_none
+from warminit.models.survey import CONVOLUTIONS, Survey, unwrap
 from warminit.report import InitReport
 
 SMALLEST = 5
@@ -80,7 +80,7 @@ def convcov(
         model = unwrap(model)
         named = {name: module for name, module in model.named_modules() if name}
         order = {
-            name: named[name] for name in execution_order(model, first_image(model, tensor)) if name
+            name: named[name] for name in Survey(model, first_image(model, tensor)).order() if name
         }
     layers = {name: each for name, each in order.items() if _is_large_depthwise(each, smallest)}
     for name, module in layers.items():

@@ -19,11 +19,11 @@ from warminit.initializers.bodies.parameters import (
     whole,
     write_,
 )
-from warminit.initializers.stems.conditioning import Statistics, check_ranks_agree
+from warminit.initializers.stems.subject import Statistics, check_ranks_agree
 from warminit.models.effective import in_eval_mode
 from warminit.models.find import find_layer
 from warminit.models.ranks import agreed, all_or_none
-from warminit.models.write import restored_on_error
+from warminit.models.restore import restored_on_error
 from warminit.report import InitReport
 
 _MOST_IMAGES = 256

@@ -29,7 +29,7 @@ from warminit.initializers.bodies.parameters import (
     write_,
 )
 from warminit.initializers.bodies.positions import find_positions, sinusoidal_positions
-from warminit.initializers.stems.conditioning import Statistics
+from warminit.initializers.stems.subject import Statistics
 from warminit.models.find import unwrap
 from warminit.models.ranks import all_or_none
 from warminit.report import InitReport

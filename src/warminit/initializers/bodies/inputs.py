@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from warminit.images.check import as_model_input, check_images, standardization
-from warminit.initializers.stems.conditioning import Statistics
+from warminit.initializers.stems.subject import Statistics
 from warminit.models.find import find_layer
 
 

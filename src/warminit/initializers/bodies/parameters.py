@@ -9,9 +9,11 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from warminit.errors import WarminitError
-from warminit.models.effective import effective_weight, is_sharded
+from warminit.models.effective import effective_weight
 from warminit.models.find import CONVOLUTIONS
-from warminit.models.write import check_weight, restored_on_error
+from warminit.models.ranks import is_sharded
+from warminit.models.restore import restored_on_error
+from warminit.models.write import check_weight
 
 Content = Literal["own", "random"]
 """What a method sets: its own content, or Gaussian values of the same norms, its control."""

@@ -18,11 +18,10 @@ from warminit.initializers.bodies.parameters import (
     holder,
     write_,
 )
-from warminit.initializers.stems.conditioning import Statistics
-from warminit.models.effective import is_sharded
+from warminit.initializers.stems.subject import Statistics
 from warminit.models.find import unwrap
-from warminit.models.ranks import all_or_none
-from warminit.models.write import restored_on_error
+from warminit.models.ranks import all_or_none, is_sharded
+from warminit.models.restore import restored_on_error
 from warminit.report import InitReport
 
 
