@@ -10,12 +10,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from paired_scores import EXACT, compare
-from warminit.lab.verdict.paired import (
-    Comparison,
-    holm,
-    holm_adjust,
-    relative_error_change,
-)
+from warminit.lab.verdict.family import holm, holm_adjust
+from warminit.lab.verdict.paired import Comparison, relative_error_change
 
 TABLE_3 = {  # accuracy of Kaiming and its sd, difference, relative error, one-sided p
     "MNIST": (0.9928, 0.0004, 0.0005, -6.94, 0.0109),
