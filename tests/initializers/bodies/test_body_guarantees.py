@@ -93,13 +93,17 @@ def test_the_seed_and_nothing_else_is_random(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", WITH_CONTENT)
-def test_a_control_is_another_model_of_its_own_seed(name: str) -> None:
-    models = [build(name) for _ in range(3)]
-    for model, seed in zip(models, (0, 0, 1), strict=True):
-        content = "own" if model is models[0] else "random"
+def test_a_control_is_another_model_and_random_by_its_seed_alone(name: str) -> None:
+    after = []
+    for seed, content in ((0, "own"), (0, "random"), (0, "random"), (1, "random")):
+        torch.rand(3)
+        model, states = build(name), global_states()
         assert apply(name, model, seed=seed, content=content).parameters["content"] == content
-    after = [values(model) for model in models]
-    assert after[0] != after[1] != after[2]
+        assert global_states() == states
+        after.append(values(model))
+    own, control, same, other = after
+    assert control == same
+    assert own != control != other
 
 
 @pytest.mark.parametrize("name", METHODS)
