@@ -46,7 +46,8 @@ class Gate(nn.Module):
         self.mix = nn.Conv2d(width, width, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * self.mix(x.mean((2, 3), keepdim=True)).sigmoid()
+        gate: Tensor = self.mix(x.mean((2, 3), keepdim=True)).sigmoid()
+        return x * gate
 
 
 class AcrossTokens(nn.Module):
@@ -58,7 +59,8 @@ class AcrossTokens(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.linear(x.flatten(2).unflatten(1, (2, -1)).mT).mT
-        return out.flatten(1, 2).unflatten(2, x.shape[2:])
+        whole: Tensor = out.flatten(1, 2).unflatten(2, x.shape[2:])
+        return whole
 
 
 class Transformer(nn.Module):

@@ -22,6 +22,7 @@ from warminit.initializers.bodies.dirac import dirac
 from warminit.initializers.bodies.embed_scale import embed_scale
 from warminit.initializers.bodies.impulse import impulse
 from warminit.initializers.bodies.mimetic import mimetic
+from warminit.initializers.bodies.parameters import Change, write_
 from warminit.initializers.bodies.sinusoidal import sinusoidal
 from warminit.initializers.bodies.zero_residual import zero_residual
 from warminit.lab.networks.simple import ResNet20, SmallViT
@@ -92,13 +93,17 @@ def test_the_seed_and_nothing_else_is_random(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", WITH_CONTENT)
-def test_a_control_is_another_model_of_its_own_seed(name: str) -> None:
-    models = [build(name) for _ in range(3)]
-    for model, seed in zip(models, (0, 0, 1), strict=True):
-        content = "own" if model is models[0] else "random"
+def test_a_control_is_another_model_and_random_by_its_seed_alone(name: str) -> None:
+    after = []
+    for seed, content in ((0, "own"), (0, "random"), (0, "random"), (1, "random")):
+        torch.rand(3)
+        model, states = build(name), global_states()
         assert apply(name, model, seed=seed, content=content).parameters["content"] == content
-    after = [values(model) for model in models]
-    assert after[0] != after[1] != after[2]
+        assert global_states() == states
+        after.append(values(model))
+    own, control, same, other = after
+    assert control == same
+    assert own != control != other
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -139,6 +144,27 @@ def test_values_that_the_dtype_does_not_hold() -> None:
     with pytest.raises(WarminitError, match=r"patch_embed.weight: .*at most 6.55e\+04 in torch.fl"):
         apply("embed-scale", model, rms=1e7)
     assert values(model) == before
+
+
+class Refuses(Tensor):
+    """A tensor that cannot be copied into, as some quantized and remote ones."""
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is Tensor.copy_ and isinstance(args[0], cls):
+            raise RuntimeError("this tensor takes no values")
+        return super().__torch_function__(func, types, args, kwargs or {})  # type: ignore[no-untyped-call]  # torch gives it no types
+
+
+def test_a_write_that_fails_half_way_is_undone() -> None:
+    """Behind all checks: the second of two layers raises when values are copied into it."""
+    model: Any = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
+    model[1].weight = nn.Parameter(model[1].weight.detach().as_subclass(Refuses))
+    before = bits(model[0].weight)
+    changes = [Change(str(i), model[i], "weight", torch.ones(3, 3)) for i in range(2)]
+    with pytest.raises(RuntimeError, match="takes no values"):
+        write_(changes)
+    assert bits(model[0].weight) == before
 
 
 @pytest.fixture

@@ -175,14 +175,11 @@ def _one_vector(layer: AttentionLayer, like: Tensor) -> Tensor:
 
 def _candidates(model: nn.Module) -> Iterator[AttentionLayer]:
     """Find modules that look like attention, and whose weights have the shapes of one."""
-    taken: set[int] = set()
     for name, module in model.named_modules():
         layer = _multihead(name, module) if isinstance(module, nn.MultiheadAttention) else None
         layer = layer or _of_linear_layers(name, module)
-        if layer is None or id(layer.projection.module) in taken:
-            continue
-        taken.add(id(layer.projection.module))
-        yield layer
+        if layer is not None:
+            yield layer
 
 
 def _multihead(name: str, module: nn.MultiheadAttention) -> AttentionLayer | None:
