@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from robustness import Robustness
+
 ROBUSTNESS_FILE = Path(__file__).parents[1] / "docs" / "results" / "robustness.json"
 
 # A run of the tests is a pure function of the code: the same examples each time, and no deadline,
@@ -18,19 +20,6 @@ settings.register_profile(
     "sample", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.register_profile("full", settings.get_profile("sample"), max_examples=1000)
-
-
-class Robustness:
-    """Counts of the long tests (faults injected, survived, ...), by name, for the kept record."""
-
-    def __init__(self) -> None:
-        self.entries: dict[str, dict[str, int | float]] = {}
-
-    def record(self, name: str, counts: Mapping[str, int | float]) -> None:
-        """Keep the counts of one long test; one name may be recorded once a session."""
-        if name in self.entries:
-            raise ValueError(f"robustness.record: name={name!r} is taken; choose another one")
-        self.entries[name] = dict(counts)
 
 
 _KEPT = pytest.StashKey[Robustness]()

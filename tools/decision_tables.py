@@ -16,7 +16,8 @@ import pandas as pd
 
 from warminit.lab.study.study import Study
 from warminit.lab.verdict.comparison import Comparison
-from warminit.lab.verdict.paired import compare_paired, holm, holm_adjust
+from warminit.lab.verdict.family import holm, holm_adjust
+from warminit.lab.verdict.paired import compare_paired
 
 RESULTS = Path(__file__).parent.parent / "docs" / "results"
 START, BASELINE, PLAIN = "whitening-small-head", "torch-default", "whitening"

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from arm_cases import (
+    BODY_METHODS,
     all_bits,
     bits,
     first,
@@ -20,12 +21,13 @@ from arm_cases import (
 )
 from warminit import InitReport, init_
 from warminit.errors import WarminitError
-from warminit.initializers import METHODS
+from warminit.initializers import METHODS as ALL_METHODS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 IMAGES = make_images(16, 2, 12, 12)
 DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16]
+METHODS = [arm for arm in ALL_METHODS if arm not in BODY_METHODS]
 NO_DATA = {"torch-default", "he-normal", "he-uniform", "glorot", "orthogonal"}
 FIXED = {"dct", "gabor"}
 LAYERWISE = {"krahenbuhl", "lsuv"}

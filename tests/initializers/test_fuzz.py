@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Robustness
 
 from dataset_files import folder_of, png, random_images, write_parquet
+from robustness import Robustness
 from study_runs import result, stored
 from warminit.errors import WarminitError, WarminitWarning
 from warminit.lab.data.load import load_dataset

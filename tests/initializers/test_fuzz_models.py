@@ -4,9 +4,9 @@ import warnings
 from collections import Counter
 
 import pytest
-from conftest import Robustness
 
 from faulty_models import Case, drawn_case, everything
+from robustness import Robustness
 from warminit import init_
 from warminit.errors import WarminitError
 from warminit.initializers import METHODS

@@ -12,6 +12,9 @@ from warminit.initializers import Method
 
 IMAGES = make_images(16, 3, 12, 12)
 METHODS = {each.name: each for each in methods()}
+ELSEWHERE = {"attention", "depthwise convolution", "residual blocks"}
+"""Parts that the net below has not; tests/initializers/bodies has models with them."""
+USUAL = [name for name, each in METHODS.items() if not ELSEWHERE & set(each.needs)]
 
 
 def net(dims: int = 2) -> nn.Sequential:
@@ -38,7 +41,12 @@ def refused(method: Method, model: nn.Module, images: Any, **options: Any) -> bo
     return False
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", sorted(set(METHODS) - set(USUAL)))
+def test_parts_that_are_not_there(name: str) -> None:
+    assert refused(METHODS[name], net(), IMAGES)
+
+
+@pytest.mark.parametrize("name", USUAL)
 def test_what_it_sets(name: str) -> None:
     model = net()
     before = {key: bits(each) for key, each in model.named_parameters()}
@@ -49,7 +57,7 @@ def test_what_it_sets(name: str) -> None:
     assert found == (wanted or set(METHODS[name].sets.split(", ")))
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", USUAL)
 def test_what_it_needs(name: str) -> None:
     method = METHODS[name]
     # Without a convolution, or with one of one dimension; without a linear layer at the end.
@@ -63,7 +71,7 @@ def test_what_it_needs(name: str) -> None:
     assert refused(method, net(), None) is ("images" in method.needs)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", USUAL)
 def test_whether_it_needs_raw_pixels(name: str) -> None:
     """Standardized colour images, and no word on how they were standardized."""
     needed = "raw pixels" in METHODS[name].needs

@@ -92,7 +92,8 @@ def test_raw_pixels_of_a_loader_are_taken_as_those_of_a_tensor(channels: int) ->
     """Of a loader, too, neither mean nor std is assumed that the images cannot have come from."""
     pixels = PIXELS[:64].repeat(1, 2, 1, 1)[:, :channels].contiguous()
     one, other = (fresh(in_chans=channels) for _ in range(2))
-    report = warm_init_(one, torch.utils.data.DataLoader(pixels, 32), "prewarm")
+    loader: Any = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(pixels), 32)
+    report = warm_init_(one, loader, "prewarm")
     warm_init_(other, pixels, "prewarm")
     assert torch.equal(stem(one), stem(other))
     assert any("batches" in note for note in report.notes)

@@ -244,7 +244,7 @@ def test_an_arm_stops_at_its_first_failing_run_and_the_others_go_on(
 def test_where_every_arm_fails_one_run_of_each_is_done(tmp_path: Path) -> None:
     def broken(init: Init, seed: int) -> dict[str, Any]:
         CALLS.append(seed)
-        return {}["accuracy"]  # the line that is at fault
+        return {"accuracy": dict[str, float]()["accuracy"]}  # the line that is at fault
 
     with pytest.raises(WarminitError, match=r"2 of 2 runs failed.*the line that is at fault"):
         compare(broken, ARMS, seeds=8, out=tmp_path)
@@ -289,7 +289,7 @@ def with_statistics(init: Init, seed: int) -> dict[str, Any]:
 
 @pytest.mark.filterwarnings("ignore:Otsu's separability")
 def test_options_of_init_go_to_the_arms_that_take_them(tmp_path: Path) -> None:
-    arms = ["torch-default", "prewarm", {"name": "prewarm", "n_patches": 7}]
+    arms: list[Any] = ["torch-default", "prewarm", {"name": "prewarm", "n_patches": 7}]
     analysis = compare(with_statistics, arms, seeds=1, out=tmp_path)
     default, ruled, given = (metrics(analysis, cell.arm)[0]["patches"] for cell in analysis.cells)
     # The rule sees raw pixels only with mean and std; the arm's own parameters come after them.
@@ -309,11 +309,11 @@ def test_an_option_that_no_arm_takes_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", [list, tuple, np.array, torch.tensor])
 def test_statistics_of_an_arm_are_one_value_and_never_swept(tmp_path: Path, kind: Any) -> None:
     prewarm = {"name": "prewarm", "mean": kind([0.5]), "std": kind([0.25]), "n_patches": [7, 9]}
-    arms = ["torch-default", prewarm]
+    arms: list[Any] = ["torch-default", prewarm]
     analysis = compare(train, arms, seeds=1, out=tmp_path, quiet=True)
     swept = [arm.parameters for arm in analysis.study.arms[1:]]
     assert swept == [{"mean": [0.5], "std": [0.25], "n_patches": n} for n in (7, 9)]
-    assert read_study(tmp_path)[0] == analysis.study
+    assert read_study(tmp_path).study == analysis.study
     three = {"name": "prewarm", "mean": [0.4, 0.5, 0.6], "std": (0.2, 0.2, 0.3)}
     assert len(ArmSpec.parse(three)) == 1
 

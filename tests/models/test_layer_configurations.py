@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import Robustness
 from torch import nn
 
 from arm_guarantees import bits, global_states, identity, values
 from layer_cases import draw
+from robustness import Robustness
 from warminit import init_, prewarm_, whiten_
 from warminit.errors import WarminitError
 

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import Robustness
 from torch import Tensor, nn
 
 import zoo_models as zoo
 from arm_guarantees import bits, global_states
+from robustness import Robustness
 from warminit import init_, prewarm_, prewarm_filters, whiten_
 from warminit.errors import WarminitError
 from warminit.models.find import find_layer

@@ -12,6 +12,11 @@ from torch import Tensor, nn
 import arm_oracles
 from warminit import InitReport, init_
 
+BODY_METHODS = (
+    "dirac", "mimetic", "impulse", "convcov", "zero-residual", "embed-scale", "sinusoidal",
+)  # fmt: skip
+"""Arms that need other models than those here; tests/initializers/bodies holds them to the same."""
+
 
 def make_conv(
     channels: int = 2, filters: int = 8, kernel: int | tuple[int, int] = 3, seed: int = 0

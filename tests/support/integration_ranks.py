@@ -15,8 +15,8 @@ STEPS = 3
 
 def lightning() -> tuple[Tensor, Tensor, Tensor]:
     import pytorch_lightning as pl
-    from test_integrations_lightning import Classifier, loader
 
+    from lightning_cases import Classifier, loader
     from warminit.integrations.lightning import WarmInit
 
     model: Any = Classifier()
@@ -31,8 +31,7 @@ def lightning() -> tuple[Tensor, Tensor, Tensor]:
 
 
 def transformers(folder: Path) -> tuple[Tensor, Tensor, Tensor]:
-    from test_integrations_transformers import Run, vit
-
+    from transformers_cases import Run, vit
     from warminit.integrations.transformers import WarmInit
 
     run = Run(

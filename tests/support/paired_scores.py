@@ -6,9 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from warminit.lab.verdict.paired import (
-    compare_paired,
-)
+from warminit.lab.verdict.paired import compare_paired
 
 Values = NDArray[np.float64]
 Pair = tuple[Values, Values]

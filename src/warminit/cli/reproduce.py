@@ -83,7 +83,15 @@ def reproduce(
         chosen = ["fashion-mnist"]  # where the paper searched (Section 4.3)
     console = new_console(as_json=as_json)
     place = Place(
-        out, data_root, None, device, threads, workers, allow_mixed, quiet, track, again(context)
+        out=out,
+        data_root=data_root,
+        device=device,
+        threads=threads,
+        workers=workers,
+        allow_mixed=allow_mixed,
+        quiet=quiet,
+        track=track,
+        command=again(context),
     )
     from warminit.lab.terminal.progress import loading_progress
 

@@ -115,7 +115,16 @@ def compare(
         validation=validation,
     )
     place = Place(
-        out, data_root, resize, device, threads, workers, allow_mixed, quiet, track, again(context)
+        out=out,
+        data_root=data_root,
+        resize=resize,
+        device=device,
+        threads=threads,
+        workers=workers,
+        allow_mixed=allow_mixed,
+        quiet=quiet,
+        track=track,
+        command=again(context),
     )
     _run(study, place, dry_run=dry_run, as_json=as_json)
 
@@ -186,7 +195,17 @@ def run(
     )
     command = again(context)
     place = Place(
-        out, data_root, resize, device, threads, workers, allow_mixed, quiet, track, command, chosen
+        out=out,
+        data_root=data_root,
+        resize=resize,
+        device=device,
+        threads=threads,
+        workers=workers,
+        allow_mixed=allow_mixed,
+        quiet=quiet,
+        track=track,
+        command=command,
+        engine=chosen,
     )
     _run(changed, place, dry_run=dry_run, as_json=as_json)
 

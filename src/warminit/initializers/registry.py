@@ -10,6 +10,13 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from warminit.errors import WarminitError
+from warminit.initializers.bodies.convcov import convcov
+from warminit.initializers.bodies.dirac import dirac
+from warminit.initializers.bodies.embed_scale import embed_scale
+from warminit.initializers.bodies.impulse import impulse
+from warminit.initializers.bodies.mimetic import mimetic
+from warminit.initializers.bodies.sinusoidal import sinusoidal
+from warminit.initializers.bodies.zero_residual import zero_residual
 from warminit.initializers.heads.small_head import small_head, whitening_small_head
 from warminit.initializers.network.krahenbuhl import krahenbuhl
 from warminit.initializers.network.lsuv import lsuv
@@ -58,6 +65,13 @@ METHODS: dict[str, Initializer] = {
     "lsuv": lsuv,
     "dct": dct,
     "gabor": gabor,
+    "dirac": dirac,
+    "mimetic": mimetic,
+    "impulse": impulse,
+    "convcov": convcov,
+    "zero-residual": zero_residual,
+    "embed-scale": embed_scale,
+    "sinusoidal": sinusoidal,
 }
 
 _STEM = ("stem", ("convolution", "images", "raw pixels"))
@@ -72,6 +86,13 @@ _SETS_AND_NEEDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "gabor": ("stem", ("2-D convolution", *_STEM[1][1:])),
     "krahenbuhl": ("every layer", ("convolution", "images")),
     "lsuv": ("every layer", ("convolution", "images")),
+    "dirac": ("body", ("convolution", "images")),
+    "mimetic": ("body", ("attention", "images")),
+    "impulse": ("body", ("attention", "images")),
+    "convcov": ("body", ("depthwise convolution", "images")),
+    "zero-residual": ("body", ("residual blocks", "images")),
+    "embed-scale": ("stem", ("convolution", "images")),
+    "sinusoidal": ("every layer", ()),
 }
 
 
@@ -81,10 +102,10 @@ class Method:
 
     Attributes:
         name: As `init_` takes it.
-        sets: What it sets by default: "stem", "head", "stem, head" or "every layer"; "" where a
-            package that is installed does not say.
-        needs: Among "convolution", "2-D convolution" and "linear head" (of the model), "images",
-            and "raw pixels": images from 0 to 1, or `mean` and `std`, or `patches_per_image`.
+        sets: What it sets by default: "stem", "body", "head", "stem, head" or "every layer"; ""
+            where a package that is installed does not say.
+        needs: What the model must have ("convolution", "attention", "linear head"), "images", and
+            "raw pixels": images from 0 to 1, or `mean` and `std`, or `patches_per_image`.
         summary: The first line of its docstring.
     """
 

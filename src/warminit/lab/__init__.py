@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from warminit.lab.verdict.analysis import Analysis, analyse, read_analysis
     from warminit.lab.verdict.comparison import Comparison
     from warminit.lab.verdict.export import export
-    from warminit.lab.verdict.paired import compare_paired, holm, relative_error_change
+    from warminit.lab.verdict.family import holm
+    from warminit.lab.verdict.paired import compare_paired, relative_error_change
 
 _HOME = {
     "Analysis": "verdict.analysis",
@@ -34,7 +35,7 @@ _HOME = {
     "compare_paired": "verdict.paired",
     "export": "verdict.export",
     "forest": "figures.forest",
-    "holm": "verdict.paired",
+    "holm": "verdict.family",
     "load_dataset": "data.load",
     "load_study": "study.builtin",
     "read_analysis": "verdict.analysis",

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Robustness
 
+from robustness import Robustness
 from warminit.errors import WarminitError
 from warminit.lab.data import cache
 from warminit.lab.data.arrays import ImageArrays

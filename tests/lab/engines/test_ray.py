@@ -13,13 +13,14 @@ from ray_nodes import RAY, on_ray
 from study_cases import facts, tiny_study
 from training_cases import make_dataset
 from warminit.errors import WarminitError
-from warminit.lab import compare, own_loop
+from warminit.lab import compare
 from warminit.lab.engines import ray as engine_module
 from warminit.lab.engines import ray_cluster
 from warminit.lab.engines.driver import Listener, plan, run_study
 from warminit.lab.engines.job import DataSource
 from warminit.lab.engines.options import EngineOptions
 from warminit.lab.engines.ray_worker import packed, unpacked
+from warminit.lab.own_loop.one_run import execute as execute_own
 from warminit.lab.runs.environment import device_elsewhere, environment
 from warminit.lab.runs.results import RunResult
 from warminit.lab.store.store import StoredRun
@@ -107,7 +108,7 @@ def test_a_run_has_the_threads_that_were_asked_for(joined: Any) -> None:
         name="own", datasets=[YOURS], models=[YOURS], arms=["torch-default"], seeds=1
     )
     train = partial(own_train, threads=2)  # not what Ray sets by itself
-    job = partial(own_loop._execute, train=train, device="cpu")
+    job = partial(execute_own, train=train, arms=["torch-default"], device="cpu")
     options = EngineOptions("ray", cpus_per_run=1)
     with on_ray(runs_of(study), job, options, threads=2) as outcomes:
         assert [type(outcome) for _, outcome in outcomes] == [RunResult]

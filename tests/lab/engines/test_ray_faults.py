@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import Robustness
 
 from ray_cases import (
     N_SEEDS,
@@ -23,6 +22,7 @@ from ray_cases import (
     wait_for_one,
 )
 from ray_nodes import RAY, on_ray
+from robustness import Robustness
 from study_cases import PATIENCE, facts, tiny_study
 from training_cases import make_dataset
 from warminit.errors import WarminitError

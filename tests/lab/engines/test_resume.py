@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Robustness
 
+from robustness import Robustness
 from study_cases import PATIENCE, Driver, facts, tiny_study, write_data
 from warminit.errors import WarminitError
 from warminit.lab.engines import local

@@ -21,7 +21,7 @@ from warminit.lab.study.checks import published_patches
 from warminit.lab.study.protocol import Protocol, learning_rates
 from warminit.lab.study.table1 import TABLE_1
 from warminit.lab.terminal.rules_display import print_table_1, print_table_2
-from warminit.lab.verdict.paired import holm_adjust
+from warminit.lab.verdict.family import holm_adjust
 from warminit.lab.verdict.wording import stars
 
 

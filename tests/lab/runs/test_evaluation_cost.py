@@ -39,11 +39,12 @@ def test_runs_of_the_papers_length_and_given_intervals_stay() -> None:
 
 def test_the_interval_is_planned_for_each_data_set_and_is_in_the_key() -> None:
     few = make_dataset(shape=(3, 8, 8))
-    twice = {
-        "test_images": few.test_images.repeat(40, 1, 1, 1),
-        "test_labels": few.test_labels.repeat(40),
-    }
-    datasets = {"digits": few, "mnist": replace(few, **twice)}
+    many = replace(
+        few,
+        test_images=few.test_images.repeat(40, 1, 1, 1),
+        test_labels=few.test_labels.repeat(40),
+    )
+    datasets = {"digits": few, "mnist": many}
 
     def planned(**protocol: Any) -> Any:
         study = Study.create(

@@ -14,7 +14,7 @@ from warminit.lab.verdict.across import (
     probability_of_improvement,
     significantly_worse,
 )
-from warminit.lab.verdict.paired import holm
+from warminit.lab.verdict.family import holm
 
 
 def test_the_interquartile_mean_cuts_a_quarter_at_either_end_of_all_runs() -> None:

@@ -12,10 +12,8 @@ from statsmodels.stats.weightstats import ttost_paired
 
 from paired_scores import EXACT, compare, draw
 from warminit.errors import WarminitError
-from warminit.lab.verdict.paired import (
-    holm_adjust,
-    relative_error_change,
-)
+from warminit.lab.verdict.family import holm_adjust
+from warminit.lab.verdict.paired import relative_error_change
 from warminit.lab.verdict.tests import signed_rank
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from paired_scores import EXACT, compare, draw
-from warminit.lab.verdict.paired import holm
+from warminit.lab.verdict.family import holm
 from warminit.lab.verdict.tests import MAX_SEEDS, power, seeds_for_power
 
 UNTESTED = (

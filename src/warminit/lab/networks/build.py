@@ -9,6 +9,7 @@ from torch import nn
 
 from warminit.errors import WarminitError
 from warminit.lab.networks.simple import ResNet20, SimpleCNN, SmallViT
+from warminit.lab.networks.timm import PREFIX, timm_builder
 
 ModelBuilder = Callable[[int, tuple[int, int], int], nn.Module]
 """(in_channels, image_size, n_classes) -> model."""
@@ -27,8 +28,8 @@ def model_builder(name: str) -> ModelBuilder:
     """Find what builds the model of a name; a study checks its names with it before anything runs.
 
     Args:
-        name: A key of `MODELS`, or `module:function` of the user, who is the only one whose module
-            is imported, and only here.
+        name: A key of `MODELS`, `timm:` and the name of a model of timm (see `timm_builder`), or
+            `module:function` of the user. timm and the user's module are imported only here.
 
     Returns:
         A callable (in_channels, image_size, n_classes) -> nn.Module.
@@ -38,11 +39,14 @@ def model_builder(name: str) -> ModelBuilder:
     """
     if name in MODELS:
         return MODELS[name]
+    if name.startswith(PREFIX):
+        builder: ModelBuilder = timm_builder(name)
+        return builder
     if ":" in name:
         return _imported_builder(name)
     raise WarminitError(
-        f"model={name!r} is not known; it must be one of {', '.join(MODELS)}, or module:function. "
-        f"{_nearest(name, MODELS)}"
+        f"model={name!r} is not known; it must be one of {', '.join(MODELS)}, timm:name, or "
+        f"module:function. {_nearest(name, MODELS)}"
     )
 
 
@@ -55,8 +59,9 @@ def build_model(
     before the call.
 
     Args:
-        name: `simplecnn`, `simplecnn-nobn`, `resnet20`, `small-vit`, or `module:function` of the
-            user, called with the keywords in_channels, image_size and n_classes.
+        name: `simplecnn`, `simplecnn-nobn`, `resnet20`, `small-vit`, `timm:` and a model's name, or
+            `module:function` of the user, called with the keywords in_channels, image_size and
+            n_classes.
         in_channels: Channels of an image, 1 or more.
         image_size: Height and width in pixels, each 1 or more.
         n_classes: Number of classes, 2 or more.

@@ -6,12 +6,8 @@ loads pandas, is imported from its module.
 
 from warminit.lab.verdict.analysis import Analysis, Cell, analyse, read_analysis
 from warminit.lab.verdict.comparison import Comparison, Outcome
-from warminit.lab.verdict.paired import (
-    compare_paired,
-    holm,
-    holm_adjust,
-    relative_error_change,
-)
+from warminit.lab.verdict.family import holm, holm_adjust
+from warminit.lab.verdict.paired import compare_paired, relative_error_change
 
 __all__ = [
     "Analysis",

@@ -12,7 +12,8 @@ from warminit.lab.store.store import StoredRun
 from warminit.lab.store.stored_study import read_study
 from warminit.lab.study.study import Study
 from warminit.lab.verdict.comparison import Comparison
-from warminit.lab.verdict.paired import compare_paired, holm
+from warminit.lab.verdict.family import holm
+from warminit.lab.verdict.paired import compare_paired
 
 OWN_LOOP = "your training loop"
 """What headings call the place of a comparison whose data set and model are the user's own."""

@@ -1,0 +1,190 @@
+"""model, one image -> its residual branches: which parameter scales each of them last.
+
+The computation tells, whatever the blocks are called. Every operation of one pass is seen by
+torch's dispatcher. A sum of two tensors that both come from the image is a residual sum where one
+side, the branch, passed more layers with weights than the other, the skip, which passed at most
+two.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from warminit.errors import WarminitError
+from warminit.models.watch import watched
+
+Kind = Literal["normalization", "scale", "projection"]
+
+_PROJECTIONS = frozenset(("mm", "addmm", "bmm", "baddbmm", "convolution"))
+_BIAS_FIRST = frozenset(("addmm", "baddbmm"))
+_SCALES = frozenset(("mul", "mul_"))
+_SUMS = frozenset(("add", "add_"))
+# What keeps a zero zero and its gradient: copies, and orders and shapes of the same values.
+_SAME_VALUES = frozenset((
+    "view", "_unsafe_view", "reshape", "_reshape_copy", "permute", "transpose", "t", "unsqueeze",
+    "squeeze", "expand", "clone", "contiguous", "alias", "detach", "_to_copy", "roll", "slice",
+    "index", "constant_pad_nd", "div", "div_", "select",
+))  # fmt: skip
+_MOST_ON_A_SKIP = 2
+"""Layers with weights that a skip may have: the convolution and normalization of a shortcut."""
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """A residual branch: what is added to its skip.
+
+    Attributes:
+        weight: Dotted name of the parameter that multiplies the branch last, "" where an operation
+            that is no multiplication by a parameter comes last.
+        bias: Dotted name of the parameter that is added with it, "" where none is.
+        kind: What the parameter belongs to.
+        size: Largest absolute value of the branch, of this image.
+    """
+
+    weight: str
+    bias: str
+    kind: Kind
+    size: float
+
+
+def residual_branches(model: nn.Module, images: Tensor) -> list[Branch]:
+    """Find a model's residual branches by one image, in the order in which they are added.
+
+    Args:
+        model: Any module, not wrapped.
+        images: (N, C, *size), as the model is fed; the first is used.
+
+    Raises:
+        WarminitError: If the model cannot be run on the image.
+    """
+    seen = _Computation({id(each): name for name, each in model.named_parameters()})
+    error = watched(
+        model, images, seen, lambda: [model.register_forward_pre_hook(seen.start, prepend=True)]
+    )
+    if error is not None:
+        raise WarminitError(
+            f"{type(model).__name__} cannot run on one image of shape {(1, *images.shape[1:])}: "
+            f"{type(error).__name__}: {str(error)[:160]}. Pass the batch that the model is fed."
+        ) from error
+    return seen.branches
+
+
+@dataclass(frozen=True, slots=True)
+class _Value:
+    """A tensor that comes from the image.
+
+    `past` has a bit for each operation before it, and `weighted` a bit for each with weights.
+    """
+
+    past: int
+    weighted: int
+    scaled_by: tuple[str, str, Kind] | None
+
+
+@dataclass
+class _Computation(TorchDispatchMode):
+    """Sees every operation of a pass and keeps what each tensor comes from."""
+
+    names: dict[int, str]
+    branches: list[Branch] = field(default_factory=list)
+    _values: dict[int, _Value] = field(default_factory=dict)
+    _parameters: dict[int, str] = field(default_factory=dict)
+    _alive: list[Any] = field(default_factory=list)
+    _count: int = 0
+
+    def __post_init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # torch gives it no types
+        self._parameters.update(self.names)
+
+    def start(self, _model: nn.Module, inputs: tuple[Any, ...]) -> None:
+        for each in inputs:
+            self._keep(each, _Value(self._bit(), 0, None))
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func.overloadpacket.__name__
+        given = [each for each in tree_leaves((args, kwargs)) if isinstance(each, Tensor)]
+        # Before the call, since a sum in place overwrites one of its sides.
+        sizes = [_size(each) for each in given if name in _SUMS and id(each) in self._values]
+        out = func(*args, **(kwargs or {}))
+        fed = [self._values[id(each)] for each in given if id(each) in self._values]
+        named = [self._parameters[id(each)] for each in given if id(each) in self._parameters]
+        made = [each for each in tree_leaves(out) if isinstance(each, Tensor)]
+        if fed:
+            value = self._value(name, given, fed, named, sizes)
+            for each in made:
+                self._keep(each, value)
+        elif named:
+            # A parameter seen in another shape or dtype is that parameter still; what is computed
+            # from it is a weight without a name.
+            same = name in _SAME_VALUES and len(named) == 1
+            for each in made:
+                self._parameters[id(each)] = named[0] if same else ""
+                self._alive.append(each)
+        return out
+
+    def _value(
+        self,
+        name: str,
+        given: list[Tensor],
+        fed: list[_Value],
+        named: list[str],
+        sizes: list[float],
+    ) -> _Value:
+        bit = self._bit()
+        past, weighted = bit, 0
+        for each in fed:
+            past, weighted = past | each.past, weighted | each.weighted
+        scaled_by: tuple[str, str, Kind] | None = None
+        if named and name not in _SUMS:
+            weighted |= bit
+        if name in _SUMS and len(fed) == 2:
+            self._add(fed, sizes)
+        elif name in _SUMS and len(fed) == 1 and fed[0].scaled_by is not None:
+            weight, bias, kind = fed[0].scaled_by
+            # A bias that a linear layer adds apart, or a constant that makes no zero of a zero.
+            if named and not bias and kind == "projection":
+                scaled_by = (weight, named[0], kind)
+        elif named and (of := _kind(name)) is not None and len(fed) == 1:
+            bias_first = name in _BIAS_FIRST and id(given[0]) in self._parameters
+            pair = (named[::-1] if bias_first else named) + [""]
+            scaled_by = (pair[0], pair[1], of) if pair[0] else None
+        elif name in _SCALES and len(fed) == 2:
+            # A gate is computed from what it multiplies, which is zero where that is.
+            gated = [each for each in fed if all(each.past & o.past == each.past for o in fed)]
+            scaled_by = gated[0].scaled_by if gated else None
+        elif name in _SAME_VALUES | _SCALES and len(fed) == 1 and not named:
+            scaled_by = fed[0].scaled_by
+        return _Value(past, weighted, scaled_by)
+
+    def _add(self, fed: list[_Value], sizes: list[float]) -> None:
+        """Note a residual sum: two sides from the image, one of which passed more weights."""
+        own = [(each.weighted & ~other.weighted).bit_count() for each, other in (fed, fed[::-1])]
+        if own[0] == own[1] or min(own) > _MOST_ON_A_SKIP:
+            return
+        branch = own.index(max(own))
+        weight, bias, kind = fed[branch].scaled_by or ("", "", "projection")
+        self.branches.append(Branch(weight, bias, kind, sizes[branch]))
+
+    def _keep(self, tensor: Any, value: _Value) -> None:
+        if isinstance(tensor, Tensor):
+            self._values[id(tensor)] = value
+            self._alive.append(tensor)
+
+    def _bit(self) -> int:
+        self._count += 1
+        return 1 << self._count
+
+
+def _size(tensor: Tensor) -> float:
+    return float(tensor.detach().abs().max()) if tensor.numel() else 0.0
+
+
+def _kind(name: str) -> Kind | None:
+    if name in _PROJECTIONS:
+        return "projection"
+    if name in _SCALES:
+        return "scale"
+    return "normalization" if "norm" in name else None

@@ -1,0 +1,137 @@
+"""model -> the identity in the convolutions after the first."""
+
+import time
+from collections import Counter
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from warminit.checks import check_seed
+from warminit.errors import WarminitError
+from warminit.images.source import Images, read_images
+from warminit.initializers.bodies.inputs import first_image
+from warminit.initializers.bodies.parameters import (
+    Change,
+    Content,
+    check_content,
+    check_parameter,
+    computes_its_weight,
+    random_like,
+    whole,
+    write_,
+)
+from warminit.models.find import CONVOLUTIONS, find_layer, unwrap
+from warminit.models.ranks import all_or_none
+from warminit.report import InitReport
+
+
+def dirac(
+    model: nn.Module,
+    images: Images,
+    *,
+    seed: int,
+    content: Content = "own",
+) -> InitReport:
+    """Set the identity in every convolution after the first (Jordan, 2024, airbench).
+
+    "94% on CIFAR-10 in 3.29 Seconds on a Single GPU" (arXiv:2404.00498): of a weight (F, C, *K),
+    the first C filters copy one input channel each, by a one at the kernel's center; the other
+    filters stay. A grouped convolution is set group by group. A strided one copies every stride-th
+    position. The input layer, convolutions without neighbours (1 x 1), those of even size, which
+    have no center, and those that compute their weight stay. Biases stay.
+
+    Args:
+        model: Any module with a convolution after the first.
+        images: (N, C, *size), one training batch as the model is fed, or batches of them; they
+            tell which layer is the first.
+        seed: Of the control's draws.
+        content: "random" gives the same filters Gaussian values of the same norm, the control.
+
+    Returns:
+        The report. With padding that keeps the size, output channel i of a layer that was set is
+        input channel i, besides the bias.
+
+    Raises:
+        WarminitError: If there is no such convolution; the model is then bit-identical to before.
+
+    Example:
+        >>> import torch
+        >>> conv = nn.Conv2d(2, 4, 3, padding=1, bias=False)
+        >>> model = nn.Sequential(nn.Conv2d(1, 2, 3), conv)
+        >>> report = dirac(model, torch.rand(4, 1, 8, 8), seed=0)
+        >>> x = torch.rand(1, 2, 5, 5)
+        >>> torch.equal(conv(x)[:, :2], x)
+        True
+    """
+    started = time.perf_counter()
+    check_seed(seed)
+    check_content(content)
+    with all_or_none():
+        tensor, read = read_images(images)
+        model = unwrap(model)
+        first = find_layer(model, None, first_image(model, tensor)).module
+    generator = torch.Generator().manual_seed(seed)
+    changes: list[Change] = []
+    stay: Counter[str] = Counter()
+    filters = out_channels = 0
+    for name, module in model.named_modules():
+        if not isinstance(module, CONVOLUTIONS) or module is first:
+            continue
+        if reason := _why_not(name, module):
+            stay[reason] += 1
+            continue
+        values = whole(module.weight).clone()
+        rows = identity_rows(module)
+        made = torch.zeros_like(values[rows])
+        copied = rows % (len(values) // module.groups)
+        center = (size // 2 for size in module.weight.shape[2:])
+        place: tuple[Any, ...] = (torch.arange(len(rows)), copied, *center)
+        made[place] = 1
+        if content == "random":
+            made = random_like(made, generator, by_row=True).to(made)
+        values[rows] = made
+        changes.append(Change(name, module, "weight", values))
+        filters, out_channels = filters + len(rows), out_channels + len(values)
+    if not changes:
+        raise WarminitError(
+            f"{type(model).__name__} has {sum(stay.values())} convolutions after the first and "
+            f"none of odd size above 1: expected at least one. {_listed(stay)}Choose another "
+            "initializer."
+        )
+    write_(changes)
+    return InitReport(
+        method="dirac",
+        layer=", ".join(change.name for change in changes),
+        found="every convolution after the first",
+        filters_set=filters,
+        out_channels=out_channels,
+        parameters={"content": content},
+        seed=seed,
+        seconds=time.perf_counter() - started,
+        notes=tuple(each for each in (read, _listed(stay).rstrip(". ")) if each),
+    )
+
+
+def identity_rows(module: nn.Module) -> Tensor:
+    """Return the filters that copy an input channel: the first of each group, one a channel."""
+    weight, groups = module.get_parameter("weight"), int(module.groups)  # type: ignore[arg-type]  # a convolution's
+    per_group = len(weight) // groups
+    copied = min(per_group, weight.shape[1])
+    starts = per_group * torch.arange(groups)
+    return (starts[:, None] + torch.arange(copied)).flatten()
+
+
+def _why_not(name: str, module: nn.Module) -> str:
+    check_parameter(name, module)
+    kernel = module.get_parameter("weight").shape[2:]
+    if max(kernel) == 1:
+        return "without neighbours"
+    if any(size % 2 == 0 for size in kernel):
+        return "of even size"
+    return "that compute their weight" if computes_its_weight(module) else ""
+
+
+def _listed(stay: "Counter[str]") -> str:
+    parts = [f"{count} {reason}" for reason, count in stay.items()]
+    return f"Convolutions left alone: {', '.join(parts)}. " if parts else ""

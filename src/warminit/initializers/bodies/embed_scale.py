@@ -1,0 +1,137 @@
+"""model, images -> input layer whose outputs have a stated root mean square on the images."""
+
+import copy
+import time
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from warminit.checks import check_seed
+from warminit.errors import WarminitError
+from warminit.images.check import as_model_input, check_images, standardization
+from warminit.images.source import Images, read_images
+from warminit.initializers.bodies.parameters import (
+    Change,
+    check_number,
+    check_parameter,
+    holder,
+    whole,
+    write_,
+)
+from warminit.initializers.stems.subject import Statistics, check_ranks_agree
+from warminit.models.effective import in_eval_mode
+from warminit.models.find import find_layer
+from warminit.models.ranks import agreed, all_or_none
+from warminit.models.restore import restored_on_error
+from warminit.report import InitReport
+
+_MOST_IMAGES = 256
+"""Images that show how large the outputs are: their root mean square is known to 1 % by then."""
+
+
+def embed_scale(
+    model: nn.Module,
+    images: Images,
+    *,
+    seed: int,
+    rms: float = 1.0,
+    layers: str | nn.Module | None = None,
+    mean: Statistics = None,
+    std: Statistics = None,
+) -> InitReport:
+    """Scale the input layer so that its outputs have a stated root mean square on the images.
+
+    The content of the filters stays: weight and bias are multiplied by one factor. So this tells
+    how much of a gain is the scale of a vision transformer's tokens alone. The rule is the one
+    that layer-sequential unit-variance initialization applies to every layer (Mishkin & Matas,
+    2016), for one layer and the second moment in place of the variance.
+
+    Args:
+        model: Any module with a convolution.
+        images: (N, C, *size), one training batch as the model is fed, or batches of them; the first
+            256 are used.
+        seed: Not used: nothing is random.
+        rms: Root mean square of the layer's outputs, above 0; 1 by default.
+        layers: Dotted name of the layer, or the module; found as for `prewarm_` by default.
+        mean: Per-channel mean to standardize uint8 images with.
+        std: Per-channel standard deviation to standardize uint8 images with.
+
+    Returns:
+        The report, with the root mean square before and the factor. The outputs are measured again
+        after the write.
+
+    Raises:
+        WarminitError: If the outputs are zero or not finite, or the layer does not keep the scale;
+            the model is then bit-identical to before.
+
+    Example:
+        >>> import torch
+        >>> model = nn.Sequential(nn.Conv2d(1, 8, 4, stride=4))
+        >>> images = torch.rand(16, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+        >>> report = embed_scale(model, images, seed=0, rms=2.0)
+        >>> round(model(images).square().mean().sqrt().item(), 3)
+        2.0
+    """
+    started = time.perf_counter()
+    check_seed(seed)
+    rms = check_number("rms", rms)
+    with all_or_none():
+        tensor, read = read_images(images)
+    check_ranks_agree(tensor)
+    with all_or_none():
+        target = find_layer(model, layers, tensor)
+        conv = target.module
+        channels = conv.in_channels
+        checked = check_images(tensor, spatial_dims=target.spatial_dims, channels=channels)
+        names = ["weight"] if conv.bias is None else ["weight", "bias"]
+        for name in names:
+            check_parameter(f"{target.name}.{name}", conv, name)
+        fed = as_model_input(checked[:_MOST_IMAGES], standardization(mean, std, channels))
+    before = agreed(_root_mean_square(conv, fed))
+    if not 0 < before < float("inf"):
+        raise WarminitError(
+            f"the outputs of {target.name} have root mean square {before:.3g}: expected a finite "
+            "number above 0. Initialize the layer first."
+        )
+    factor = rms / before
+    changes = [
+        Change(f"{target.name}.{name}", conv, name, whole(getattr(conv, name)).double() * factor)
+        for name in names
+    ]
+    with restored_on_error([holder(conv, name) for name in names]):
+        write_(changes)
+        after = agreed(_root_mean_square(conv, fed))
+        # Of rounded weights each is off by half of the last digit at most.
+        if abs(after / rms - 1) > max(1e-4, 4 * torch.finfo(conv.weight.dtype).eps):
+            raise WarminitError(
+                f"the outputs of {target.name} have root mean square {after:.4g} after the write: "
+                f"expected {rms:.4g}. A layer that computes its weight loses the scale; name "
+                "another one with layers=."
+            )
+    return InitReport(
+        method="embed-scale",
+        layer=target.name,
+        found=target.found,
+        filters_set=conv.out_channels,
+        out_channels=conv.out_channels,
+        parameters={"rms": rms, "rms_before": before, "factor": factor},
+        seed=seed,
+        seconds=time.perf_counter() - started,
+        notes=() if read is None else (read,),
+    )
+
+
+def _root_mean_square(module: nn.Module, images: Tensor) -> float:
+    """Measure a layer's outputs on images, with whole parameters and without its hooks."""
+    alone: Any = copy.copy(module)
+    held = module._parameters  # noqa: SLF001 - torch has no public way to give a copy its own
+    alone._parameters = {  # noqa: SLF001 - as above
+        name: each if each is None else nn.Parameter(whole(each), requires_grad=False)
+        for name, each in held.items()
+    }
+    images = images.to(device=alone.weight.device, dtype=alone.weight.dtype)
+    no_autocast = torch.autocast(images.device.type, enabled=False)
+    with in_eval_mode(alone), torch.no_grad(), no_autocast:
+        out = type(module).forward(alone, images)
+    return float(out.double().square().mean().sqrt())

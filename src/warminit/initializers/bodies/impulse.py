@@ -1,0 +1,165 @@
+"""model -> attention heads that begin as shifts of the image, as a convolution's filters do."""
+
+import time
+
+import torch
+from torch import Tensor, nn
+
+from warminit.checks import check_seed
+from warminit.errors import WarminitError
+from warminit.images.source import Images, read_images
+from warminit.initializers.bodies.attention import (
+    AttentionLayer,
+    Rows,
+    changes_of,
+    find_attention,
+)
+from warminit.initializers.bodies.inputs import first_image
+from warminit.initializers.bodies.mimetic import (
+    PositionChoice,
+    attention_report,
+    check_positions,
+    mimetic_value,
+    of_same_norms,
+)
+from warminit.initializers.bodies.parameters import (
+    Content,
+    check_content,
+    check_number,
+    write_,
+)
+from warminit.initializers.bodies.positions import find_positions, sinusoidal_positions
+from warminit.initializers.stems.subject import Statistics
+from warminit.models.find import unwrap
+from warminit.models.ranks import all_or_none
+from warminit.report import InitReport
+
+POSITION_SCALE = 0.36
+"""Deviation of positions: the authors' code multiplies positions of 0.02 by 18."""
+
+QUERY_KEY_NORM = 7.0
+"""Norm of a head's query and key weights in the authors' code."""
+
+_PEAK, _NOISE = 1000.0, 3.0
+_SHIFTS = ((0, 0), (-1, 0), (0, 1), (0, -1), (1, 0), (-1, -1), (-1, 1), (1, -1), (1, 1))
+"""(row, column) of a head's shift, head by head, in the order of the authors' code."""
+
+
+def impulse(
+    model: nn.Module,
+    images: Images,
+    *,
+    seed: int,
+    positions: PositionChoice = "keep",
+    position_scale: float = POSITION_SCALE,
+    norm: float = QUERY_KEY_NORM,
+    content: Content = "own",
+    mean: Statistics = None,
+    std: Statistics = None,
+) -> InitReport:
+    """Begin each attention head as a shift by one patch at most (Zheng et al., 2025).
+
+    "Structured Initialization for Vision Transformers" (arXiv:2505.19985): the attention of head h
+    is an impulse filter of a 3 x 3 convolution, so that each patch attends to one neighbour. Of
+    the layer-normalized positions P (patches, width), P W_q^T W_k P^T approximates 1000 times that
+    shift plus noise, through the pseudo-inverse of P cut to the head's rank; each factor is scaled
+    to `norm`. Value and projection are set as by `mimetic`, and positions are scaled to
+    `position_scale`, so that tokens know their place. This follows the authors' code
+    (osiriszjq/structured_initialization). Biases stay.
+
+    Args:
+        model: A vision transformer with learned positions of its patches.
+        images: (N, C, *size), one training batch as the model is fed, or batches of them; one image
+            verifies the layout of each attention layer and tells the grid of patches.
+        seed: Of the draws.
+        positions: "sinusoidal" sets positions to sines and cosines first; "keep" uses the model's.
+        position_scale: Root mean square of the patches' positions, above 0.
+        norm: Norm of each head's query and key weights, above 0.
+        content: "random" draws each matrix Gaussian with the norm of the method's own, the control;
+            positions are scaled as well.
+        mean: Per-channel mean to standardize uint8 images with.
+        std: Per-channel standard deviation to standardize uint8 images with.
+
+    Returns:
+        The report. How exact a shift is depends on the rank of a head beside the patches.
+
+    Raises:
+        WarminitError: If attention or learned positions are not found; the model is then
+            bit-identical to before.
+    """
+    started = time.perf_counter()
+    check_seed(seed)
+    check_content(content)
+    check_positions(positions)
+    position_scale = check_number("position_scale", position_scale)
+    norm = check_number("norm", norm)
+    with all_or_none():
+        tensor, read = read_images(images)
+        model = unwrap(model)
+        seen = find_attention(model, first_image(model, tensor, mean, std))
+        place = find_positions(model, seen)
+        if other := [each.name for each in seen.layers if each.width != place.width]:
+            raise WarminitError(
+                f"{other[0]} has tokens of another width than {place.name}, {place.width}: "
+                "expected one width. Choose another initializer for a model with stages."
+            )
+    patches = place.of_patches()
+    if positions == "sinusoidal":
+        patches = sinusoidal_positions(place.grid, place.width)
+    size = float(patches.square().mean().sqrt())
+    if not 0 < size < float("inf"):
+        raise WarminitError(
+            f"{place.name} has root mean square {size:.3g}: expected a finite number above 0. "
+            "Pass positions='sinusoidal'."
+        )
+    patches = patches * (position_scale / size)
+    generator = torch.Generator().manual_seed(seed)
+    new: list[tuple[Rows, Tensor]] = []
+    for layer in seen.layers:
+        new += _shifts(layer, patches, place.grid, norm, generator)
+        new += mimetic_value(layer, (0.4, 0.4), generator)
+    changes = changes_of(of_same_norms(new, seed) if content == "random" else new)
+    write_([*changes, place.change(patches)])
+    parameters = {"positions": positions, "position_scale": position_scale, "norm": norm}
+    return attention_report(
+        "impulse", seen, new, {**parameters, "content": content}, seed, started, read
+    )
+
+
+def shift_matrix(grid: tuple[int, int], shift: tuple[int, int]) -> Tensor:
+    """Return (patches, patches) float64: a one where a patch's neighbour at a shift is."""
+    rows, columns = grid
+    matrix = torch.zeros(*grid, *grid, dtype=torch.float64)
+    for row in range(max(0, -shift[0]), rows - max(0, shift[0])):
+        for column in range(max(0, -shift[1]), columns - max(0, shift[1])):
+            matrix[row, column, row + shift[0], column + shift[1]] = 1
+    return matrix.reshape(rows * columns, rows * columns)
+
+
+def _shifts(
+    layer: AttentionLayer,
+    patches: Tensor,
+    grid: tuple[int, int],
+    norm: float,
+    generator: torch.Generator,
+) -> list[tuple[Rows, Tensor]]:
+    """Return query and key weights, of which each head attends at a shift of its own."""
+    rank = layer.inner // layer.heads
+    normalized = nn.functional.layer_norm(patches, (layer.width,))
+    left, values, right = torch.linalg.svd(normalized, full_matrices=False)
+    kept = min(rank, int((values > 1e-9 * values[0]).sum()))
+    # P^+ of this rank is V S^-1 U^T: what is between V and V^T is small, and its factors are exact.
+    inverse = left[:, :kept] / values[:kept]
+    queries: list[Tensor] = []
+    keys: list[Tensor] = []
+    for head in range(layer.heads):
+        wanted = shift_matrix(grid, _SHIFTS[head % len(_SHIFTS)])
+        noise = torch.empty(wanted.shape, dtype=torch.float64)
+        nn.init.trunc_normal_(noise, std=0.6, generator=generator)
+        wanted = _PEAK * wanted + _NOISE * noise * (wanted == 0)
+        u, s, v = torch.linalg.svd(inverse.T @ wanted @ inverse)
+        for parts, factor in ((queries, u * s.sqrt()), (keys, v.T * s.sqrt())):
+            made = torch.zeros(rank, layer.width, dtype=torch.float64)
+            made[:kept] = (right[:kept].T @ factor).T
+            parts.append(made * (norm / made.norm()))
+    return [(layer.query, torch.cat(queries)), (layer.key, torch.cat(keys))]

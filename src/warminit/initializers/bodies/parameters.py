@@ -1,0 +1,138 @@
+"""values for many parameters -> all of them written in place, or none."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from warminit.errors import WarminitError
+from warminit.models.effective import effective_weight
+from warminit.models.find import CONVOLUTIONS
+from warminit.models.ranks import is_sharded
+from warminit.models.restore import restored_on_error
+from warminit.models.write import check_weight
+
+Content = Literal["own", "random"]
+"""What a method sets: its own content, or Gaussian values of the same norms, its control."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """New values of a parameter.
+
+    Attributes:
+        name: Dotted name of the parameter, for texts.
+        module: The module that holds the parameter.
+        attribute: The parameter's name in that module.
+        values: Of the parameter's whole shape, in any dtype and on any device.
+    """
+
+    name: str
+    module: nn.Module
+    attribute: str
+    values: Tensor
+
+
+def check_content(content: str) -> None:
+    """Raise unless a method's content has a known name."""
+    if content not in get_args(Content):
+        raise WarminitError(
+            f"content={content!r}: expected 'own' or 'random'. Leave it out for the method's own "
+            "content; 'random' is its control."
+        )
+
+
+def check_number(name: str, value: float, *, least: float = 0.0, above: bool = True) -> float:
+    """Return a finite number above (or from) a bound as a float, or raise WarminitError."""
+    valid = not isinstance(value, bool) and isinstance(value, int | float)
+    if not (valid and (value > least if above else value >= least) and value < float("inf")):
+        bound = f"above {least:g}" if above else f"of at least {least:g}"
+        raise WarminitError(
+            f"{name}={value!r}: expected a finite number {bound}. Leave it out for the default."
+        )
+    return float(value)
+
+
+def check_parameter(name: str, module: nn.Module, attribute: str = "weight") -> Tensor:
+    """Return a parameter that can be written in place, or raise.
+
+    Raises:
+        WarminitError: If it is computed, lazy, quantized or without values.
+    """
+    if parametrize.is_parametrized(module, attribute):
+        raise WarminitError(
+            f"{name} is parametrized: expected a plain parameter. Initialize the model before the "
+            "parametrization is registered."
+        )
+    return check_weight(name, holder(module, attribute))
+
+
+def holder(module: nn.Module, attribute: str) -> nn.Module:
+    """Return a module that holds one parameter of another one, the same object, as its weight."""
+    alone: Any = nn.Module()
+    alone.weight = getattr(module, attribute)
+    return alone  # type: ignore[no-any-return]  # a Module
+
+
+def whole(parameter: Tensor) -> Tensor:
+    """Return a parameter's values, detached; those that ranks hold in parts are gathered."""
+    sharded: Any = parameter.detach()
+    return sharded.full_tensor() if is_sharded(sharded) else sharded  # type: ignore[no-any-return]  # a Tensor
+
+
+def computes_its_weight(module: nn.Module) -> bool:
+    """Tell whether a layer computes with other values than its parameter has.
+
+    A layer that standardizes its weight, say, would not keep the values that are written.
+    """
+    weight = module.get_parameter("weight")
+    if isinstance(module, CONVOLUTIONS):
+        effective = effective_weight(module)
+        return effective is None or not torch.equal(effective, whole(weight))
+    return type(module).forward is not nn.Linear.forward
+
+
+def random_like(values: Tensor, generator: torch.Generator, *, by_row: bool = False) -> Tensor:
+    """Draw Gaussian values with the norm of others: of the whole tensor, or of each row."""
+    drawn = torch.randn(values.shape, generator=generator, dtype=torch.float64)
+    axes = tuple(range(1 if by_row else 0, values.ndim))
+    wanted = values.double().square().sum(axes, keepdim=True).sqrt()
+    return drawn * (wanted / drawn.square().sum(axes, keepdim=True).sqrt())
+
+
+def write_(changes: Sequence[Change]) -> None:
+    """Write all values after all checks; on any error the model is bit-identical to before.
+
+    The Parameter objects, dtype, device, memory format and `requires_grad` stay. Of a sharded
+    parameter every rank must call, with the same values.
+
+    Raises:
+        WarminitError: If a parameter cannot hold its values.
+    """
+    holders = []
+    for change in changes:
+        parameter = check_parameter(change.name, change.module, change.attribute)
+        if not bool(torch.isfinite(change.values.to(parameter.dtype)).all()):
+            raise WarminitError(
+                f"{change.name}: its new values reach {float(change.values.abs().max()):.3g}, "
+                f"expected at most {torch.finfo(parameter.dtype).max:.3g} in {parameter.dtype}. "
+                "Initialize the model in float32 first."
+            )
+        holders.append(holder(change.module, change.attribute))
+    with torch.no_grad(), restored_on_error(holders):
+        for change in changes:
+            _copy_(getattr(change.module, change.attribute), change.values)
+
+
+def _copy_(parameter: Any, values: Tensor) -> None:
+    values = values.to(device=parameter.device, dtype=parameter.dtype)
+    if not is_sharded(parameter):
+        parameter.copy_(values)
+        return
+    from torch.distributed.tensor import distribute_tensor
+
+    own = distribute_tensor(values, parameter.device_mesh, parameter.placements)
+    parameter.to_local().copy_(own.to_local())

@@ -1,0 +1,161 @@
+"""model -> residual branches that are zero, so that every block begins as the identity."""
+
+import time
+from collections import Counter
+
+import torch
+from torch import nn
+
+from warminit.checks import check_seed
+from warminit.errors import WarminitError
+from warminit.images.source import Images, read_images
+from warminit.initializers.bodies.branches import Branch, residual_branches
+from warminit.initializers.bodies.inputs import first_image
+from warminit.initializers.bodies.parameters import (
+    Change,
+    check_number,
+    check_parameter,
+    holder,
+    write_,
+)
+from warminit.initializers.stems.subject import Statistics
+from warminit.models.find import unwrap
+from warminit.models.ranks import all_or_none, is_sharded
+from warminit.models.restore import restored_on_error
+from warminit.report import InitReport
+
+
+def zero_residual(
+    model: nn.Module,
+    images: Images,
+    *,
+    seed: int,
+    value: float = 0.0,
+    mean: Statistics = None,
+    std: Statistics = None,
+) -> InitReport:
+    """Start every residual branch at zero, so that each block is its skip (Goyal et al., 2017).
+
+    "Accurate, Large Minibatch SGD" (arXiv:1706.02677), Section 5.1: the last normalization of each
+    residual block starts at zero. Where a learned scale comes last (LayerScale), that scale is
+    set; where a convolution or linear layer comes last, its weight and bias. One image goes through
+    and the computation tells the branches; no block is known by its name. A branch that ends in
+    another operation, such as a rectifier, stays.
+
+    Args:
+        model: Any module with residual branches.
+        images: (N, C, *size), one training batch as the model is fed, or batches of them; one image
+            tells the branches.
+        seed: Not used: nothing is random.
+        value: What a normalization's weight or a learned scale starts at; a last convolution or
+            linear layer is multiplied by it. From 0 up.
+        mean: Per-channel mean to standardize uint8 images with.
+        std: Per-channel standard deviation to standardize uint8 images with.
+
+    Returns:
+        The report, whose notes say how many branches had this value already. At 0 each branch that
+        was set is zero, verified by a second pass of the image.
+
+    Raises:
+        WarminitError: If no branch is found, or one is not zero afterwards; the model is then
+            bit-identical to before.
+
+    Example:
+        >>> import torch
+        >>> from warminit.lab.networks.simple import ResNet20
+        >>> report = zero_residual(ResNet20(1, 2), torch.rand(4, 1, 8, 8), seed=0)
+        >>> report.layer.split(", ")[0]
+        'stage1.0.bn2.weight'
+    """
+    started = time.perf_counter()
+    check_seed(seed)
+    value = check_number("value", value, above=False)
+    with all_or_none():
+        tensor, read = read_images(images)
+        model = unwrap(model)
+        _check_whole(model)
+        batch = first_image(model, tensor, mean, std)
+        branches = residual_branches(model, batch)
+        chosen, stay = _settable(model, branches)
+        changes = _changes(model, chosen, value)
+        with restored_on_error([holder(each.module, each.attribute) for each in changes]):
+            write_(changes)
+            if value == 0 and changes:
+                _check_zero(residual_branches(model, batch), chosen)
+    changed = {each.name for each in changes}
+    fresh = [each for each in chosen.values() if not changed & {each.weight, each.bias}]
+    notes = [f"{count} branches left alone: {reason}" for reason, count in stay.items()]
+    if fresh:
+        notes.append(f"{len(fresh)} of {len(chosen)} branches had this value already")
+    channels = {name: _channels(model, each) for name, each in chosen.items()}
+    kinds = Counter(each.kind for each in chosen.values())
+    return InitReport(
+        method="zero-residual",
+        layer=", ".join(chosen),
+        found="the last to multiply each residual branch, seen in one pass",
+        filters_set=sum(channels.values()) - sum(channels[each.weight] for each in fresh),
+        out_channels=sum(channels.values()),
+        parameters={"value": value, **{f"{kind}s": count for kind, count in kinds.items()}},
+        seed=seed,
+        seconds=time.perf_counter() - started,
+        notes=(*([read] if read else []), *notes),
+    )
+
+
+def _check_whole(model: nn.Module) -> None:
+    """Raise if ranks hold parts of a parameter."""
+    if sharded := [name for name, each in model.named_parameters() if is_sharded(each)]:
+        raise WarminitError(
+            f"{sharded[0]} is sharded: expected a whole tensor, to see what each operation is fed. "
+            "Initialize the model before it is sharded."
+        )
+
+
+def _settable(model: nn.Module, branches: list[Branch]) -> tuple[dict[str, Branch], Counter[str]]:
+    """Return the branches that can be set, by their weight, and how many cannot, by the reason."""
+    chosen: dict[str, Branch] = {}
+    stay: Counter[str] = Counter()
+    for branch in branches:
+        if not branch.weight:
+            stay["another operation comes last"] += 1
+        elif not model.get_parameter(branch.weight).requires_grad:
+            stay["the last weight is frozen"] += 1
+        else:
+            chosen[branch.weight] = branch
+    if not chosen:
+        reasons = "; ".join(f"{count}: {reason}" for reason, count in stay.items()) or "none at all"
+        raise WarminitError(
+            f"{type(model).__name__} has no residual branch that can start at zero ({reasons}): "
+            "expected at least one. Choose another initializer."
+        )
+    return chosen, stay
+
+
+def _changes(model: nn.Module, chosen: dict[str, Branch], value: float) -> list[Change]:
+    """Return the new values of those parameters that have others."""
+    changes = []
+    for branch in chosen.values():
+        for name in filter(None, (branch.weight, branch.bias)):
+            home, _, attribute = name.rpartition(".")
+            module = model.get_submodule(home)
+            before = check_parameter(name, module, attribute).detach()
+            is_factor = name == branch.weight and branch.kind != "projection"
+            after = torch.full_like(before, value) if is_factor else before * value
+            if not torch.equal(before, after):
+                changes.append(Change(name, module, attribute, after))
+    return changes
+
+
+def _check_zero(branches: list[Branch], chosen: dict[str, Branch]) -> None:
+    """Raise unless every branch that was set is zero now."""
+    for branch in branches:
+        if branch.weight in chosen and branch.size:
+            raise WarminitError(
+                f"{branch.weight} is zero and its branch still reaches {branch.size:.3g}: expected "
+                "0. Leave this model to another initializer; the model is as before."
+            )
+
+
+def _channels(model: nn.Module, branch: Branch) -> int:
+    weight = model.get_parameter(branch.weight)
+    return len(weight) if branch.kind == "projection" else weight.numel()
