@@ -19,14 +19,12 @@ from warminit.initializers.heads.last_layer import (
     output_size,
     shrink_,
 )
+from warminit.initializers.stems.rules import share_of_total
 from warminit.initializers.stems.subject import Subject, check_any_images
 from warminit.initializers.stems.whitening import WhiteningOptions, whiten_subject_
 from warminit.models.ranks import all_or_none
 from warminit.models.restore import errors_explained, restored_on_error
 from warminit.report import InitReport
-
-N_PATCHES = 8192
-"""Patches in all: enough for a second moment, and no pixel rule that asks for raw pixels."""
 
 _LEFT = "left as it is"
 
@@ -100,8 +98,7 @@ def whitening_small_head(
             options["scale"] = "unit"
             provenance["scale"] = f"nothing normalizes what {fed} is fed"
         if options.get("n_patches") is None:
-            options["n_patches"] = -(-N_PATCHES // len(subject.images))
-            provenance["n_patches"] = f"ceil({N_PATCHES} / {len(subject.images)} images)"
+            options["n_patches"], provenance["n_patches"] = share_of_total(len(subject.images))
         # Whatever fails, both of the two are as before.
         written = [target.module for target in targets]
         found: Head | WarminitError

@@ -233,7 +233,7 @@ def _make(
             f"the filters for {target.name} are not finite, since the images reach "
             f"{float(images.abs().max()):.3g}. Standardize the images first."
         )
-    notes = [] if note is None else [note]
+    notes = [each for each in (hyper.provenance.get("fallback"), note) if each is not None]
     if len(group) < min(hyper.n_clusters, per_group):
         notes.append(f"{len(group)} of {hyper.n_clusters} filters were made: no more directions")
     if len(group) > per_group:
