@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -16,10 +15,11 @@ from warminit.images.patches import center_patches, sample_patches
 from warminit.images.source import Images
 from warminit.initializers.stems.subject import Subject
 from warminit.look.diagnosis import Diagnosis
+from warminit.models.deep import activations
 from warminit.models.effective import effective_weight
 from warminit.models.find import FoundLayer
+from warminit.models.record import CONVOLUTIONS
 from warminit.models.restore import errors_explained
-from warminit.models.survey import CONVOLUTIONS
 
 DUPLICATE_COSINE = 0.99
 """Two filters whose cosine is above this in size are near-duplicates."""
@@ -76,10 +76,11 @@ def diagnose(
     subject = Subject(model, images, mean=mean, std=std)
     with errors_explained(model):
         target = subject.first(layer)
-        conv = target.module
-        batch, statistics = subject.images.detach(), standardization(mean, std, conv.in_channels)
+        batch, statistics = subject.images.detach(), standardization(mean, std, target.in_channels)
+        if target.behind:
+            batch, statistics = activations(model, target, subject.as_fed(batch)), None
         weight, bank, bias = _bank(target)
-    patches, every_position = _patches(batch, statistics, conv, seed)
+    patches, every_position = _patches(batch, statistics, target, seed)
     notes = [subject.note] if subject.note else []
 
     _, singular, directions = torch.linalg.svd(bank, full_matrices=False)
@@ -107,11 +108,11 @@ def diagnose(
         notes.append("no response spread and no distance from white: they need two live filters")
     never = ~((responses + bias) > 0).any(0)
     if not every_position:
-        _drop_positive_(never, batch, statistics, conv, bank, bias)
+        _drop_positive_(never, batch, statistics, target, bank, bias)
     return Diagnosis(
         layer=target.name,
         found=target.found,
-        out_channels=conv.out_channels,
+        out_channels=target.out_channels,
         patch_values=bank.shape[1],
         n_patches=len(patches),
         every_position=every_position,
@@ -170,7 +171,7 @@ def _bank(layer: FoundLayer) -> tuple[Tensor, Tensor, Tensor]:
     _check_values(f"{layer.name}.bias", bias)
     # A grouped filter sees the channels of its group; on all others it is zero.
     width = filters.shape[1]
-    bank = filters.new_zeros(len(filters), conv.in_channels, *conv.kernel_size)
+    bank = filters.new_zeros(len(filters), layer.in_channels, *layer.kernel_size)
     for group, (rows, own) in enumerate(
         zip(bank.chunk(conv.groups), filters.chunk(conv.groups), strict=True)
     ):
@@ -179,13 +180,13 @@ def _bank(layer: FoundLayer) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _patches(
-    images: Tensor, statistics: tuple[Tensor, Tensor] | None, conv: Any, seed: int
+    images: Tensor, statistics: tuple[Tensor, Tensor] | None, layer: FoundLayer, seed: int
 ) -> tuple[Tensor, bool]:
     """Return patches (P, C * prod(K)), float64 on the CPU, and whether they are all there are."""
     channels, size = images.shape[1], images.shape[2:]
     extents = [
         dilation * (kernel - 1) + 1
-        for dilation, kernel in zip(conv.dilation, conv.kernel_size, strict=True)
+        for dilation, kernel in zip(layer.module.dilation, layer.kernel_size, strict=True)
     ]
     places = [side - extent + 1 for side, extent in zip(size, extents, strict=True)]
     if min(places) < 1:
@@ -194,12 +195,12 @@ def _patches(
             "covers; a filter must fit into an image without padding. Pass the images in the size "
             "that the model is fed."
         )
-    most = _MOST_VALUES // max(channels * math.prod(conv.kernel_size), conv.out_channels)
+    most = _MOST_VALUES // max(channels * math.prod(layer.kernel_size), layer.out_channels)
     most = max(1, min(_MOST_PATCHES, most))
     every_position = len(images) * math.prod(places) <= most
     if every_position:
         windows = images.cpu()
-        for axis, (extent, dilation) in enumerate(zip(extents, conv.dilation, strict=True)):
+        for axis, (extent, dilation) in enumerate(zip(extents, layer.module.dilation, strict=True)):
             windows = windows.unfold(axis + 2, extent, 1)[..., ::dilation]
         taken = windows.movedim(1, 1 + len(size)).reshape(len(images) * math.prod(places), -1)
     else:
@@ -208,7 +209,11 @@ def _patches(
             kept = torch.randperm(len(images), generator=generator)[:most]
             images = images[kept.to(images.device)]
         taken = sample_patches(
-            images, most // len(images), conv.kernel_size, generator, dilation=conv.dilation
+            images,
+            most // len(images),
+            layer.kernel_size,
+            generator,
+            dilation=layer.module.dilation,
         )
     patches = _as_fed(taken.view(len(taken), channels, -1), statistics).flatten(1)
     _check_values("images, as sampled,", patches)
@@ -242,20 +247,20 @@ def _drop_positive_(
     never: Tensor,
     images: Tensor,
     statistics: tuple[Tensor, Tensor] | None,
-    conv: Any,
+    layer: FoundLayer,
     bank: Tensor,
     bias: Tensor,
 ) -> None:
     """Clear each channel that is above 0 at some position: a sample may have missed it."""
-    filters = bank.view(len(bank), -1, *conv.kernel_size)
-    convolve = (F.conv1d, F.conv2d, F.conv3d)[len(conv.kernel_size) - 1]
+    filters = bank.view(len(bank), -1, *layer.kernel_size)
+    convolve = (F.conv1d, F.conv2d, F.conv3d)[layer.spatial_dims - 1]
     values = len(bank) * math.prod(images.shape[2:])
     for chunk in images.split(max(1, _MOST_VALUES // values)):
         left = never.nonzero().flatten()
         if not len(left):
             return
         fed = _as_fed(chunk, statistics)
-        outputs = convolve(fed, filters[left], bias[left], dilation=conv.dilation)
+        outputs = convolve(fed, filters[left], bias[left], dilation=layer.module.dilation)
         never[left] = ~(outputs > 0).transpose(0, 1).flatten(1).any(1)
 
 

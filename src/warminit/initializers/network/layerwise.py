@@ -14,8 +14,9 @@ from warminit.initializers.network.forward import Fit, ForwardPass, check_values
 from warminit.initializers.stems.subject import Statistics, Subject
 from warminit.models.find import affine_layers
 from warminit.models.ranks import agreed, agreed_tensor, all_or_none
+from warminit.models.record import WHOLE_MODEL
 from warminit.models.restore import errors_explained, restored_on_error
-from warminit.models.survey import WHOLE_MODEL, unwrap
+from warminit.models.survey import unwrap
 from warminit.report import InitReport
 
 Scope = Literal["first", "all"]

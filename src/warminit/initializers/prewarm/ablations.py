@@ -60,7 +60,7 @@ def prewarm(
             )
         out_channels = find_layer(
             model, options.get("layer"), images if isinstance(images, Tensor) else None
-        ).module.out_channels
+        ).out_channels
         options["n_clusters"] = max(1, round(fraction * out_channels))
     ingredients = {"centering": centering, "spatial": spatial, "scaling": scaling}
     defaults = {"centering": "patch", "spatial": True, "scaling": "global"}

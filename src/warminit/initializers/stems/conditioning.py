@@ -16,7 +16,7 @@ from warminit.images.check import check_images, standardization
 from warminit.images.source import Batch, Images, read_images, within_memory
 from warminit.initializers.stems.filters import Scale
 from warminit.initializers.stems.resolve import resolve_rules
-from warminit.initializers.stems.rules import Hyperparameters
+from warminit.initializers.stems.rules import Hyperparameters, share_of_total
 from warminit.initializers.stems.subject import Statistics, Subject
 from warminit.models.deep import activations
 from warminit.models.find import FoundLayer
@@ -126,7 +126,7 @@ def condition_(
                 layer=", ".join(target.name for target in targets),
                 found=targets[0].found,
                 filters_set=sum(len(each.rows) for each in made),
-                out_channels=sum(target.module.out_channels for target in targets),
+                out_channels=sum(target.out_channels for target in targets),
                 parameters={**_reported(targets[0], made[0].hyper), **(parameters or {})},
                 provenance=made[0].hyper.provenance,
                 seed=seed,
@@ -171,10 +171,16 @@ def _condition_each_(
     made: list[_Made] = []
     for target in targets:
         fed, given, name = subject.images.detach(), options, ""
-        if target is not subject.first(layer):
+        if target is not subject.first(layer) or target.behind:
             with all_or_none():
                 fed = activations(subject.model, target, subject.as_fed(subject.images))
             given, name = _for_activations(options), f"what {target.name} is fed"
+        if target.behind:
+            given = {**options, "mean": None, "std": None, "raw_images": None}
+            given["n_patches"] = options.get("n_patches") or share_of_total(len(fed))[0]
+            notes.append(
+                f"{target.behind} is frozen and stays; {target.name} is set to suit {name}"
+            )
         made.append(_make(target, fed, make_filters, seed, given, name))
         if (trained := trained_note(target, subject.model)) is not None:
             notes.append(trained)
@@ -207,24 +213,24 @@ def _make(
     with all_or_none():
         if name:  # activations; the images themselves are checked already
             images = check_images(
-                images, spatial_dims=target.spatial_dims, channels=conv.in_channels, name=name
+                images, spatial_dims=target.spatial_dims, channels=target.in_channels, name=name
             )
         hyper = resolve_rules(
             images,
-            conv.out_channels,
-            conv.kernel_size,
+            target.out_channels,
+            target.kernel_size,
             groups=groups,
             dilation=conv.dilation,
             seed=seed,
             **options,
         )
-        statistics = standardization(options.get("mean"), options.get("std"), conv.in_channels)
+        statistics = standardization(options.get("mean"), options.get("std"), target.in_channels)
         batch = Batch(images, statistics, tuple(conv.dilation))
     batch, hyper, note = _bounded(batch, agreed(hyper))
-    per_group = conv.out_channels // groups
+    per_group = target.out_channels // groups
     rows, filters = [], []
     for index in range(groups):
-        group = make_filters(batch.group(index, groups), hyper, conv.kernel_size, seed)
+        group = make_filters(batch.group(index, groups), hyper, target.kernel_size, seed)
         rows.append(index * per_group + torch.arange(min(len(group), per_group)))
         filters.append(group[:per_group])
     made = agreed_tensor(torch.cat(filters).float().to(batch.device))
