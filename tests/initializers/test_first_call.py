@@ -1,5 +1,7 @@
 """a standardized batch and nothing else -> conditioned, by every method and adapter."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -18,7 +20,7 @@ def standardized(n: int = 16) -> Tensor:
     return (pixels - mean) / std
 
 
-def network() -> nn.Sequential:
+def network() -> Any:
     torch.manual_seed(1)
     return nn.Sequential(
         nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 900, 5)
@@ -36,9 +38,9 @@ def test_a_standardized_batch_is_enough(method: str) -> None:
 
 @pytest.mark.parametrize("method", [prewarm_, whiten_])
 @pytest.mark.parametrize(("n", "each"), [(16, 512), (3, 900), (8192, 1)])
-def test_the_number_of_patches_is_stated(method: object, n: int, each: int) -> None:
+def test_the_number_of_patches_is_stated(method: Any, n: int, each: int) -> None:
     images = standardized(n) if n < 100 else standardized(8)[:, :, :8, :8].repeat(n // 8, 1, 1, 1)
-    report = method(network(), images)  # type: ignore[operator]
+    report = method(network(), images)
     assert report.parameters["n_patches"] == each, "8,192 in all, at most one a position"
     assert f"ceil(8192 / {n} images)" in report.provenance["n_patches"]
     assert "Pass mean= and std=" in " ".join(report.notes)
@@ -53,7 +55,7 @@ def test_it_is_that_of_init_and_the_filters_are_those_of_the_same_number_given()
 
 
 @pytest.mark.parametrize("method", [prewarm_, whiten_])
-def test_with_the_statistics_the_rule_holds_and_no_note_is_left(method: object) -> None:
-    report = method(network(), standardized(), mean=MEAN, std=STD)  # type: ignore[operator]
+def test_with_the_statistics_the_rule_holds_and_no_note_is_left(method: Any) -> None:
+    report = method(network(), standardized(), mean=MEAN, std=STD)
     assert "6.65" in report.provenance["n_patches"]
     assert report.notes == ()

@@ -24,7 +24,7 @@ def images(channels: int = 3, size: int = 16) -> Tensor:
     return torch.rand(16, channels, size, size, generator=torch.Generator().manual_seed(0))
 
 
-def edsr() -> nn.Sequential:
+def edsr() -> Any:
     """A frozen colour shift, as EDSR has, before the layers that train."""
     torch.manual_seed(1)
     shift = nn.Conv2d(3, 3, 1)
@@ -33,7 +33,7 @@ def edsr() -> nn.Sequential:
     return nn.Sequential(shift, nn.Conv2d(3, 16, 3), nn.ReLU(), nn.Conv2d(16, 3, 3))
 
 
-def sobel() -> nn.Sequential:
+def sobel() -> Any:
     torch.manual_seed(1)
     bank = nn.Conv2d(1, 4, 3, bias=False)
     kernel = torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]])
@@ -50,7 +50,9 @@ def test_frozen_filters_stay_and_the_first_layer_that_trains_is_set(
     build: Any, channels: int, method: str, scope: str
 ) -> None:
     model, before = build(), build()
-    options = {"scope": scope} if method in {"he-normal", "lsuv", "krahenbuhl"} else {}
+    options: dict[str, Any] = (
+        {"scope": scope} if method in {"he-normal", "lsuv", "krahenbuhl"} else {}
+    )
     if scope == "all" and not options:
         options = {"layers": 2} if build is edsr else {"layers": ["1"]}
     report = init_(model, images(channels), method, **options)
@@ -81,7 +83,7 @@ def test_a_model_that_is_frozen_as_a_whole_is_set_and_so_is_a_layer_by_name() ->
 
 
 def test_a_frozen_backbone_is_refused_by_one_sentence() -> None:
-    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten(), nn.Linear(8 * 196, 5))
+    model: Any = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten(), nn.Linear(8 * 196, 5))
     model[0].requires_grad_(requires_grad=False)
     before = values(model)
     with pytest.raises(WarminitError, match=r"0 is frozen .*Pass layer='0'"):
@@ -125,7 +127,7 @@ def test_offsets_of_a_deformable_convolution_are_left(method: str) -> None:
     assert init_(WithOffsets(stem=True), images(), "prewarm").layer == "stem"
 
 
-def exchanged(kind: str) -> nn.Sequential:
+def exchanged(kind: str) -> Any:
     torch.manual_seed(1)
     model = nn.Sequential(
         nn.Conv2d(3, 64, 3, bias=False), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(),

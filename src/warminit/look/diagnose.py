@@ -11,18 +11,17 @@ from torch.nn.utils.parametrize import is_parametrized
 from warminit.checks import check_seed
 from warminit.errors import WarminitError
 from warminit.images.check import as_model_input, standardization
-from warminit.images.patches import center_patches, sample_patches
+from warminit.images.patches import sample_patches
 from warminit.images.source import Images
-from warminit.initializers.stems.subject import Subject
+from warminit.initializers.stems.subject import Statistics, Subject
 from warminit.look.diagnosis import Diagnosis
+from warminit.look.measures import energy_captured, near_duplicates, spread, white_distance
 from warminit.models.deep import activations
 from warminit.models.effective import effective_weight
 from warminit.models.find import FoundLayer
 from warminit.models.record import CONVOLUTIONS
 from warminit.models.restore import errors_explained
-
-DUPLICATE_COSINE = 0.99
-"""Two filters whose cosine is above this in size are near-duplicates."""
+from warminit.models.surroundings import own_arithmetic
 
 _MOST_PATCHES = 50_000
 _MOST_VALUES = 20_000_000
@@ -74,6 +73,18 @@ def diagnose(
     """
     check_seed(seed)
     subject = Subject(model, images, mean=mean, std=std)
+    with own_arithmetic():
+        return _diagnosis(model, subject, layer, mean, std, seed)
+
+
+def _diagnosis(
+    model: nn.Module,
+    subject: Subject,
+    layer: str | nn.Module | None,
+    mean: Statistics,
+    std: Statistics,
+    seed: int,
+) -> Diagnosis:
     with errors_explained(model):
         target = subject.first(layer)
         batch, statistics = subject.images.detach(), standardization(mean, std, target.in_channels)
@@ -88,12 +99,12 @@ def diagnose(
     rank = int((singular > max(bank.shape) * precision * singular[0]).sum())
     if rank < len(singular):
         notes.append(f"no condition number: the bank has rank {rank} of {len(singular)}")
-    energy = _energy_captured(patches, directions[:rank])
+    energy = energy_captured(patches, directions[:rank])
     if energy is None:
         notes.append("no energy captured: every patch is flat")
     elif rank == bank.shape[1]:
         notes.append("the filters span all patches, so that energy captured cannot be below 1")
-    duplicates, opposite = _near_duplicates(bank)
+    duplicates, opposite = near_duplicates(bank)
     if opposite:
         notes.append(f"{opposite} of the near-duplicates are opposite, which a ReLU tells apart")
 
@@ -124,12 +135,12 @@ def diagnose(
         dead_filters=_where(dead),
         constant_filters=_where(~dead & ~varying),
         response_variances=tuple(variances.tolist()),
-        response_spread=_spread(variances[varying]),
+        response_spread=spread(variances[varying]),
         energy_captured=energy,
         relu_dead_channels=_where(never),
         relu_dead_share=float(never.double().mean()),
         nonpositive_share=float((responses + bias <= 0).double().mean()),
-        white_distance=_white_distance(responses[:, varying] / deviations[varying]),
+        white_distance=white_distance(responses[:, varying] / deviations[varying]),
         notes=tuple(notes),
     )
 
@@ -224,25 +235,6 @@ def _as_fed(images: Tensor, statistics: tuple[Tensor, Tensor] | None) -> Tensor:
     return as_model_input(images, statistics).cpu().double()
 
 
-def _near_duplicates(bank: Tensor) -> tuple[tuple[tuple[int, int], ...], int]:
-    """Return the pairs with |cosine| > 0.99, and how many of them point opposite ways."""
-    norms = bank.norm(dim=1, keepdim=True)
-    # A zero filter has no direction: it stays zero, and its cosines with it.
-    unit = bank / torch.where(norms > 0, norms, 1.0)
-    cosines = (unit @ unit.T).triu(diagonal=1)
-    pairs = (cosines.abs() > DUPLICATE_COSINE).nonzero().tolist()
-    return tuple((i, j) for i, j in pairs), int((cosines < -DUPLICATE_COSINE).sum())
-
-
-def _energy_captured(patches: Tensor, basis: Tensor) -> float | None:
-    """Return the share of the centered patches' sum of squares inside an orthonormal basis."""
-    centered = center_patches(patches)
-    total = float(centered.square().sum())
-    if total <= 1e-24 * float(patches.square().sum()):
-        return None
-    return min(1.0, float((centered @ basis.T).square().sum()) / total)
-
-
 def _drop_positive_(
     never: Tensor,
     images: Tensor,
@@ -262,23 +254,6 @@ def _drop_positive_(
         fed = _as_fed(chunk, statistics)
         outputs = convolve(fed, filters[left], bias[left], dilation=layer.module.dilation)
         never[left] = ~(outputs > 0).transpose(0, 1).flatten(1).any(1)
-
-
-def _spread(variances: Tensor) -> float | None:
-    if len(variances) < 2:
-        return None
-    shares = variances / variances.max()  # their squares may not fit where the variances do
-    return float(shares.std(correction=0) / shares.mean())
-
-
-def _white_distance(outputs: Tensor) -> float | None:
-    """Return the root mean square correlation of outputs (P, n) of unit variance."""
-    count = outputs.shape[1]
-    if count < 2:
-        return None
-    centered = outputs - outputs.mean(0)
-    off_diagonal = (centered.T @ centered / len(outputs)).fill_diagonal_(0.0)
-    return min(1.0, float(off_diagonal.norm()) / math.sqrt(count * (count - 1)))
 
 
 def _check_values(name: str, values: Tensor) -> None:

@@ -16,6 +16,7 @@ from warminit.errors import WarminitError, WarminitWarning
 from warminit.initializers.stems.conditioning import trained_note
 from warminit.models.find import FoundLayer, find_layer
 from warminit.models.restore import errors_explained, restored_on_error
+from warminit.models.surroundings import own_arithmetic
 from warminit.models.write import write_rows_
 from warminit.paths import expanded
 from warminit.report import InitReport
@@ -128,7 +129,7 @@ def load_filters_(
     """
     started = time.perf_counter()
     bank = _read(expanded(path))
-    with errors_explained(model):
+    with own_arithmetic(), errors_explained(model):
         target = find_layer(model, layer)
         conv = target.module
         _check_fit(bank.filters, target, str(path))

@@ -24,6 +24,7 @@ from warminit.initializers.stems.subject import Subject, check_any_images
 from warminit.initializers.stems.whitening import WhiteningOptions, whiten_subject_
 from warminit.models.ranks import all_or_none
 from warminit.models.restore import errors_explained, restored_on_error
+from warminit.models.surroundings import own_arithmetic
 from warminit.report import InitReport
 
 _LEFT = "left as it is"
@@ -90,7 +91,7 @@ def whitening_small_head(
     # Read once: a generator of batches cannot be read again for the head.
     statistics = {"mean": options.get("mean"), "std": options.get("std")}
     subject = Subject(model, images, options.pop("batches", None), **statistics)
-    with errors_explained(model):
+    with own_arithmetic(), errors_explained(model):
         with all_or_none():
             targets = subject.targets(options.get("layer"), options.get("layers"))
         provenance = {}
@@ -156,7 +157,7 @@ def small_head(
     if head is not None:
         head = check_share(head)
     subject = Subject(model, images, batches)
-    with errors_explained(model):
+    with own_arithmetic(), errors_explained(model):
         with all_or_none():
             check_any_images(subject.images)
         found = _find(subject)

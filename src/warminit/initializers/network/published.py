@@ -12,6 +12,7 @@ from warminit.checks import check_seed
 from warminit.errors import WarminitError
 from warminit.models.find import affine_layers, find_layer
 from warminit.models.restore import errors_explained, restored_on_error
+from warminit.models.surroundings import own_arithmetic
 from warminit.models.write import check_weight
 from warminit.report import InitReport
 
@@ -162,7 +163,7 @@ def _redraw(
     check_seed(seed)
     if scope not in get_args(Scope):
         raise WarminitError(f"scope={scope!r}; one of {', '.join(get_args(Scope))} is needed.")
-    with errors_explained(model):
+    with own_arithmetic(), errors_explained(model):
         first = find_layer(model, layer)
         chosen = {first.name: first.module} if scope == "first" else affine_layers(model)
         # All are drawn before one is written, on the CPU in float32, so that every device and dtype

@@ -23,6 +23,7 @@ from warminit.models.find import FoundLayer
 from warminit.models.fresh import looks_trained
 from warminit.models.ranks import agreed, agreed_tensor, all_or_none, is_sharded, world_size
 from warminit.models.restore import errors_explained, restored_on_error
+from warminit.models.surroundings import own_arithmetic
 from warminit.models.survey import unwrap
 from warminit.models.write import check_freezable, check_weight, freeze_rows_, write_rows_
 from warminit.report import InitReport
@@ -110,7 +111,7 @@ def condition_(
     if not isinstance(subject, Subject):
         statistics = {"mean": options.get("mean"), "std": options.get("std")}
         subject = Subject(model, subject, batches, **statistics)
-    with errors_explained(model):
+    with own_arithmetic(), errors_explained(model):
         with all_or_none():
             targets = subject.targets(layer, layers)
             if not trainable:
@@ -151,11 +152,12 @@ def filters_from_images(
     """
     tensor, _ = read_images(images)
     kernel = as_kernel_size(kernel_size)
-    checked = check_images(tensor, spatial_dims=len(kernel))
-    hyper = resolve_rules(checked, out_channels, kernel, seed=seed, **options)
-    statistics = standardization(options.get("mean"), options.get("std"), checked.shape[1])
-    batch, hyper, _ = _bounded(Batch(checked, statistics), hyper)
-    return make_filters(batch, hyper, kernel, seed)
+    with own_arithmetic():
+        checked = check_images(tensor, spatial_dims=len(kernel))
+        hyper = resolve_rules(checked, out_channels, kernel, seed=seed, **options)
+        statistics = standardization(options.get("mean"), options.get("std"), checked.shape[1])
+        batch, hyper, _ = _bounded(Batch(checked, statistics), hyper)
+        return make_filters(batch, hyper, kernel, seed)
 
 
 def _condition_each_(

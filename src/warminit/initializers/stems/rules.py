@@ -13,6 +13,7 @@ from warminit.errors import WarminitError, WarminitWarning
 from warminit.images.check import RawPixels, check_images, raw_pixels, standardization
 from warminit.images.pixels import mean_patch_norm, otsu
 from warminit.initializers.stems.filters import Scale
+from warminit.models.surroundings import own_arithmetic
 
 PATCH_NORM_CONSTANT = 6.65
 """c of Equation 6, fitted by its author to two data sets with 27-value patches."""
@@ -101,18 +102,18 @@ def derive_rules(
         (16, 43, 0.2)
     """
     kernel = as_kernel_size(kernel_size)
-    checked = check_images(images, spatial_dims=len(kernel))
-    return rules_of(
-        checked,
-        out_channels,
-        kernel,
-        dilation=dilation,
-        mean=mean,
-        std=std,
-        raw_images=raw_images,
-        n_patches=n_patches,
-        seed=seed,
-    )
+    with own_arithmetic():
+        return rules_of(
+            check_images(images, spatial_dims=len(kernel)),
+            out_channels,
+            kernel,
+            dilation=dilation,
+            mean=mean,
+            std=std,
+            raw_images=raw_images,
+            n_patches=n_patches,
+            seed=seed,
+        )
 
 
 def rules_of(
