@@ -45,7 +45,7 @@ def apply(net: nn.Module, arm: str, seed: int = 0, images: Tensor = IMAGES) -> I
 def test_parameters_stay_the_objects_that_they_were(arm: str, dtype: torch.dtype) -> None:
     net = make_net().to(dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
     first(net).bias.requires_grad_(False)  # type: ignore[union-attr]
-    first(net).weight.requires_grad_(arm != "dct")
+    net.requires_grad_(requires_grad=arm != "dct")
     net.eval()
 
     def outside() -> list[Any]:

@@ -27,7 +27,7 @@ def test_all_values_are_written_in_place_and_nothing_else_changes(arm: Callable[
     torch.manual_seed(0)
     model = Net(batch_norm=True).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's own, untyped
     model.bn.eval()
-    model.stem.weight.requires_grad_(False)
+    model.bn.weight.requires_grad_(requires_grad=False)
     model.body.register_forward_hook(lambda *_: None)
     model(make_images()).sum().backward()
     kept, before, states = identity(model), values(model), global_states()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from warminit import Hyperparameters, derive_rules
-from warminit.errors import WarminitError, WarminitWarning
+from warminit.errors import WarminitWarning
 
 
 def brute_otsu(pixels: Any) -> tuple[float, float, float]:
@@ -124,11 +124,21 @@ def test_bytes_give_what_their_floats_give(channels: int) -> None:
     assert derive_rules(images, **statistics) == wanted
 
 
-def test_standardized_colour_without_its_statistics_is_refused() -> None:
-    fed = standardize(natural(), [0.5] * 3, [0.25] * 3)
-    with pytest.raises(WarminitError, match=r"(?s)mean=?.*std=?.*raw_images.*patches_per_image"):
-        derive_rules(fed)
+def test_standardized_colour_without_its_statistics_gets_8192_patches_in_all_and_a_note() -> None:
+    images = natural()
+    fed = standardize(images, [0.5] * 3, [0.25] * 3)
+    rules = derive_rules(fed)
+    assert derive_rules(fed.repeat(2, 1, 1, 1)).n_patches == math.ceil(8192 / (2 * len(images)))
+    assert rules.patch_norm is None
+    for said in ("mean=", "std=", "8192"):
+        assert said in rules.provenance["fallback"]
+    few = derive_rules(fed[:1])
+    assert few.n_patches == (fed.shape[2] - 2) * (fed.shape[3] - 2), "no more than positions"
+    known = derive_rules(fed, mean=[0.5] * 3, std=[0.25] * 3)
+    assert known.n_patches == derive_rules(images).n_patches
+    assert "fallback" not in known.provenance
     rules = derive_rules(fed, n_patches=28)
+    assert "fallback" not in rules.provenance
     assert (rules.n_patches, rules.scale, rules.patch_norm) == (28, 0.25, None)
     assert "given" in rules.provenance["n_patches"]
 

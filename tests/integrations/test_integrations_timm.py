@@ -11,7 +11,6 @@ from torch.nn.functional import cross_entropy
 import integration_setup as setup
 from warminit import derive_rules, prewarm_filters
 from warminit import prewarm_ as core_prewarm_
-from warminit.errors import WarminitError
 
 if find_spec("timm") is None or find_spec("torchvision") is None:
     pytest.skip("timm or torchvision is not installed", allow_module_level=True)
@@ -114,12 +113,23 @@ def test_statistics_that_are_given_go_first() -> None:
     assert torch.equal(stem(one), stem(other))
 
 
-def test_another_number_of_channels_needs_statistics_of_its_own() -> None:
+def test_another_number_of_channels_is_conditioned_without_statistics() -> None:
     # timm's config names three numbers whatever in_chans is.
     images = (IMAGES[:64].repeat(1, 2, 1, 1)[:, :4]).contiguous()
-    with pytest.raises(WarminitError, match="n_patches"):
-        warm_init_(fresh(in_chans=4), images, "prewarm")
-    warm_init_(fresh(in_chans=4), images, "prewarm", patches_per_image=9)
+    report = warm_init_(fresh(in_chans=4), images, "prewarm")
+    assert report.parameters["patches_per_image"] == 8192 // 64
+    assert "mean=" in " ".join(report.notes)
+
+
+def test_images_of_another_standardization_are_conditioned_without_the_config_s() -> None:
+    # CIFAR-10's numbers: with ImageNet's, the pixels would leave [0, 1].
+    mean, std = (torch.tensor(each)[:, None, None] for each in ([0.49] * 3, [0.15] * 3))
+    images = (PIXELS[:64] - mean) / std
+    one, other = fresh(), fresh()
+    report = warm_init_(one, images, "prewarm")
+    core_prewarm_(other, images)
+    assert torch.equal(stem(one), stem(other))
+    assert "mean=" in " ".join(report.notes)
 
 
 def test_the_default_is_that_of_init_and_the_old_name_keeps_its_own() -> None:

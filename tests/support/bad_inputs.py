@@ -210,14 +210,6 @@ BAD_CALLS: dict[str, Row] = {
         lambda: rules(fed(), mean=[5.0] * 3, std=[2.0] * 3),
         ("images * std + mean", "0 to 1", "raw_images"),
     ),
-    "standardized colour without statistics": (
-        lambda: prewarm(fed(), make_model(3)),
-        ("standardized", "-1.1", "2.1", "mean=", "std=", "raw_images=", "patches_per_image="),
-    ),
-    "floats from 0 to 255": (
-        lambda: prewarm((make_images(*COLOUR) * 255).round(), make_model(3)),
-        ("0 to 25", "0 to 1", "255"),
-    ),
     "raw images that are not raw": (
         lambda: rules(fed(), raw_images=fed()), ("raw_images", "-1.1", "0 to 1", "Divide by 255"),
     ),

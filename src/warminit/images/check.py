@@ -206,12 +206,7 @@ def raw_pixels(
     if images.dtype == torch.uint8:
         return RawPixels(images)
     if statistics is not None:
-        channels = (images.select(1, channel).aminmax() for channel in range(images.shape[1]))
         mean, std = (value.tolist() for value in statistics)
-        ends = [
-            (float(low) * s + m, float(high) * s + m)
-            for (low, high), m, s in zip(channels, mean, std, strict=True)
-        ]
         low, high = (float(value) for value in images.aminmax())
         if low >= 0 and high <= 1 and any(m != 0 or s != 1 for m, s in zip(mean, std, strict=True)):
             raise WarminitError(
@@ -219,8 +214,8 @@ def raw_pixels(
                 "say that they were standardized. Standardize them first, as the model is fed, or "
                 "leave mean and std out."
             )
-        low, high = min(low for low, _ in ends), max(high for _, high in ends)
-        if low < -_PIXEL_TOLERANCE or high > 1 + _PIXEL_TOLERANCE:
+        low, high = pixel_span(images, statistics)
+        if not is_pixel_span(low, high):
             raise WarminitError(
                 f"images * std + mean spans {low:.4g} to {high:.4g}; raw pixels from 0 to 1 are "
                 "needed. Pass the mean and std that standardized these images (of pixels in "
@@ -229,6 +224,22 @@ def raw_pixels(
         return RawPixels(images, statistics)
     low, high = (float(value) for value in images.aminmax())
     return RawPixels(images) if low >= 0 and high <= 1 else None
+
+
+def pixel_span(images: Tensor, statistics: tuple[Tensor, Tensor]) -> tuple[float, float]:
+    """Return the least and the largest value of images (N, C, *size) * std + mean."""
+    channels = (images.select(1, channel).aminmax() for channel in range(images.shape[1]))
+    mean, std = (value.tolist() for value in statistics)
+    ends = [
+        (float(low) * s + m, float(high) * s + m)
+        for (low, high), m, s in zip(channels, mean, std, strict=True)
+    ]
+    return min(low for low, _ in ends), max(high for _, high in ends)
+
+
+def is_pixel_span(low: float, high: float) -> bool:
+    """Tell whether values are pixels from 0 to 1, up to the rounding of a standardization."""
+    return low >= -_PIXEL_TOLERANCE and high <= 1 + _PIXEL_TOLERANCE
 
 
 def _per_channel(values: Tensor, images: Tensor) -> Tensor:

@@ -204,7 +204,8 @@ def read_images(images: Images, batches: int | None = None) -> tuple[Tensor, str
             # Joined at the end, they are held twice for a moment.
             most = max(1, _IMAGE_BYTES // wanted // size)
             if len(batch) > most:
-                batch = batch[torch.linspace(0, len(batch) - 1, most).long().to(batch.device)]
+                spread = torch.linspace(0, len(batch) - 1, most, dtype=torch.float32, device="cpu")
+                batch = batch[spread.long().to(batch.device)]
             kept.append(batch)
     if not kept:
         raise WarminitError(

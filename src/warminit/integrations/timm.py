@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
+from warminit.images.check import is_pixel_span, pixel_span
 from warminit.images.source import Images, read_images
 from warminit.initializers import DEFAULT_METHOD, get_method, init_, keywords
 from warminit.integrations import needs, old_name
@@ -22,7 +24,8 @@ def warm_init_(
 
     The same as `warminit.init_` with `mean` and `std` of timm's `resolve_data_config`, which
     `timm.data.create_transform` standardizes with. Where they are not what `images` came from
-    (raw pixels from 0 to 1, another number of channels), they are left out.
+    (raw pixels from 0 to 1, another standardization, another number of channels), they are left
+    out.
 
     Args:
         model: Of `timm.create_model`.
@@ -42,18 +45,24 @@ def warm_init_(
         return init_(model, images, method, **options)
     batch, note = read_images(images, options.pop("batches", None))
     config = resolve_data_config({}, model=model)
-    if _may_come_from(config["mean"], batch):
+    if _may_come_from(config["mean"], config["std"], batch):
         options |= {"mean": config["mean"], "std": config["std"]}
     report = init_(model, batch, method, **options)
     return replace(report, notes=(*report.notes, note)) if note else report
 
 
-def _may_come_from(mean: Sequence[float], images: Tensor) -> bool:
-    """Tell whether images can be what a standardization with this mean made."""
+def _may_come_from(mean: Sequence[float], std: Sequence[float], images: Tensor) -> bool:
+    """Tell whether images can be what a standardization of pixels with these made."""
     if images.ndim != 4 or images.numel() == 0:
         return True
+    if len(mean) != images.shape[1]:
+        return False
+    if images.dtype == torch.uint8:
+        return True
     low, high = images.aminmax()
-    return len(mean) == images.shape[1] and not bool(low >= 0 and high <= 1)
+    if low >= 0 and high <= 1:
+        return False
+    return is_pixel_span(*pixel_span(images, (torch.as_tensor(mean), torch.as_tensor(std))))
 
 
 def prewarm_(model: nn.Module, images: Images, **options: Any) -> InitReport:

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -12,18 +11,18 @@ from torch.nn.utils.parametrize import is_parametrized
 from warminit.checks import check_seed
 from warminit.errors import WarminitError
 from warminit.images.check import as_model_input, standardization
-from warminit.images.patches import center_patches, sample_patches
+from warminit.images.patches import sample_patches
 from warminit.images.source import Images
-from warminit.initializers.stems.subject import Subject
+from warminit.initializers.stems.subject import Statistics, Subject
 from warminit.look.diagnosis import Diagnosis
+from warminit.look.measures import energy_captured, near_duplicates, spread, white_distance
+from warminit.models.deep import activations
 from warminit.models.effective import effective_weight
 from warminit.models.find import FoundLayer
+from warminit.models.record import CONVOLUTIONS
 from warminit.models.restore import errors_explained
-from warminit.models.survey import CONVOLUTIONS
+from warminit.models.surroundings import own_arithmetic
 from warminit.renamed import takes_old_names
-
-DUPLICATE_COSINE = 0.99
-"""Two filters whose cosine is above this in size are near-duplicates."""
 
 _MOST_PATCHES = 50_000
 _MOST_VALUES = 20_000_000
@@ -76,12 +75,25 @@ def diagnose(
     """
     check_seed(seed)
     subject = Subject(model, images, mean=mean, std=std)
+    with own_arithmetic():
+        return _diagnosis(model, subject, layers, mean, std, seed)
+
+
+def _diagnosis(
+    model: nn.Module,
+    subject: Subject,
+    layers: str | nn.Module | None,
+    mean: Statistics,
+    std: Statistics,
+    seed: int,
+) -> Diagnosis:
     with errors_explained(model):
         target = subject.first(layers)
-        conv = target.module
-        batch, statistics = subject.images.detach(), standardization(mean, std, conv.in_channels)
+        batch, statistics = subject.images.detach(), standardization(mean, std, target.in_channels)
+        if target.behind:
+            batch, statistics = activations(model, target, subject.as_fed(batch)), None
         weight, bank, bias = _bank(target)
-    patches, every_position = _patches(batch, statistics, conv, seed)
+    patches, every_position = _patches(batch, statistics, target, seed)
     notes = [subject.note] if subject.note else []
 
     _, singular, directions = torch.linalg.svd(bank, full_matrices=False)
@@ -89,12 +101,12 @@ def diagnose(
     rank = int((singular > max(bank.shape) * precision * singular[0]).sum())
     if rank < len(singular):
         notes.append(f"no condition number: the bank has rank {rank} of {len(singular)}")
-    energy = _energy_captured(patches, directions[:rank])
+    energy = energy_captured(patches, directions[:rank])
     if energy is None:
         notes.append("no energy captured: every patch is flat")
     elif rank == bank.shape[1]:
         notes.append("the filters span all patches, so that energy captured cannot be below 1")
-    duplicates, opposite = _near_duplicates(bank)
+    duplicates, opposite = near_duplicates(bank)
     if opposite:
         notes.append(f"{opposite} of the near-duplicates are opposite, which a ReLU tells apart")
 
@@ -109,11 +121,11 @@ def diagnose(
         notes.append("no response spread and no distance from white: they need two live filters")
     never = ~((responses + bias) > 0).any(0)
     if not every_position:
-        _drop_positive_(never, batch, statistics, conv, bank, bias)
+        _drop_positive_(never, batch, statistics, target, bank, bias)
     return Diagnosis(
         layer=target.name,
         found=target.found,
-        out_channels=conv.out_channels,
+        out_channels=target.out_channels,
         patch_values=bank.shape[1],
         n_patches=len(patches),
         every_position=every_position,
@@ -125,12 +137,12 @@ def diagnose(
         dead_filters=_where(dead),
         constant_filters=_where(~dead & ~varying),
         response_variances=tuple(variances.tolist()),
-        response_spread=_spread(variances[varying]),
+        response_spread=spread(variances[varying]),
         energy_captured=energy,
         relu_dead_channels=_where(never),
         relu_dead_share=float(never.double().mean()),
         nonpositive_share=float((responses + bias <= 0).double().mean()),
-        white_distance=_white_distance(responses[:, varying] / deviations[varying]),
+        white_distance=white_distance(responses[:, varying] / deviations[varying]),
         notes=tuple(notes),
     )
 
@@ -172,7 +184,7 @@ def _bank(layer: FoundLayer) -> tuple[Tensor, Tensor, Tensor]:
     _check_values(f"{layer.name}.bias", bias)
     # A grouped filter sees the channels of its group; on all others it is zero.
     width = filters.shape[1]
-    bank = filters.new_zeros(len(filters), conv.in_channels, *conv.kernel_size)
+    bank = filters.new_zeros(len(filters), layer.in_channels, *layer.kernel_size)
     for group, (rows, own) in enumerate(
         zip(bank.chunk(conv.groups), filters.chunk(conv.groups), strict=True)
     ):
@@ -181,13 +193,13 @@ def _bank(layer: FoundLayer) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _patches(
-    images: Tensor, statistics: tuple[Tensor, Tensor] | None, conv: Any, seed: int
+    images: Tensor, statistics: tuple[Tensor, Tensor] | None, layer: FoundLayer, seed: int
 ) -> tuple[Tensor, bool]:
     """Return patches (P, C * prod(K)), float64 on the CPU, and whether they are all there are."""
     channels, size = images.shape[1], images.shape[2:]
     extents = [
         dilation * (kernel - 1) + 1
-        for dilation, kernel in zip(conv.dilation, conv.kernel_size, strict=True)
+        for dilation, kernel in zip(layer.module.dilation, layer.kernel_size, strict=True)
     ]
     places = [side - extent + 1 for side, extent in zip(size, extents, strict=True)]
     if min(places) < 1:
@@ -196,12 +208,12 @@ def _patches(
             "covers; a filter must fit into an image without padding. Pass the images in the size "
             "that the model is fed."
         )
-    most = _MOST_VALUES // max(channels * math.prod(conv.kernel_size), conv.out_channels)
+    most = _MOST_VALUES // max(channels * math.prod(layer.kernel_size), layer.out_channels)
     most = max(1, min(_MOST_PATCHES, most))
     every_position = len(images) * math.prod(places) <= most
     if every_position:
         windows = images.cpu()
-        for axis, (extent, dilation) in enumerate(zip(extents, conv.dilation, strict=True)):
+        for axis, (extent, dilation) in enumerate(zip(extents, layer.module.dilation, strict=True)):
             windows = windows.unfold(axis + 2, extent, 1)[..., ::dilation]
         taken = windows.movedim(1, 1 + len(size)).reshape(len(images) * math.prod(places), -1)
     else:
@@ -210,7 +222,11 @@ def _patches(
             kept = torch.randperm(len(images), generator=generator)[:most]
             images = images[kept.to(images.device)]
         taken = sample_patches(
-            images, most // len(images), conv.kernel_size, generator, dilation=conv.dilation
+            images,
+            most // len(images),
+            layer.kernel_size,
+            generator,
+            dilation=layer.module.dilation,
         )
     patches = _as_fed(taken.view(len(taken), channels, -1), statistics).flatten(1)
     _check_values("images, as sampled,", patches)
@@ -221,61 +237,25 @@ def _as_fed(images: Tensor, statistics: tuple[Tensor, Tensor] | None) -> Tensor:
     return as_model_input(images, statistics).cpu().double()
 
 
-def _near_duplicates(bank: Tensor) -> tuple[tuple[tuple[int, int], ...], int]:
-    """Return the pairs with |cosine| > 0.99, and how many of them point opposite ways."""
-    norms = bank.norm(dim=1, keepdim=True)
-    # A zero filter has no direction: it stays zero, and its cosines with it.
-    unit = bank / torch.where(norms > 0, norms, 1.0)
-    cosines = (unit @ unit.T).triu(diagonal=1)
-    pairs = (cosines.abs() > DUPLICATE_COSINE).nonzero().tolist()
-    return tuple((i, j) for i, j in pairs), int((cosines < -DUPLICATE_COSINE).sum())
-
-
-def _energy_captured(patches: Tensor, basis: Tensor) -> float | None:
-    """Return the share of the centered patches' sum of squares inside an orthonormal basis."""
-    centered = center_patches(patches)
-    total = float(centered.square().sum())
-    if total <= 1e-24 * float(patches.square().sum()):
-        return None
-    return min(1.0, float((centered @ basis.T).square().sum()) / total)
-
-
 def _drop_positive_(
     never: Tensor,
     images: Tensor,
     statistics: tuple[Tensor, Tensor] | None,
-    conv: Any,
+    layer: FoundLayer,
     bank: Tensor,
     bias: Tensor,
 ) -> None:
     """Clear each channel that is above 0 at some position: a sample may have missed it."""
-    filters = bank.view(len(bank), -1, *conv.kernel_size)
-    convolve = (F.conv1d, F.conv2d, F.conv3d)[len(conv.kernel_size) - 1]
+    filters = bank.view(len(bank), -1, *layer.kernel_size)
+    convolve = (F.conv1d, F.conv2d, F.conv3d)[layer.spatial_dims - 1]
     values = len(bank) * math.prod(images.shape[2:])
     for chunk in images.split(max(1, _MOST_VALUES // values)):
         left = never.nonzero().flatten()
         if not len(left):
             return
         fed = _as_fed(chunk, statistics)
-        outputs = convolve(fed, filters[left], bias[left], dilation=conv.dilation)
+        outputs = convolve(fed, filters[left], bias[left], dilation=layer.module.dilation)
         never[left] = ~(outputs > 0).transpose(0, 1).flatten(1).any(1)
-
-
-def _spread(variances: Tensor) -> float | None:
-    if len(variances) < 2:
-        return None
-    shares = variances / variances.max()  # their squares may not fit where the variances do
-    return float(shares.std(correction=0) / shares.mean())
-
-
-def _white_distance(outputs: Tensor) -> float | None:
-    """Return the root mean square correlation of outputs (P, n) of unit variance."""
-    count = outputs.shape[1]
-    if count < 2:
-        return None
-    centered = outputs - outputs.mean(0)
-    off_diagonal = (centered.T @ centered / len(outputs)).fill_diagonal_(0.0)
-    return min(1.0, float(off_diagonal.norm()) / math.sqrt(count * (count - 1)))
 
 
 def _check_values(name: str, values: Tensor) -> None:

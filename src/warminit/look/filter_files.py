@@ -16,6 +16,7 @@ from warminit.errors import WarminitError, WarminitWarning
 from warminit.initializers.stems.conditioning import trained_note
 from warminit.models.find import FoundLayer, find_layer
 from warminit.models.restore import errors_explained, restored_on_error
+from warminit.models.surroundings import own_arithmetic
 from warminit.models.write import write_rows_
 from warminit.paths import expanded
 from warminit.renamed import takes_old_names
@@ -130,11 +131,11 @@ def load_filters_(
     """
     started = time.perf_counter()
     bank = _read(expanded(path))
-    with errors_explained(model):
+    with own_arithmetic(), errors_explained(model):
         target = find_layer(model, layers)
         conv = target.module
         _check_fit(bank.filters, target, str(path))
-        filters = bank.filters[: conv.out_channels].float()
+        filters = bank.filters[: target.out_channels].float()
         if (trained := trained_note(target, model)) is not None:
             warnings.warn(trained, WarminitWarning, stacklevel=2)
         with restored_on_error([conv]):
@@ -148,7 +149,7 @@ def load_filters_(
                 layer=target.name,
                 found=target.found,
                 filters_set=len(filters),
-                out_channels=conv.out_channels,
+                out_channels=target.out_channels,
                 parameters={**told["parameters"], "file": Path(path).name, **bank.metadata},
                 provenance=told.get("provenance", {}),
                 seed=told.get("seed", 0),
@@ -218,7 +219,7 @@ def _value(value: Any) -> Any:
 
 def _check_fit(filters: Tensor, target: FoundLayer, path: str) -> None:
     conv, channels = target.module, filters.shape[1]
-    wanted = conv.in_channels // conv.groups
+    wanted = target.in_channels // conv.groups
     if channels != wanted:
         per = " per group" if conv.groups > 1 else ""
         raise WarminitError(
@@ -227,17 +228,17 @@ def _check_fit(filters: Tensor, target: FoundLayer, path: str) -> None:
             "with layers=."
         )
     kernel = tuple(filters.shape[2:])
-    if kernel != tuple(conv.kernel_size):
+    if kernel != target.kernel_size:
         raise WarminitError(
             f"path={path!r} holds filters of kernel size {kernel}, and {target.name} has "
-            f"{tuple(conv.kernel_size)}. Make them with the kernel size of the layer, or name "
+            f"{target.kernel_size}. Make them with the kernel size of the layer, or name "
             "another with layers=."
         )
-    if conv.groups > 1 and len(filters) != conv.out_channels:
+    if conv.groups > 1 and len(filters) != target.out_channels:
         raise WarminitError(
             f"path={path!r} holds {len(filters)} filters, and {target.name} has "
-            f"{conv.out_channels} in {conv.groups} groups: which group a filter is for is known of "
-            "the whole weight only. Save the whole weight."
+            f"{target.out_channels} in {conv.groups} groups: which group a filter is for is known "
+            "of the whole weight only. Save the whole weight."
         )
 
 

@@ -8,9 +8,10 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from warminit.errors import WarminitError
-from warminit.models.find import FoundLayer
+from warminit.models.find import FoundLayer, is_frozen
+from warminit.models.record import CONVOLUTIONS, as_input
 from warminit.models.restore import fully_sharded, said, set_modes, undisturbed
-from warminit.models.survey import CONVOLUTIONS, Survey, as_input, unwrap
+from warminit.models.survey import Survey, unwrap
 from warminit.models.write import check_weight
 
 
@@ -32,6 +33,7 @@ def chosen_layers(survey: Survey, first: FoundLayer, layers: Any) -> list[FoundL
     named = dict(survey.model.named_modules())
     order = [name for name in survey.order() if isinstance(named.get(name), CONVOLUTIONS)]
     if isinstance(layers, int) and not isinstance(layers, bool):
+        order = [name for name in order if not is_frozen(named[name], survey.model)]
         if first.name in order:
             order = order[order.index(first.name) :]
         if not 1 <= layers <= len(order):

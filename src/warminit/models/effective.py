@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from warminit.models.ranks import is_sharded
@@ -22,14 +23,16 @@ def effective_weight(module: nn.Module) -> Tensor | None:
     gathered: every rank must call.
     """
     conv: Any = module
+    _, per_group, *kernel_size = weight_shape(module)
     # Twice what the kernel covers, so that every padding mode has enough to take from.
     most = 0 if isinstance(conv.padding, str) else max(conv.padding)
     size = [
         2 * (dilation * (kernel - 1) + 1 + most)
-        for kernel, dilation in zip(conv.kernel_size, conv.dilation, strict=True)
+        for kernel, dilation in zip(kernel_size, conv.dilation, strict=True)
     ]
     weight = next(module.parameters())
-    image = torch.zeros(1, conv.in_channels, *size, dtype=weight.dtype, device=weight.device)
+    shape = (1, per_group * conv.groups, *size)
+    image = torch.zeros(shape, dtype=weight.dtype, device=weight.device)
     seen = _SeenConvolution()
     # The class's own forward: hooks of the user are not for this image.
     no_autocast = torch.autocast(image.device.type, enabled=False)
@@ -43,6 +46,19 @@ def effective_weight(module: nn.Module) -> Tensor | None:
         with suppress(Exception):
             type(module).forward(module, image)
     return seen.weight
+
+
+def weight_shape(module: Any) -> tuple[int, ...]:
+    """Return (F, C / groups, *K) of a convolution's weight itself.
+
+    Where somebody exchanged the weight (fewer channels, pruned filters, another kernel), the
+    module's attributes still say what it was built with.
+    """
+    told = (module.out_channels, module.in_channels // module.groups, *module.kernel_size)
+    weight = dict(module.named_parameters(recurse=False)).get("weight")
+    if weight is None or is_lazy(weight) or weight.ndim != len(told):
+        return told
+    return tuple(weight.shape)
 
 
 @contextmanager

@@ -8,8 +8,10 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from warminit.errors import WarminitError
-from warminit.models.survey import CONVOLUTIONS, PARAMETRIC, WHOLE_MODEL, Survey, unwrap
-from warminit.models.write import check_weight
+from warminit.models.effective import weight_shape
+from warminit.models.record import CONVOLUTIONS, PARAMETRIC, WHOLE_MODEL
+from warminit.models.survey import Survey, unwrap
+from warminit.models.write import WRITABLE, check_weight
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,16 +22,34 @@ class FoundLayer:
         name: Dotted name, without the wrappers of compilation and data parallelism.
         module: The convolution.
         found: How it was chosen.
+        behind: Dotted name of the frozen convolution that runs before it; "" where it is fed the
+            images themselves.
     """
 
     name: str
     module: Any
     found: str
+    behind: str = ""
 
     @property
     def spatial_dims(self) -> int:
         """1, 2 or 3."""
         return len(self.module.kernel_size)
+
+    @property
+    def in_channels(self) -> int:
+        """C, by the weight's shape."""
+        return _channels(self.module)
+
+    @property
+    def out_channels(self) -> int:
+        """F, by the weight's shape."""
+        return weight_shape(self.module)[0]
+
+    @property
+    def kernel_size(self) -> tuple[int, ...]:
+        """K, by the weight's shape."""
+        return weight_shape(self.module)[2:]
 
 
 def find_layer(
@@ -39,6 +59,9 @@ def find_layer(
     survey: Survey | None = None,
 ) -> FoundLayer:
     """Find the convolution to condition.
+
+    A convolution that is frozen, in a model that trains, is passed over: its filters are meant to
+    stay. So is none that a layer of another kind takes its offsets from: such a model is refused.
 
     Without `layer`: what timm's metadata name (`pretrained_cfg["first_conv"]`); else the only
     convolution that takes as many channels as the images have; else, of several, the one that runs
@@ -64,24 +87,75 @@ def find_layer(
     elif images is None:
         name, module, how = _chosen(model, named, None)
     else:
-        name, module, how = _chosen(model, named, survey or Survey(model, images))
+        survey = survey or Survey(model, images)
+        name, module, how = _chosen(model, named, survey)
+    behind = ""
+    if layer is None:
+        _refuse_side_branch(name, survey)
+        if is_frozen(module, model):
+            behind = name
+            name, module, how = _first_that_trains(model, named, name, survey)
     _refuse_quantized({name: module})
     if not isinstance(module, CONVOLUTIONS):
         raise WarminitError(
             f"layer {name!r} is a {type(module).__name__}; a Conv1d, Conv2d or Conv3d is needed. "
             f"{_candidates(named)}"
         )
-    result = FoundLayer(name or WHOLE_MODEL, module, how)
+    result = FoundLayer(name or WHOLE_MODEL, module, how, behind)
     check_weight(result.name, result.module)
     return result
 
 
 def affine_layers(model: nn.Module) -> dict[str, nn.Module]:
-    """Return every convolution and linear layer of a model by its dotted name, in its own order."""
+    """Return every convolution and linear layer of a model by its dotted name, in its own order.
+
+    Those that are frozen in a model that trains are left out: they are meant to stay.
+    """
     kinds = (*CONVOLUTIONS, nn.Linear)
     return {
-        name: module for name, module in unwrap(model).named_modules() if isinstance(module, kinds)
+        name: module
+        for name, module in unwrap(model).named_modules()
+        if isinstance(module, kinds) and not is_frozen(module, model)
     }
+
+
+def is_frozen(module: nn.Module, model: nn.Module) -> bool:
+    """Tell whether a layer's weight is meant to stay: it does not train, and others do."""
+    own = dict(module.named_parameters())
+    weights = [each for name, each in own.items() if name != "bias"]
+    others = {id(each) for each in model.parameters() if each.requires_grad}
+    return (
+        bool(weights)
+        and all(each.dtype in WRITABLE and not each.requires_grad for each in weights)
+        and bool(others - {id(each) for each in own.values()})
+    )
+
+
+def _first_that_trains(
+    model: nn.Module, named: Mapping[str, nn.Module], frozen: str, survey: Survey | None
+) -> tuple[str, nn.Module, str]:
+    names = list(named)
+    if survey is not None and survey.images.ndim >= 3:
+        names = survey.order()
+        names = names[names.index(frozen) + 1 :] if frozen in names else names
+    for name in names:
+        module = named.get(name)
+        if isinstance(module, CONVOLUTIONS) and not is_frozen(module, model):
+            return name, module, f"the first convolution that trains, {frozen} is frozen"
+    raise WarminitError(
+        f"{frozen} is frozen (requires_grad=False), and no convolution after it trains; one that "
+        f"trains is needed. Pass layers={frozen!r} to set the frozen one."
+    )
+
+
+def _refuse_side_branch(name: str, survey: Survey | None) -> None:
+    other = survey.side_branches().get(name) if survey is not None else None
+    if other is not None:
+        raise WarminitError(
+            f"{name} is a side branch: {other} takes the same images and a second tensor, such as "
+            f"the offsets that {name} gives, and is no convolution of torch.nn. Pass layers= to "
+            "name the layer to set."
+        )
 
 
 def _refuse_quantized(named: dict[str, nn.Module]) -> None:
@@ -135,7 +209,7 @@ def _chosen(
         name: module
         for name, module in convolutions.items()
         if any(map(is_lazy, module.parameters()))
-        or (module.in_channels == images.shape[1] and len(module.kernel_size) == images.ndim - 2)
+        or (_channels(module) == images.shape[1] and len(module.kernel_size) == images.ndim - 2)
     }
     told = _first_conv_of_metadata(model)
     if told in fitting:
@@ -157,7 +231,7 @@ def _chosen(
     if first in convolutions and first not in fitting:
         raise WarminitError(
             f"images has {images.shape[1]} channels, shape {tuple(images.shape)}, and the first "
-            f"layer that runs, {first!r}, takes {convolutions[first].in_channels}. Pass the batch "
+            f"layer that runs, {first!r}, takes {_channels(convolutions[first])}. Pass the batch "
             "that the model is fed; images of (N, H, W, C) become (N, C, H, W) by "
             ".permute(0, 3, 1, 2)."
         )
@@ -167,6 +241,11 @@ def _chosen(
             f"convolution is needed. {_candidates(named)}"
         )
     return first, fitting[first], "the first convolution that runs"
+
+
+def _channels(module: Any) -> int:
+    channels: int = weight_shape(module)[1] * module.groups
+    return channels
 
 
 def _may_be_first(name: str, convolutions: Mapping[str, nn.Module], survey: Survey) -> bool:
@@ -196,6 +275,7 @@ def _candidates(named: dict[str, nn.Module]) -> str:
         if isinstance(module, PARAMETRIC):
             kind = type(module).__name__
             width: Any = getattr(module, "in_channels", None)
+            width = _channels(module) if isinstance(module, CONVOLUTIONS) else width
             rows.append(f"{name} ({kind}, {width} channels)" if width else f"{name} ({kind})")
     shown = ", ".join(rows[:6]) or "none"
     more = f" and {len(rows) - 6} more" if len(rows) > 6 else ""

@@ -16,6 +16,7 @@ from torch.nn.parameter import is_lazy
 from warminit.errors import WarminitError
 from warminit.models.randomness import random_state_kept
 from warminit.models.ranks import is_sharded
+from warminit.models.surroundings import callers_defaults
 
 _CONTAINERS = (dict, OrderedDict, defaultdict, list, set, deque)
 _GENERATORS = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
@@ -31,7 +32,7 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
     held meanwhile: what code writes through `.data`, NumPy or a kernel shows in no version counter.
     """
     before = Snapshot([model])
-    with random_state_kept(), torch.compiler.set_stance("force_eager"):
+    with random_state_kept(), callers_defaults(), torch.compiler.set_stance("force_eager"):
         try:
             yield
         finally:

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from warminit.models.record import as_input
 from warminit.models.restore import set_modes, undisturbed
-from warminit.models.survey import as_input
 
 
 def watched(

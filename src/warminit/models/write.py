@@ -12,6 +12,9 @@ from warminit.models.effective import effective_weight, in_eval_mode
 from warminit.models.ranks import is_sharded
 from warminit.models.restore import restored_on_error
 
+WRITABLE = frozenset((torch.float16, torch.bfloat16, torch.float32, torch.float64))
+"""Types of weights that filters can be written into; torch also counts float8 as floating point."""
+
 _SAME_DIRECTION = 0.999
 """Cosine between a filter and what the layer makes of it, from which only the scale is lost."""
 
@@ -40,10 +43,20 @@ def check_weight(name: str, module: nn.Module) -> Tensor:
             f"{name} is on the meta device: its weight, shape {tuple(weight.shape)}, has no "
             "values. Move the model first with model.to_empty(device=...) and initialize it."
         )
-    if not weight.is_floating_point():
+    if weight.is_complex():
         raise WarminitError(
-            f"{name} has a weight of {weight.dtype}; floating point is needed. Condition the "
-            "model before it is quantized."
+            f"{name} has a weight of {weight.dtype}; real filters are made from images. Name a "
+            "layer of real weights with layers=."
+        )
+    if weight.dtype not in WRITABLE:
+        raise WarminitError(
+            f"{name} has a weight of {weight.dtype}; floating point of 16, 32 or 64 bits is "
+            "needed. Condition the model before it is quantized."
+        )
+    if weight.layout is not torch.strided or weight.is_nested:
+        raise WarminitError(
+            f"{name} has a weight of layout {weight.layout}; a dense one is needed. Condition the "
+            "model before its weights are made sparse."
         )
     if torch.is_inference_mode_enabled() or weight.is_inference():
         raise WarminitError(

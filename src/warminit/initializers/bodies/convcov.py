@@ -21,7 +21,8 @@ from warminit.initializers.bodies.parameters import (
     write_,
 )
 from warminit.models.ranks import all_or_none
-from warminit.models.survey import CONVOLUTIONS, Survey, unwrap
+from warminit.models.record import CONVOLUTIONS
+from warminit.models.survey import Survey, unwrap
 from warminit.report import InitReport
 
 SMALLEST = 5

@@ -15,8 +15,9 @@ from warminit.models.deep import activations
 from warminit.models.find import FoundLayer
 from warminit.models.outputs import close
 from warminit.models.ranks import agreed, is_sharded
+from warminit.models.record import WHOLE_MODEL
 from warminit.models.restore import said
-from warminit.models.survey import WHOLE_MODEL, Survey
+from warminit.models.survey import Survey
 from warminit.models.write import check_weight
 
 HEAD = 0.1

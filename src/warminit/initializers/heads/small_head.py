@@ -20,14 +20,13 @@ from warminit.initializers.heads.last_layer import (
     shrink_,
 )
 from warminit.initializers.stems.options import WhiteningKeywords
+from warminit.initializers.stems.rules import share_of_total
 from warminit.initializers.stems.subject import Subject, check_any_images, only
 from warminit.initializers.stems.whitening import whiten_subject_
 from warminit.models.ranks import all_or_none
 from warminit.models.restore import errors_explained, restored_on_error
+from warminit.models.surroundings import own_arithmetic
 from warminit.report import InitReport
-
-N_PATCHES = 8192
-"""Patches in all: enough for a second moment, and no pixel rule that asks for raw pixels."""
 
 _LEFT = "left as it is"
 
@@ -95,7 +94,7 @@ def whitening_small_head(
     # Read once: a generator of batches cannot be read again for the head.
     statistics = {"mean": options.get("mean"), "std": options.get("std")}
     subject = Subject(model, images, options.pop("batches", None), **statistics)
-    with errors_explained(model):
+    with own_arithmetic(), errors_explained(model):
         with all_or_none():
             targets = subject.targets(options.get("layers"))
         provenance = {}
@@ -103,8 +102,8 @@ def whitening_small_head(
             options["scale"] = "unit"
             provenance["scale"] = f"nothing normalizes what {fed} is fed"
         if options.get("patches_per_image") is None:
-            options["patches_per_image"] = -(-N_PATCHES // len(subject.images))
-            provenance["patches_per_image"] = f"ceil({N_PATCHES} / {len(subject.images)} images)"
+            count, why = share_of_total(len(subject.images))
+            options["patches_per_image"], provenance["patches_per_image"] = count, why
         # Whatever fails, both of the two are as before.
         written = [target.module for target in targets]
         found: Head | WarminitError
@@ -162,7 +161,7 @@ def small_head(
     if head_scale is not None:
         head_scale = check_share(head_scale)
     subject = Subject(model, images, batches)
-    with errors_explained(model):
+    with own_arithmetic(), errors_explained(model):
         with all_or_none():
             check_any_images(subject.images)
         found = _find(subject)

@@ -14,6 +14,7 @@ from warminit.errors import WarminitError
 from warminit.models.randomness import seed_everything
 from warminit.models.ranks import is_sharded
 from warminit.models.restore import said, set_modes, undisturbed
+from warminit.models.surroundings import own_arithmetic
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,9 @@ class ForwardPass:
             if name not in self.waiting:
                 return None
             del self.waiting[name]
-            if self._visit(name, module, args, kwargs):
+            with own_arithmetic():
+                fitted = self._visit(name, module, args, kwargs)
+            if fitted:
                 output = module.forward(*args, **kwargs)
             if not self.waiting:
                 raise _Finished

@@ -14,8 +14,10 @@ from warminit.initializers.network.forward import Fit, ForwardPass, check_values
 from warminit.initializers.stems.subject import Statistics, Subject
 from warminit.models.find import affine_layers
 from warminit.models.ranks import agreed, agreed_tensor, all_or_none
+from warminit.models.record import WHOLE_MODEL
 from warminit.models.restore import errors_explained, restored_on_error
-from warminit.models.survey import WHOLE_MODEL, unwrap
+from warminit.models.surroundings import own_arithmetic
+from warminit.models.survey import unwrap
 from warminit.report import InitReport
 
 Scope = Literal["first", "all"]
@@ -71,7 +73,7 @@ def fit_layers_(
             "runs. Choose one."
         )
     subject = Subject(model, images, mean=mean, std=std)
-    with errors_explained(model):
+    with own_arithmetic(), errors_explained(model):
         model = unwrap(model)
         with all_or_none():
             target = subject.first(layers, takes_images=False)

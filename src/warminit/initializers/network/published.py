@@ -12,6 +12,7 @@ from warminit.checks import check_seed
 from warminit.errors import WarminitError, unexpected
 from warminit.models.find import affine_layers, find_layer
 from warminit.models.restore import errors_explained, restored_on_error
+from warminit.models.surroundings import own_arithmetic
 from warminit.models.write import check_weight
 from warminit.report import InitReport
 
@@ -166,7 +167,7 @@ def _redraw(
         raise unexpected(
             "layers", layers, "nothing with scope='all', which draws every layer", "Leave one out."
         )
-    with errors_explained(model):
+    with own_arithmetic(), errors_explained(model):
         first = find_layer(model, layers)
         chosen = {first.name: first.module} if scope == "first" else affine_layers(model)
         # All are drawn before one is written, on the CPU in float32, so that every device and dtype

@@ -15,13 +15,14 @@ from warminit.images.check import check_images, standardization
 from warminit.images.source import Batch, Images, read_images, within_memory
 from warminit.initializers.stems.options import RuleOptions
 from warminit.initializers.stems.resolve import resolve_rules
-from warminit.initializers.stems.rules import Hyperparameters
+from warminit.initializers.stems.rules import Hyperparameters, share_of_total
 from warminit.initializers.stems.subject import Layers, Subject, only
 from warminit.models.deep import activations
 from warminit.models.find import FoundLayer
 from warminit.models.fresh import looks_trained
 from warminit.models.ranks import agreed, agreed_tensor, all_or_none, is_sharded, world_size
 from warminit.models.restore import errors_explained, restored_on_error
+from warminit.models.surroundings import own_arithmetic
 from warminit.models.survey import unwrap
 from warminit.models.write import check_freezable, check_weight, freeze_rows_, write_rows_
 from warminit.renamed import PARAMETERS, in_new_names
@@ -88,7 +89,7 @@ def condition_(
     if not isinstance(subject, Subject):
         statistics = {"mean": options.get("mean"), "std": options.get("std")}
         subject = Subject(model, subject, batches, **statistics)
-    with errors_explained(model):
+    with own_arithmetic(), errors_explained(model):
         with all_or_none():
             targets = subject.targets(layers)
             if not trainable:
@@ -105,7 +106,7 @@ def condition_(
                 layer=", ".join(target.name for target in targets),
                 found=targets[0].found,
                 filters_set=sum(len(each.rows) for each in made),
-                out_channels=sum(target.module.out_channels for target in targets),
+                out_channels=sum(target.out_channels for target in targets),
                 parameters={**_reported(targets[0], made[0].hyper), **(parameters or {})},
                 provenance=in_new_names(made[0].hyper.provenance, PARAMETERS),
                 seed=seed,
@@ -130,11 +131,12 @@ def filters_from_images(
     """
     tensor, _ = read_images(images)
     kernel = as_kernel_size(kernel_size)
-    checked = check_images(tensor, spatial_dims=len(kernel))
-    hyper = resolve_rules(checked, out_channels, kernel, seed=seed, **options)
-    statistics = standardization(options.get("mean"), options.get("std"), checked.shape[1])
-    batch, hyper, _ = _bounded(Batch(checked, statistics), hyper)
-    return make_filters(batch, hyper, kernel, seed)
+    with own_arithmetic():
+        checked = check_images(tensor, spatial_dims=len(kernel))
+        hyper = resolve_rules(checked, out_channels, kernel, seed=seed, **options)
+        statistics = standardization(options.get("mean"), options.get("std"), checked.shape[1])
+        batch, hyper, _ = _bounded(Batch(checked, statistics), hyper)
+        return make_filters(batch, hyper, kernel, seed)
 
 
 def _condition_each_(
@@ -150,10 +152,18 @@ def _condition_each_(
     made: list[_Made] = []
     for target in targets:
         fed, given, name = subject.images.detach(), options, ""
-        if target is not first:
+        if target is not first or target.behind:
             with all_or_none():
                 fed = activations(subject.model, target, subject.as_fed(subject.images))
             given, name = _for_activations(options), f"what {target.name} is fed"
+        if target.behind:
+            given = {**options, "mean": None, "std": None, "raw_images": None}
+            given["patches_per_image"] = (
+                options.get("patches_per_image") or share_of_total(len(fed))[0]
+            )
+            notes.append(
+                f"{target.behind} is frozen and stays; {target.name} is set to suit {name}"
+            )
         made.append(_make(target, fed, make_filters, seed, given, name))
         if (trained := trained_note(target, subject.model)) is not None:
             notes.append(trained)
@@ -178,24 +188,24 @@ def _make(
     with all_or_none():
         if name:  # activations; the images themselves are checked already
             images = check_images(
-                images, spatial_dims=target.spatial_dims, channels=conv.in_channels, name=name
+                images, spatial_dims=target.spatial_dims, channels=target.in_channels, name=name
             )
         hyper = resolve_rules(
             images,
-            conv.out_channels,
-            conv.kernel_size,
+            target.out_channels,
+            target.kernel_size,
             groups=groups,
             dilation=conv.dilation,
             seed=seed,
             **options,
         )
-        statistics = standardization(options.get("mean"), options.get("std"), conv.in_channels)
+        statistics = standardization(options.get("mean"), options.get("std"), target.in_channels)
         batch = Batch(images, statistics, tuple(conv.dilation))
     batch, hyper, note = _bounded(batch, agreed(hyper))
-    per_group = conv.out_channels // groups
+    per_group = target.out_channels // groups
     rows, filters = [], []
     for index in range(groups):
-        group = make_filters(batch.group(index, groups), hyper, conv.kernel_size, seed)
+        group = make_filters(batch.group(index, groups), hyper, target.kernel_size, seed)
         rows.append(index * per_group + torch.arange(min(len(group), per_group)))
         filters.append(group[:per_group])
     made = agreed_tensor(torch.cat(filters).float().to(batch.device))
@@ -204,7 +214,7 @@ def _make(
             f"the filters for {target.name} are not finite, since the images reach "
             f"{float(images.abs().max()):.3g}. Standardize the images first."
         )
-    notes = [] if note is None else [note]
+    notes = [each for each in (hyper.provenance.get("fallback"), note) if each is not None]
     if len(group) < min(hyper.n_clusters, per_group):
         notes.append(f"{len(group)} of {hyper.n_clusters} filters were made: no more directions")
     if len(group) > per_group:

@@ -13,6 +13,7 @@ from warminit.errors import WarminitError, WarminitWarning
 from warminit.images.check import RawPixels, check_images, raw_pixels, standardization
 from warminit.images.pixels import mean_patch_norm, otsu
 from warminit.initializers.stems.filters import Scale
+from warminit.models.surroundings import own_arithmetic
 
 PATCH_NORM_CONSTANT = 6.65
 """c of Equation 6, fitted by its author to two data sets with 27-value patches."""
@@ -21,6 +22,9 @@ BIMODAL_SEPARABILITY = 0.8
 """Otsu's separability from which a histogram counts as bimodal: a uniform one has 0.75."""
 
 _FITTED_PATCH_VALUES = 27
+
+TOTAL_PATCHES = 8192
+"""Patches in all where no pixel rule gives their number: enough for a second moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +41,8 @@ class Hyperparameters:
         foreground_density: Share of pixels above the threshold.
         separability: Between-class over total variance at the threshold, 0 to 1.
         patch_norm: Mean L2 norm of mean-centered raw patches; None where not asked.
-        provenance: For each of the first four, one sentence on where it comes from.
+        provenance: For each of the first four, one sentence on where it comes from; under
+            "fallback", what a rule could not know and what it needs.
     """
 
     n_clusters: int
@@ -67,8 +72,8 @@ def derive_rules(
 
     The pixel rules are stated on raw pixels from 0 to 1, while training feeds standardized images
     (Section 3.2). Otsu's density is the same in both; the patch norm is not. Raw images are
-    recognized by their range; for standardized ones give `mean` and `std`, or `raw_images`, or
-    `n_patches` itself.
+    recognized by their range; for standardized ones give `mean` and `std`, or `raw_images`. Without
+    them the patch-norm rule cannot be applied: 8,192 patches in all are taken, and a note says so.
 
     Args:
         images: (N, C, H, W): uint8, or floats, raw from 0 to 1 or standardized.
@@ -86,8 +91,7 @@ def derive_rules(
         positions in an image.
 
     Raises:
-        WarminitError: If the input cannot be used, or if the patch-norm rule is needed and the raw
-            pixels are not known.
+        WarminitError: If the input cannot be used.
 
     Example:
         >>> import torch
@@ -98,18 +102,18 @@ def derive_rules(
         (16, 43, 0.2)
     """
     kernel = as_kernel_size(kernel_size)
-    checked = check_images(images, spatial_dims=len(kernel))
-    return rules_of(
-        checked,
-        out_channels,
-        kernel,
-        dilation=dilation,
-        mean=mean,
-        std=std,
-        raw_images=raw_images,
-        n_patches=n_patches,
-        seed=seed,
-    )
+    with own_arithmetic():
+        return rules_of(
+            check_images(images, spatial_dims=len(kernel)),
+            out_channels,
+            kernel,
+            dilation=dilation,
+            mean=mean,
+            std=std,
+            raw_images=raw_images,
+            n_patches=n_patches,
+            seed=seed,
+        )
 
 
 def rules_of(
@@ -139,12 +143,13 @@ def rules_of(
         )
     positions = count_positions(checked, kernel, dilation)
     scale, why_scale = scale_rule(channels, kernel)
+    measured: dict[str, float] = {}
+    fallback: dict[str, str] = {}
     if n_patches is not None:
-        measured: dict[str, float] = {}
         count, why_count = check_count("n_patches", n_patches), "given"
     else:
         pixels = raw_pixels(checked, standardization(mean, std, channels), raw_images)
-        rule, why_count, measured = _pixel_rule(
+        rule, why_count, measured, fallback = _pixel_rule(
             checked, pixels, out_channels, kernel, dilation, seed
         )
         count = min(max(1, rule), positions)
@@ -161,8 +166,14 @@ def rules_of(
             "n_patches": why_count,
             "patch_size": "the layer's kernel size",
             "scale": why_scale,
+            **fallback,
         },
     )
+
+
+def share_of_total(images: int) -> tuple[int, str]:
+    """Return how many patches an image give 8,192 of all images, and the sentence that says so."""
+    return -(-TOTAL_PATCHES // images), f"ceil({TOTAL_PATCHES} / {images} images)"
 
 
 def scale_rule(channels: int, kernel: tuple[int, ...]) -> tuple[float, str]:
@@ -182,8 +193,12 @@ def _pixel_rule(
     kernel: tuple[int, ...],
     dilation: tuple[int, ...],
     seed: int,
-) -> tuple[int, str, dict[str, float]]:
-    """Apply Equation 5 to bimodal one-channel images, Equation 6 to all others."""
+) -> tuple[int, str, dict[str, float], dict[str, str]]:
+    """Apply Equation 5 to bimodal one-channel images, Equation 6 to all others.
+
+    Returns:
+        The number of patches an image, where it comes from, what was measured, and the fallback.
+    """
     channels = images.shape[1]
     measured: dict[str, float] = {}
     why_norm = f"there are {channels} channels"
@@ -198,19 +213,20 @@ def _pixel_rule(
         }
         if split.separability >= BIMODAL_SEPARABILITY:
             why = f"floor((F / 4) / d) with Otsu's foreground density d = {split.density:.4f}"
-            return math.floor(out_channels / 4 / split.density), why, measured
+            return math.floor(out_channels / 4 / split.density), why, measured, {}
         why_norm = (
             f"Otsu's separability is {split.separability:.2f}, below {BIMODAL_SEPARABILITY}, so "
             "the histogram is not bimodal"
         )
     if pixels is None:
         low, high = (float(value) for value in images.aminmax())
-        raise WarminitError(
-            f"images span {low:.4g} to {high:.4g}, and the patch-norm rule needs raw pixels from 0 "
-            f"to 1 ({why_norm}). Pass mean= and std= that the images were standardized with, or "
-            "raw_images=, or the count itself, patches_per_image= (n_patches= for derive_rules); "
-            "divide pixels from 0 to 255 by 255."
+        count, why = share_of_total(len(images))
+        note = (
+            f"the number of patches is {why}: the images span {low:.4g} to {high:.4g}, and the "
+            "patch-norm rule needs raw pixels from 0 to 1. Pass mean= and std= that the images "
+            "were standardized with to apply the rule, and divide pixels from 0 to 255 by 255"
         )
+        return count, f"{why}, since no raw pixels are known", measured, {"fallback": note}
     if channels == 1:
         text = f"{why_norm}; the patch-norm rule is used in place of Otsu's."
         warnings.warn(text[0].upper() + text[1:], WarminitWarning, stacklevel=3)
@@ -223,4 +239,4 @@ def _pixel_rule(
             f"patches, these have {values}"
         )
     rule = math.floor(out_channels / 4 * PATCH_NORM_CONSTANT * norm)
-    return rule, why, {**measured, "patch_norm": norm}
+    return rule, why, {**measured, "patch_norm": norm}, {}

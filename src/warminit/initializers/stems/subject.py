@@ -72,7 +72,7 @@ class Subject:
             usable = isinstance(images, Tensor) and images.ndim >= 3 and 0 not in images.shape
             survey = self.survey if usable else None
             first = find_layer(self.model, layer, images if usable else None, survey)
-            channels = first.module.in_channels if takes_images else None
+            channels = first.in_channels if takes_images and not first.behind else None
             check_images(images, spatial_dims=first.spatial_dims, channels=channels)
             self._first[layer] = first
         return self._first[layer]

@@ -1,0 +1,222 @@
+"""one pass of one image -> what each layer was fed and gave, in the order of their calls."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from warminit.models.outputs import close, tensors
+from warminit.models.ranks import is_sharded
+from warminit.models.restore import set_modes, undisturbed
+
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+PARAMETRIC = (*CONVOLUTIONS, *_TRANSPOSED, nn.Linear)
+WHOLE_MODEL = "(the model itself)"
+
+_FUNCTIONS = frozenset(("batch_norm", "group_norm", "instance_norm", "layer_norm", "rms_norm"))
+"""torch's normalizations of what a layer gives, by the name of the function."""
+
+
+@dataclass(slots=True)
+class Call:
+    """One call of a layer with weights or of a normalization.
+
+    Attributes:
+        name: Dotted name, without the wrappers of compilation and data parallelism; of a
+            normalization that is no module, the function's.
+        module: None for a function.
+        normalizes: Whether it is a normalization: then what it gives has lost the scale of what it
+            is fed, though a path around it, as in a pre-activation block, still has it.
+        began: Its place among all beginnings and ends of calls.
+        ended: Likewise; None where the pass did not get so far.
+        fed: Shape of its first tensor, None where there is none.
+        gave: Shape of the tensor that it returned, None for anything else.
+        place: Where in memory its first tensor begins.
+        vector: A copy of what a linear layer gave where that is one vector of its own weight.
+    """
+
+    name: str
+    module: nn.Module | None
+    normalizes: bool
+    began: int
+    ended: int | None = None
+    fed: torch.Size | None = None
+    gave: torch.Size | None = None
+    vector: Tensor | None = None
+    place: int = 0
+
+
+@dataclass(slots=True)
+class Passed:
+    """What one image left behind.
+
+    Attributes:
+        calls: In the order in which they began.
+        returned: Copies of the dense tensors that the model returned.
+        error: What the model raised, or what reading its output raised.
+        beside: Of convolutions, the later layer of another kind that took the same tensor, and a
+            second one with it: the offsets of a deformable convolution, say.
+    """
+
+    calls: list[Call] = field(default_factory=list)
+    returned: list[Tensor] = field(default_factory=list)
+    error: Exception | None = None
+    beside: dict[str, str] = field(default_factory=dict)
+
+
+def as_input(model: nn.Module, images: Tensor) -> Tensor:
+    """Return a copy of images with the device and dtype that a model computes in.
+
+    A copy: a model may write into what it is fed, and the images are the caller's.
+    """
+    kinds = nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear
+    layers = [module for module in model.modules() if isinstance(module, kinds)]
+    weights = (weight for module in (*layers, model) for weight in module.parameters())
+    weight = next((each for each in weights if each.dtype.is_floating_point), torch.zeros(()))
+    return images.to(device=weight.device, dtype=weight.dtype, copy=True)
+
+
+def is_normalization(module: nn.Module) -> bool:
+    """Tell a normalization, torch's or another's, from a block that has one in its name.
+
+    Local response normalization is none: it leaves values of about one as they are.
+    """
+    named = any("norm" in kind.__name__.lower() for kind in type(module).__mro__)
+    return (
+        named
+        and not isinstance(module, nn.LocalResponseNorm)
+        and not any(isinstance(part, PARAMETRIC) for part in module.modules())
+    )
+
+
+def has_other_filters(module: nn.Module) -> bool:
+    """Tell a layer with filters of its own that is no convolution of torch."""
+    weight = dict(module.named_parameters(recurse=False)).get("weight")
+    return weight is not None and weight.ndim >= 3 and not isinstance(module, PARAMETRIC)
+
+
+def one_pass(model: nn.Module, image: Tensor) -> Passed:
+    """Run one image through a model in eval mode, and note its layers as they run."""
+    passed, image = Passed(), as_input(model, image)
+    record = _Record(passed)
+    # What computes a weight (weight normalization, say) is no layer: no image goes through it.
+    names = {
+        module: name or WHOLE_MODEL
+        for name, module in model.named_modules()
+        if (isinstance(module, PARAMETRIC) or is_normalization(module))
+        and "parametrizations" not in name.split(".")
+    }
+    with undisturbed(model):
+        try:
+            for module, name in names.items():
+                record.attach(module, name)
+            for name, module in model.named_modules():
+                if has_other_filters(module):
+                    record.attach_other(module, name)
+            set_modes(model, training=False)
+            with torch.no_grad(), _Functions(record.function):
+                output = model(image)
+            passed.returned = [each.detach().clone() for each in tensors(output)]
+        except Exception as error:  # noqa: BLE001 - whatever a model may raise
+            passed.error = error
+        finally:
+            record.detach()
+    return passed
+
+
+class _Record:
+    """Notes the calls of modules by hooks, and those of functions."""
+
+    def __init__(self, passed: Passed) -> None:
+        self._calls, self._beside = passed.calls, passed.beside
+        self._time, self._handles = 0, list[Any]()
+        self._open: dict[nn.Module, list[Call]] = {}
+
+    def attach(self, module: nn.Module, name: str) -> None:
+        def begin(module: nn.Module, args: Any, kwargs: Any) -> None:
+            call = Call(name, module, is_normalization(module), self._tick())
+            given = next(_given(args, kwargs), None)
+            if given is not None:
+                call.fed, call.place = given.shape, _place(given)
+            self._calls.append(call)
+            self._open.setdefault(module, []).append(call)
+
+        def end(module: nn.Module, args: Any, kwargs: Any, out: Any) -> None:
+            call = self._open[module].pop()
+            call.ended, call.gave = self._tick(), getattr(out, "shape", None)
+            if isinstance(module, nn.Linear):
+                call.vector = _vector(module, (*args, *kwargs.values()), out)
+
+        self._handles += [
+            module.register_forward_pre_hook(begin, with_kwargs=True),
+            module.register_forward_hook(end, with_kwargs=True),
+        ]
+
+    def attach_other(self, module: nn.Module, name: str) -> None:
+        def begin(module: nn.Module, args: Any, kwargs: Any) -> None:
+            given = [*_given(args, kwargs)]
+            if len(given) < 2:
+                return
+            for call in self._calls:
+                same = call.fed == given[0].shape and call.place == _place(given[0])
+                if same and call.ended is not None and isinstance(call.module, CONVOLUTIONS):
+                    self._beside[call.name] = f"{name or WHOLE_MODEL} ({type(module).__name__})"
+
+        self._handles.append(module.register_forward_pre_hook(begin, with_kwargs=True))
+
+    def function(self, name: str) -> None:
+        now = self._tick()
+        self._calls.append(Call(name, None, normalizes=True, began=now, ended=now))
+
+    def detach(self) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+    def _tick(self) -> int:
+        self._time += 1
+        return self._time
+
+
+def _given(args: Any, kwargs: Any) -> Iterator[Tensor]:
+    return (each for each in (*args, *kwargs.values()) if isinstance(each, Tensor))
+
+
+def _place(tensor: Tensor) -> int:
+    plain = type(tensor) in {Tensor, nn.Parameter} and tensor.layout is torch.strided
+    return tensor.data_ptr() if plain else id(tensor)
+
+
+class _Functions(TorchFunctionMode):
+    """A context in which torch's normalizations are noted as functions, whoever calls them."""
+
+    def __init__(self, note: Callable[[str], None]) -> None:
+        super().__init__()
+        self._note = note
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        name = getattr(func, "__name__", "")
+        if name in _FUNCTIONS:
+            self._note(name)
+        return func(*args, **(kwargs or {}))
+
+
+def _vector(module: nn.Linear, fed: tuple[Any, ...], out: Any) -> Tensor | None:
+    """Return a copy of what a linear layer gave one image: one vector, of its own weight.
+
+    None for anything else: layers that normalize or add to their weight give no such vector. A
+    copy, since what follows may write in place.
+    """
+    if not isinstance(out, Tensor) or out.numel() != module.out_features:
+        return None
+    if type(module) is not nn.Linear and not is_sharded(module.weight):
+        inputs = next((each for each in fed if isinstance(each, Tensor)), None)
+        if inputs is None or not close(out, F.linear(inputs, module.weight, module.bias)):
+            return None
+    return out.detach().clone()
