@@ -21,8 +21,9 @@ from warminit.initializers.bodies.parameters import (
     whole,
     write_,
 )
-from warminit.models.find import CONVOLUTIONS, find_layer, unwrap
+from warminit.models.find import find_layer
 from warminit.models.ranks import all_or_none
+from warminit.models.survey import CONVOLUTIONS, unwrap
 from warminit.report import InitReport
 
 

@@ -10,9 +10,9 @@ from torch.nn.utils import parametrize
 
 from warminit.errors import WarminitError
 from warminit.models.effective import effective_weight
-from warminit.models.find import CONVOLUTIONS
 from warminit.models.ranks import is_sharded
 from warminit.models.restore import restored_on_error
+from warminit.models.survey import CONVOLUTIONS
 from warminit.models.write import check_weight
 
 Content = Literal["own", "random"]

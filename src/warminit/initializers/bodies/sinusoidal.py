@@ -19,7 +19,8 @@ from warminit.initializers.bodies.parameters import (
     random_like,
     write_,
 )
-from warminit.models.find import affine_layers, unwrap
+from warminit.models.find import affine_layers
+from warminit.models.survey import unwrap
 from warminit.report import InitReport
 
 

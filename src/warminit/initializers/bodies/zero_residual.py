@@ -19,9 +19,9 @@ from warminit.initializers.bodies.parameters import (
     write_,
 )
 from warminit.initializers.stems.subject import Statistics
-from warminit.models.find import unwrap
 from warminit.models.ranks import all_or_none, is_sharded
 from warminit.models.restore import restored_on_error
+from warminit.models.survey import unwrap
 from warminit.report import InitReport
 
 
