@@ -51,7 +51,7 @@ def train(init: Init, seed: int) -> dict[str, Any]:
         "accuracy": 1 / (1 + filters),
         "size": torch.tensor(filters),
         "elsewhere": elsewhere,
-        "head_scale": float(before.sum()),
+        "head": float(before.sum()),
         **{f"drawn {place}": value for place, value in enumerate(drawn)},
     }
 
@@ -210,7 +210,7 @@ def not_orthogonal(init: Init, seed: int) -> dict[str, Any]:
     CALLS.append(seed)
     model = network()
     report = init(model, IMAGES)
-    if report.arm == "orthogonal":
+    if report.method == "orthogonal":
         raise ValueError("not orthogonal.")
     with torch.no_grad():
         return {"accuracy": float(1 / (1 + model[0].weight.abs().mean()))}  # type: ignore[index]
@@ -306,7 +306,7 @@ def test_an_option_that_no_arm_takes_is_refused(tmp_path: Path) -> None:
         return {"accuracy": 0.5}
 
     with pytest.raises(
-        WarminitError, match=r"no compared arm takes 'patches_per_imag'.*'patches_per_image'"
+        WarminitError, match=r"no compared arm takes 'patches_per_imag'.*per_image'"
     ):
         compare(misspelt, ["torch-default", "prewarm"], seeds=1, out=tmp_path)
 
