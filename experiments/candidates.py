@@ -68,7 +68,7 @@ def start(
 
     def filters(batch: Batch, hyper: Hyperparameters, kernel: tuple[int, ...], seed: int) -> Tensor:
         generator = torch.Generator().manual_seed(seed)
-        patches = batch.patches(hyper.patches_per_image, hyper.patch_size, generator)
+        patches = batch.patches(hyper.n_patches, hyper.patch_size, generator)
         wanted = hyper.n_clusters - brightness
         centered = center_patches(patches)
         shape = (batch.channels, *hyper.patch_size)

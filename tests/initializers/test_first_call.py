@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from warminit import init_, prewarm_, whiten_
-from warminit.initializers import ARMS
+from warminit.initializers import METHODS as ARMS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -41,21 +41,21 @@ def test_a_standardized_batch_is_enough(method: str) -> None:
 def test_the_number_of_patches_is_stated(method: Any, n: int, each: int) -> None:
     images = standardized(n) if n < 100 else standardized(8)[:, :, :8, :8].repeat(n // 8, 1, 1, 1)
     report = method(network(), images)
-    assert report.parameters["n_patches"] == each, "8,192 in all, at most one a position"
-    assert f"ceil(8192 / {n} images)" in report.provenance["n_patches"]
+    assert report.parameters["patches_per_image"] == each, "8,192 in all, at most one a position"
+    assert f"ceil(8192 / {n} images)" in report.provenance["patches_per_image"]
     assert "Pass mean= and std=" in " ".join(report.notes)
 
 
 def test_it_is_that_of_init_and_the_filters_are_those_of_the_same_number_given() -> None:
     given, fallen_back = network(), network()
-    prewarm_(given, standardized(), n_patches=512)
+    prewarm_(given, standardized(), patches_per_image=512)
     prewarm_(fallen_back, standardized())
     assert torch.equal(given[0].weight, fallen_back[0].weight)
-    assert init_(network(), standardized()).parameters["n_patches"] == 512
+    assert init_(network(), standardized()).parameters["patches_per_image"] == 512
 
 
 @pytest.mark.parametrize("method", [prewarm_, whiten_])
 def test_with_the_statistics_the_rule_holds_and_no_note_is_left(method: Any) -> None:
     report = method(network(), standardized(), mean=MEAN, std=STD)
-    assert "6.65" in report.provenance["n_patches"]
+    assert "6.65" in report.provenance["patches_per_image"]
     assert report.notes == ()

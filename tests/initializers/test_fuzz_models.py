@@ -9,11 +9,11 @@ from faulty_models import Case, drawn_case, everything
 from robustness import Robustness
 from warminit import init_
 from warminit.errors import WarminitError
-from warminit.initializers import METHODS
+from warminit.initializers import method_names
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-METHODS = list(METHODS)
+METHODS = list(method_names())
 
 
 def outcome(case: Case) -> str:

@@ -46,7 +46,7 @@ def weights_of(function: Callable[..., InitReport], *rest: Any) -> Callable[...,
 def by_name(method: str, old: str) -> Callable[..., Any]:
     """The same through `init_`, with the count of patches given so that no pixel rule is asked."""
     counted = "patches_per_image" in keywords(METHODS[method])[0] and old != "n_patches"
-    fixed = {"patches_per_image": 9} if counted else {}
+    fixed: dict[str, Any] = {"patches_per_image": 9} if counted else {}
     if method in {"krahenbuhl", "lsuv"} and old == "layer":
         fixed["scope"] = "first"
     call = weights_of(init_, method)
@@ -104,7 +104,7 @@ def test_of_whiten(old: str) -> None:
 
 @pytest.mark.parametrize("old", ["n_clusters", "n_patches", "engine"])
 def test_of_prewarm_filters(old: str) -> None:
-    count = {} if old == "n_patches" else COUNT
+    count: dict[str, Any] = {} if old == "n_patches" else COUNT
     check(lambda **given: bits(prewarm_filters(IMAGES, **count, **given)), old, VALUES[old])
 
 

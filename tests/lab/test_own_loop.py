@@ -51,7 +51,7 @@ def train(init: Init, seed: int) -> dict[str, Any]:
         "accuracy": 1 / (1 + filters),
         "size": torch.tensor(filters),
         "elsewhere": elsewhere,
-        "head_scale": float(before.sum()),
+        "head": float(before.sum()),
         **{f"drawn {place}": value for place, value in enumerate(drawn)},
     }
 
@@ -210,7 +210,7 @@ def not_orthogonal(init: Init, seed: int) -> dict[str, Any]:
     CALLS.append(seed)
     model = network()
     report = init(model, IMAGES)
-    if report.arm == "orthogonal":
+    if report.method == "orthogonal":
         raise ValueError("not orthogonal.")
     with torch.no_grad():
         return {"accuracy": float(1 / (1 + model[0].weight.abs().mean()))}  # type: ignore[index]
@@ -284,12 +284,15 @@ def test_its_page_speaks_of_the_users_loop_alone(tmp_path: Path) -> None:
 def with_statistics(init: Init, seed: int) -> dict[str, Any]:
     model = network()
     report = init(model, (IMAGES - 0.5) / 0.25, mean=[0.5], std=[0.25])
-    return {"accuracy": 0.5 + seed / 1e5, "patches": report.parameters.get("n_patches") or 0}
+    return {
+        "accuracy": 0.5 + seed / 1e5,
+        "patches": report.parameters.get("patches_per_image") or 0,
+    }
 
 
 @pytest.mark.filterwarnings("ignore:Otsu's separability")
 def test_options_of_init_go_to_the_arms_that_take_them(tmp_path: Path) -> None:
-    arms: list[Any] = ["torch-default", "prewarm", {"name": "prewarm", "n_patches": 7}]
+    arms: list[Any] = ["torch-default", "prewarm", {"name": "prewarm", "patches_per_image": 7}]
     analysis = compare(with_statistics, arms, seeds=1, out=tmp_path)
     default, ruled, given = (metrics(analysis, cell.arm)[0]["patches"] for cell in analysis.cells)
     # The rule sees raw pixels only with mean and std; the arm's own parameters come after them.
@@ -299,20 +302,27 @@ def test_options_of_init_go_to_the_arms_that_take_them(tmp_path: Path) -> None:
 
 def test_an_option_that_no_arm_takes_is_refused(tmp_path: Path) -> None:
     def misspelt(init: Init, seed: int) -> dict[str, Any]:
-        init(network(), IMAGES, n_patchs=3)
+        init(network(), IMAGES, patches_per_imag=3)
         return {"accuracy": 0.5}
 
-    with pytest.raises(WarminitError, match=r"no compared arm takes 'n_patchs'.*'n_patches'"):
+    with pytest.raises(
+        WarminitError, match=r"no compared arm takes 'patches_per_imag'.*per_image'"
+    ):
         compare(misspelt, ["torch-default", "prewarm"], seeds=1, out=tmp_path)
 
 
 @pytest.mark.parametrize("kind", [list, tuple, np.array, torch.tensor])
 def test_statistics_of_an_arm_are_one_value_and_never_swept(tmp_path: Path, kind: Any) -> None:
-    prewarm = {"name": "prewarm", "mean": kind([0.5]), "std": kind([0.25]), "n_patches": [7, 9]}
+    prewarm = {
+        "name": "prewarm",
+        "mean": kind([0.5]),
+        "std": kind([0.25]),
+        "patches_per_image": [7, 9],
+    }
     arms: list[Any] = ["torch-default", prewarm]
     analysis = compare(train, arms, seeds=1, out=tmp_path, quiet=True)
     swept = [arm.parameters for arm in analysis.study.arms[1:]]
-    assert swept == [{"mean": [0.5], "std": [0.25], "n_patches": n} for n in (7, 9)]
+    assert swept == [{"mean": [0.5], "std": [0.25], "patches_per_image": n} for n in (7, 9)]
     assert read_study(tmp_path).study == analysis.study
     three = {"name": "prewarm", "mean": [0.4, 0.5, 0.6], "std": (0.2, 0.2, 0.3)}
     assert len(ArmSpec.parse(three)) == 1
@@ -370,7 +380,7 @@ def test_an_unknown_metric_is_told_after_the_first_run(tmp_path: Path) -> None:
         ({"arms": []}, "arms"),
         ({"arms": "prewarm"}, "expected a list of names or tables"),
         ({"arms": [3]}, "arms=3: expected the name of an arm"),
-        ({"arms": [{"name": "prewarm", "n_cluster": 3}]}, "Did you mean 'n_clusters'"),
+        ({"arms": [{"name": "prewarm", "n_filter": 3}]}, "Did you mean 'n_filters'"),
         ({"baseline": "prewarm"}, "baseline='prewarm': expected torch-default"),
         ({"seeds": 0}, "expected at least one seed"),
         ({"margin": 0}, "margin"),

@@ -63,7 +63,7 @@ def test_frozen_filters_stay_and_the_first_layer_that_trains_is_set(
 
 def test_filters_behind_a_frozen_layer_are_made_of_what_it_gives() -> None:
     model = edsr()
-    report = whiten_(model, images(), n_patches=20, scale=0.25, seed=3)
+    report = whiten_(model, images(), patches_per_image=20, scale=0.25, seed=3)
     fed = edsr()[0](images()).detach()
     patches = sample_patches(fed, 20, (3, 3), torch.Generator().manual_seed(3))
     directions = whitening_directions(center_patches(patches), 8)
@@ -79,7 +79,7 @@ def test_filters_behind_a_frozen_layer_are_made_of_what_it_gives() -> None:
 def test_a_model_that_is_frozen_as_a_whole_is_set_and_so_is_a_layer_by_name() -> None:
     model = edsr().requires_grad_(requires_grad=False)
     assert prewarm_(model, images()).layer == "0"
-    assert prewarm_(edsr(), images(), layer="0").layer == "0"
+    assert prewarm_(edsr(), images(), layers="0").layer == "0"
 
 
 def test_a_frozen_backbone_is_refused_by_one_sentence() -> None:
@@ -152,7 +152,7 @@ def test_a_weight_that_was_exchanged_tells_the_layer_s_shape(
 ) -> None:
     model, batch = exchanged(kind), images(shape[1])
     assert find_layer(model, None, batch).out_channels == shape[0]
-    report = whiten_(model, batch, n_patches=100, scale=0.25, seed=3)
+    report = whiten_(model, batch, patches_per_image=100, scale=0.25, seed=3)
     half = shape[0] // 2
     assert report.out_channels == shape[0]
     kernel = tuple(shape[2:])

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from arm_guarantees import bits, values
 from warminit import derive_rules, diagnose, init_, prewarm_filters
-from warminit.initializers import ARMS
+from warminit.initializers import METHODS as ARMS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -97,9 +97,9 @@ def test_every_method_gives_the_same_bits(method: str, around: str) -> None:
 @pytest.mark.parametrize("around", AROUND)
 def test_so_do_filters_rules_and_diagnosis(around: str) -> None:
     rules = derive_rules(IMAGES)
-    filters = prewarm_filters(IMAGES, n_patches=20)
+    filters = prewarm_filters(IMAGES, patches_per_image=20)
     found = diagnose(Net(), IMAGES)
     with AROUND[around]():
         assert derive_rules(IMAGES) == rules
-        assert bits(prewarm_filters(IMAGES, n_patches=20)) == bits(filters)
+        assert bits(prewarm_filters(IMAGES, patches_per_image=20)) == bits(filters)
         assert diagnose(Net(), IMAGES) == found

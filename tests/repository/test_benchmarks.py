@@ -160,7 +160,7 @@ def test_its_listing_is_the_papers(channels: int) -> None:
         model = nn.Sequential()
         torch.manual_seed(3)
         model.conv1 = nn.Conv2d(channels, 8, 3)
-        initialize(model, images, n_filters=5, patches_per_image=9, scale=0.2, seed=7)
+        initialize(model, images, n_clusters=5, n_patches=9, scale=0.2, seed=7)
         weights.append(model.conv1.weight.detach().numpy().tobytes())
     assert weights[0] == weights[1] == weights[2]
 

@@ -272,7 +272,7 @@ def test_an_init_on_a_gpu_gives_what_it_gives_on_the_cpu(arm: Any) -> None:
 
 def test_k_means_on_a_gpu_brings_one_number_to_the_host() -> None:
     images = torch.randn(64, 3, 32, 32, device="cuda")
-    hyper = Hyperparameters(16, patches_per_image=50, patch_size=(3, 3), scale=0.25)
+    hyper = Hyperparameters(16, n_patches=50, patch_size=(3, 3), scale=0.25)
     with HostCopies() as copies:
         filters = kmeans_filters(Batch(images), hyper, (3, 3), seed=0)
     assert copies.sizes == [1]  # whether there are enough distinct patches

@@ -17,7 +17,7 @@ import gpu_parts
 import warminit.initializers
 import warminit.lab.runs.recording
 import warminit.lab.runs.train
-from warminit.initializers import ARMS
+from warminit.initializers import METHODS
 
 PACK = "Install it, or take wheels along (tools/gpu_check.sh --pack)"
 
@@ -41,13 +41,13 @@ def part(name: str) -> tuple[list[str], dict[str, Any]]:
 
 
 def test_filters_that_differ_between_two_devices_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in list(ARMS):
-        monkeypatch.delitem(ARMS, name)
-    monkeypatch.setitem(ARMS, "steady", steady)
+    for name in list(METHODS):
+        monkeypatch.delitem(METHODS, name)
+    monkeypatch.setitem(METHODS, "steady", steady)
     failures, found = part("filters")
     assert failures == []
     assert [each["same_bits"] for each in found.values()] == [True, True]
-    monkeypatch.setitem(ARMS, "drifting", drifting)
+    monkeypatch.setitem(METHODS, "drifting", drifting)
     failures, found = part("filters")
     assert [text.partition(":")[0] for text in failures] == [
         "drifting, cnn", "drifting, patch_stem",

@@ -67,16 +67,12 @@ def batch(mini: ImageDataset) -> Batch:
 
 @functools.cache
 def prewarm_stages(batch: Batch) -> Pipeline:
-    return prewarm_pipeline(
-        *batch, n_filters=16, patches_per_image=22, scale=0.2, kernel=(3, 3), seed=42
-    )
+    return prewarm_pipeline(*batch, n_clusters=16, n_patches=22, scale=0.2, kernel=(3, 3), seed=42)
 
 
 @functools.cache
 def whitening_stages(batch: Batch) -> Pipeline:
-    return whitening_pipeline(
-        *batch, n_filters=6, patches_per_image=22, scale=0.2, kernel=(3, 3), seed=42
-    )
+    return whitening_pipeline(*batch, n_filters=6, n_patches=22, scale=0.2, kernel=(3, 3), seed=42)
 
 
 def texts(svg: str) -> list[str]:

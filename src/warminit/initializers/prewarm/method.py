@@ -1,7 +1,7 @@
 """model, images -> model conditioned in place, InitReport. Pre-Warm on any first convolution."""
 
 from functools import partial
-from typing import Unpack, get_args
+from typing import Any, Unpack, get_args
 
 import torch
 from torch import Tensor, nn
@@ -82,9 +82,9 @@ def prewarm_(
         ('0', 16)
     """
     check_keywords("prewarm_", options, PrewarmOptions)
-    rest = dict(options)
+    rest: dict[str, Any] = dict(options)
     fraction, algorithm = rest.pop("fraction", None), rest.pop("algorithm", "fast")
-    ingredients = {
+    ingredients: dict[str, Any] = {
         name: rest.pop(name) for name in ("centering", "spatial", "scaling") if name in rest
     }
     ingredients["scaling"] = check_scaling(ingredients.get("scaling"), scale)
@@ -177,7 +177,8 @@ def _filters_of(
             f"fraction={fraction!r}; a number above 0 and at most 1 is needed. The paper's is 0.5."
         )
     sample = images if isinstance(images, Tensor) else None
-    return max(1, round(fraction * find_layer(model, only(layers), sample).module.out_channels))
+    out_channels: int = find_layer(model, only(layers), sample).module.out_channels
+    return max(1, round(fraction * out_channels))
 
 
 def kmeans_filters(

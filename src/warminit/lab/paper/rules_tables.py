@@ -9,7 +9,8 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from warminit.initializers.prewarm.method import Engine, prewarm_
+from warminit.initializers.prewarm.method import prewarm_
+from warminit.initializers.stems.options import Algorithm
 from warminit.initializers.stems.rules import Hyperparameters
 from warminit.lab.data.load import ImageDataset
 from warminit.lab.networks.build import build_model
@@ -43,7 +44,7 @@ class RuleEvaluation:
     dataset: str
     partial: bool
     hyperparameters: Hyperparameters
-    seconds: Mapping[Engine, float]
+    seconds: Mapping[Algorithm, float]
 
     @property
     def within_claim(self) -> bool:
@@ -149,7 +150,7 @@ def table_2(
 
 def init_seconds(
     name: str, dataset: ImageDataset, device: str, threads: int
-) -> dict[Engine, float]:
+) -> dict[Algorithm, float]:
     """Time Pre-Warm on one standardized batch of 256 images, by engine.
 
     Returns:
@@ -161,14 +162,14 @@ def init_seconds(
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        engines: tuple[Engine, ...] = ("paper", "fast")
+        engines: tuple[Algorithm, ...] = ("paper", "fast")
         return {engine: _median_seconds(name, dataset, images, engine, place) for engine in engines}
     finally:
         torch.set_num_threads(before)
 
 
 def _median_seconds(
-    name: str, dataset: ImageDataset, images: torch.Tensor, engine: Engine, place: torch.device
+    name: str, dataset: ImageDataset, images: torch.Tensor, engine: Algorithm, place: torch.device
 ) -> float:
     model: nn.Module = build_model(
         MODEL, dataset.in_channels, dataset.image_size, dataset.n_classes
