@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+import torch.fx
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
@@ -158,6 +160,16 @@ def _refuse_side_branch(name: str, survey: Survey | None) -> None:
         )
 
 
+def _refuse_programs(model: nn.Module, named: Mapping[str, nn.Module]) -> None:
+    kinds = ((torch.jit.ScriptModule, "scripted"), (torch.fx.GraphModule, "exported"))
+    for kind, how in kinds:
+        if any(isinstance(each, kind) for each in named.values()):
+            raise WarminitError(
+                f"{type(model).__name__} is {how}: a program without modules of torch.nn, so its "
+                f"layers are not known. Condition the model before it is {how}."
+            )
+
+
 def _refuse_quantized(named: dict[str, nn.Module]) -> None:
     for name, module in named.items():
         if "quantized" in type(module).__module__.split("."):
@@ -194,6 +206,7 @@ def _chosen(
     convolutions = {name: m for name, m in named.items() if isinstance(m, CONVOLUTIONS)}
     if not convolutions:
         _refuse_quantized(named)
+        _refuse_programs(model, named)
         raise WarminitError(
             f"{type(model).__name__} has no convolution among its {len(named)} modules; one is "
             f"needed as its first layer. {_candidates(named)} Pass another model."
