@@ -11,6 +11,7 @@ from torch.nn.parameter import is_lazy
 
 from warminit.errors import WarminitError
 from warminit.models.effective import weight_shape
+from warminit.models.flat_patches import refuse_flat_patches
 from warminit.models.record import CONVOLUTIONS, PARAMETRIC, WHOLE_MODEL
 from warminit.models.survey import Survey, unwrap
 from warminit.models.write import WRITABLE, check_weight
@@ -207,12 +208,14 @@ def _chosen(
     if not convolutions:
         _refuse_quantized(named)
         _refuse_programs(model, named)
+        refuse_flat_patches(named, survey)
         raise WarminitError(
             f"{type(model).__name__} has no convolution among its {len(named)} modules; one is "
             f"needed as its first layer. {_candidates(named)} Pass another model."
         )
     dims = {len(module.kernel_size) for module in convolutions.values()}
     if survey is None or survey.images.ndim - 2 not in dims:
+        refuse_flat_patches(named, survey)
         # Without usable images to go by; the caller checks them against this layer.
         name = next(iter(convolutions))
         return name, convolutions[name], "the model's first convolution"
@@ -249,6 +252,7 @@ def _chosen(
             ".permute(0, 3, 1, 2)."
         )
     if first not in fitting:
+        refuse_flat_patches(named, survey)
         raise WarminitError(
             f"the first layer that runs is {first!r}, a {type(named[first]).__name__}; a "
             f"convolution is needed. {_candidates(named)}"
