@@ -54,7 +54,10 @@ def check_seed(seed: int) -> None:
 
 
 def count_positions(
-    images: Tensor, patch_size: tuple[int, ...], dilation: tuple[int, ...] = ()
+    images: Tensor,
+    patch_size: tuple[int, ...],
+    dilation: tuple[int, ...] = (),
+    instead: str = "name a layer of a smaller kernel with layer=",
 ) -> int:
     """Count the positions of a (dilated) patch in an image: at least 1, or an error."""
     size = tuple(images.shape[2:])
@@ -63,7 +66,7 @@ def count_positions(
     if any(cover > extent for cover, extent in zip(covered, size, strict=True)):
         raise WarminitError(
             f"patches of {_times(covered)} do not fit images of {_times(size)}; a patch must "
-            "not be larger than the image. Use larger images or a smaller patch_size."
+            f"not be larger than the image. Use larger images, or {instead}."
         )
     return math.prod(extent - cover + 1 for cover, extent in zip(covered, size, strict=True))
 

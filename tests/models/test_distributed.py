@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 import distributed_ranks as ranks_of
+from sharded_methods import CALLS, EQUAL
 from warminit.images.patches import center_patches, sample_patches
 from warminit.initializers.prewarm.clustering import kmeans
 from warminit.initializers.stems.filters import scale_bank, shape_filters, weight_centroids
@@ -156,6 +157,27 @@ def test_so_is_a_sharded_one(answers: Answers) -> None:
         text = answer["small head without a batch fsdp"]
         assert "list without a single batch" in text
         assert text.startswith("rank 1 failed") == (rank != 1)
+
+
+def test_every_method_sets_a_model_of_fsdp2_as_a_whole_one_or_says_why_not(
+    answers: Answers,
+) -> None:
+    told = same(answers, "every method fsdp")
+    assert set(told) == set(CALLS)
+    for name, answer in told.items():
+        if name in {"lsuv", "krahenbuhl"}:
+            assert "is sharded" in answer
+            assert "Initialize the model before it is sharded. Kept: True" in answer
+        else:
+            assert answer == EQUAL, (name, answer)
+
+
+def test_every_method_refuses_fsdp1_on_every_rank_alike(answers: Answers) -> None:
+    told = same(answers, "every method in FSDP1")
+    assert set(told) == set(CALLS)
+    for name, answer in told.items():
+        assert "is wrapped by FullyShardedDataParallel (FSDP1)" in answer, (name, answer)
+        assert answer.endswith("shard it with fully_shard (FSDP2). Kept: True")
 
 
 ON_ONE_RANK = {

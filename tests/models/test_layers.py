@@ -268,7 +268,7 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], dict[str, Any], tuple[str, ...
     ),
     "a linear layer over patches": (
         LinearPatches, {},
-        ("the first layer that runs is 'embed', a Linear", "mix.0 (Conv2d, 3 channels)"),
+        ("embed is a Linear over flattened patches of 3 x 4 x 4", "nn.Conv2d(3, 3, 4, stride=4)"),
     ),
     "a transposed one by name": (
         transposed_first, {"layers": "0"},

@@ -18,6 +18,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
+from sharded_methods import in_fsdp1, in_fsdp2
 from warminit import init_, prewarm_, whiten_
 from warminit.errors import WarminitError
 
@@ -251,6 +252,8 @@ SCENARIOS: dict[str, Callable[[int, int], Any]] = {
     "small head": small_head,
     "small head fsdp": small_head_in_fsdp,
     "small head without a batch fsdp": head_refused,
+    "every method fsdp": lambda rank, ranks: in_fsdp2(classifier, shard(rank), ranks),
+    "every method in FSDP1": lambda rank, _ranks: in_fsdp1(classifier, shard(rank)),
     "deep": deep,
     "deep fsdp": deep_in_fsdp,
     "NaN": refused(broken_on_one),

@@ -13,6 +13,15 @@ from warminit.errors import WarminitError
 _PIXEL_TOLERANCE = 1e-3
 
 
+DTYPES = frozenset((torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64))
+"""Types of images; torch also counts float8 as floating point."""
+
+
+def is_dense(images: Tensor) -> bool:
+    """Tell whether images are a dense tensor with values."""
+    return not images.is_nested and not images.is_meta and images.layout == torch.strided
+
+
 def check_images(
     images: Tensor,
     *,
@@ -41,7 +50,12 @@ def check_images(
             f"{name} is a {type(images).__name__}; a torch.Tensor {layout} is needed. Convert it "
             "first, for example with torch.as_tensor."
         )
-    if images.is_meta or images.layout != torch.strided:
+    if images.is_nested:
+        raise WarminitError(
+            f"{name} is a nested tensor; a dense one {layout} is needed. Resize or crop the images "
+            "to one size and stack them."
+        )
+    if not is_dense(images):
         kind = "on the meta device" if images.is_meta else f"{images.layout}"
         raise WarminitError(
             f"{name} is {kind}, shape {tuple(images.shape)}; a dense tensor with values is needed. "
@@ -57,9 +71,10 @@ def check_images(
             f"{name} is empty: shape {tuple(images.shape)}; every dimension of {layout} must be at "
             "least 1. Pass one training batch."
         )
-    if images.dtype != torch.uint8 and not images.is_floating_point():
+    if images.dtype not in DTYPES:
         raise WarminitError(
-            f"{name} has dtype {images.dtype}; floating point or torch.uint8 is needed. Convert "
+            f"{name} has dtype {images.dtype}; floating point of 16, 32 or 64 bits or torch.uint8 "
+            "is needed. Convert "
             "pixels from 0 to 255 with .to(torch.uint8), others with .float()."
         )
     if channels is not None and images.shape[1] != channels:

@@ -197,7 +197,8 @@ def read_images(images: Images, batches: int | None = None) -> tuple[Tensor, str
             if kept and batch.shape[1:] != kept[0].shape[1:]:
                 raise WarminitError(
                     f"batch {number} has images of {tuple(batch.shape[1:])} and batch 0 of "
-                    f"{tuple(kept[0].shape[1:])}; they must agree. Resize or crop them first."
+                    f"{tuple(kept[0].shape[1:])}; they must agree. Resize or crop them first; of "
+                    "one batch of images and masks, pass the images alone."
                 )
             seen += len(batch)
             size = max(1, batch[0].numel() * batch.element_size()) if len(batch) else 1

@@ -19,6 +19,7 @@ from warminit.look.measures import energy_captured, near_duplicates, spread, whi
 from warminit.models.deep import activations
 from warminit.models.effective import effective_weight
 from warminit.models.find import FoundLayer
+from warminit.models.ranks import whole
 from warminit.models.record import CONVOLUTIONS
 from warminit.models.restore import errors_explained
 from warminit.models.surroundings import own_arithmetic
@@ -170,7 +171,7 @@ def _bank(layer: FoundLayer) -> tuple[Tensor, Tensor, Tensor]:
     """Return the weight, filters (F, C * prod(K)) over all input channels, and biases (F,)."""
     conv = layer.module
     plain = type(conv) in CONVOLUTIONS and not is_parametrized(conv)
-    weight = conv.weight.detach() if plain else effective_weight(conv)
+    weight = whole(conv.weight.detach()) if plain else effective_weight(conv)
     if weight is None:
         raise WarminitError(
             f"{layer.name} is a {type(conv).__name__} in whose forward no convolution was seen; "
@@ -179,7 +180,7 @@ def _bank(layer: FoundLayer) -> tuple[Tensor, Tensor, Tensor]:
     filters = weight.cpu().double()
     bias = filters.new_zeros(len(filters))
     if conv.bias is not None:
-        bias = conv.bias.detach().cpu().double()
+        bias = whole(conv.bias.detach()).cpu().double()
     _check_values(f"{layer.name}.weight", filters)
     _check_values(f"{layer.name}.bias", bias)
     # A grouped filter sees the channels of its group; on all others it is zero.

@@ -13,11 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from warminit.errors import WarminitError, WarminitWarning
+from warminit.images.check import is_dense
 from warminit.initializers.stems.conditioning import trained_note
 from warminit.models.find import FoundLayer, find_layer
 from warminit.models.restore import errors_explained, restored_on_error
 from warminit.models.surroundings import own_arithmetic
-from warminit.models.write import write_rows_
+from warminit.models.write import WRITABLE, write_rows_
 from warminit.paths import expanded
 from warminit.renamed import takes_old_names
 from warminit.report import InitReport
@@ -72,11 +73,12 @@ def save_filters(
     """
     safetensors = _safetensors()
     usable = isinstance(filters, Tensor) and 3 <= filters.ndim <= 5 and filters.numel()
-    if not usable or not filters.is_floating_point():
+    if not usable or not is_dense(filters) or filters.dtype not in WRITABLE:
         got = f"{tuple(filters.shape)} {filters.dtype}" if isinstance(filters, Tensor) else filters
         raise WarminitError(
-            f"filters={got!s:.60}; a floating point tensor (n, C, *K) of 1 to 3 spatial dimensions "
-            "is needed. Pass what `prewarm_filters` returns, or rows of a convolution's weight."
+            f"filters={got!s:.60}; a dense floating point tensor (n, C, *K) of 1 to 3 spatial "
+            "dimensions is needed. Pass what `prewarm_filters` returns, or rows of a "
+            "convolution's weight."
         )
     if not bool(torch.isfinite(filters).all()):
         raise WarminitError("filters holds values that are not finite. Make them anew.")

@@ -4,11 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+import torch.fx
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from warminit.errors import WarminitError
 from warminit.models.effective import weight_shape
+from warminit.models.flat_patches import refuse_flat_patches
 from warminit.models.record import CONVOLUTIONS, PARAMETRIC, WHOLE_MODEL
 from warminit.models.survey import Survey, unwrap
 from warminit.models.write import WRITABLE, check_weight
@@ -158,6 +161,16 @@ def _refuse_side_branch(name: str, survey: Survey | None) -> None:
         )
 
 
+def _refuse_programs(model: nn.Module, named: Mapping[str, nn.Module]) -> None:
+    kinds = ((torch.jit.ScriptModule, "scripted"), (torch.fx.GraphModule, "exported"))
+    for kind, how in kinds:
+        if any(isinstance(each, kind) for each in named.values()):
+            raise WarminitError(
+                f"{type(model).__name__} is {how}: a program without modules of torch.nn, so its "
+                f"layers are not known. Condition the model before it is {how}."
+            )
+
+
 def _refuse_quantized(named: dict[str, nn.Module]) -> None:
     for name, module in named.items():
         if "quantized" in type(module).__module__.split("."):
@@ -194,12 +207,15 @@ def _chosen(
     convolutions = {name: m for name, m in named.items() if isinstance(m, CONVOLUTIONS)}
     if not convolutions:
         _refuse_quantized(named)
+        _refuse_programs(model, named)
+        refuse_flat_patches(named, survey)
         raise WarminitError(
             f"{type(model).__name__} has no convolution among its {len(named)} modules; one is "
             f"needed as its first layer. {_candidates(named)} Pass another model."
         )
     dims = {len(module.kernel_size) for module in convolutions.values()}
     if survey is None or survey.images.ndim - 2 not in dims:
+        refuse_flat_patches(named, survey)
         # Without usable images to go by; the caller checks them against this layer.
         name = next(iter(convolutions))
         return name, convolutions[name], "the model's first convolution"
@@ -236,6 +252,7 @@ def _chosen(
             ".permute(0, 3, 1, 2)."
         )
     if first not in fitting:
+        refuse_flat_patches(named, survey)
         raise WarminitError(
             f"the first layer that runs is {first!r}, a {type(named[first]).__name__}; a "
             f"convolution is needed. {_candidates(named)}"

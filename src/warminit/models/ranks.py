@@ -23,6 +23,12 @@ def is_sharded(weight: Tensor | None) -> bool:
     return hasattr(weight, "full_tensor") and hasattr(weight, "device_mesh")
 
 
+def whole(tensor: Any) -> Tensor:
+    """Return a tensor with all of its values; of a sharded one every rank must call."""
+    gathered: Tensor = tensor.full_tensor() if is_sharded(tensor) else tensor
+    return gathered
+
+
 def pooled(patches: Tensor) -> Tensor:
     """Return the patches of all ranks, in the order of the ranks.
 

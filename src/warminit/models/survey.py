@@ -1,7 +1,9 @@
 """model, one image -> a record of its layers in the order of their calls. One undisturbed pass."""
 
+import sys
 from collections.abc import Callable
 from functools import cached_property
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
@@ -119,5 +121,18 @@ def unwrap(model: nn.Module) -> nn.Module:
         ):
             inner = model.module
         if not isinstance(inner, nn.Module):
+            _refuse_flattened(model)
             return model
         model = inner
+
+
+def _refuse_flattened(model: nn.Module) -> None:
+    """Refuse FSDP1 on every rank: it keeps flat pieces of weights, and some ranks none."""
+    # Importing it costs; a model can only hold one where somebody has imported it already.
+    kind: Any = getattr(sys.modules.get("torch.distributed.fsdp"), "FullyShardedDataParallel", None)
+    if kind is not None and any(isinstance(each, kind) for each in model.modules()):
+        raise WarminitError(
+            f"{type(model).__name__} is wrapped by FullyShardedDataParallel (FSDP1), which "
+            "flattens the weights; whole ones are needed. Condition the model before it is "
+            "wrapped, or shard it with fully_shard (FSDP2)."
+        )

@@ -206,9 +206,18 @@ def _read_back(
 
 def _write_sharded_(weight: Any, rows: Tensor, filters: Tensor) -> None:
     """Write into a DTensor: every rank writes the part of the rows that it holds."""
-    from torch.distributed.tensor import distribute_tensor
-
     full = weight.full_tensor()
     full[rows] = filters.to(full.dtype)
+    write_values_(weight, full)
+
+
+def write_values_(weight: Any, values: Tensor) -> None:
+    """Copy values into a weight; of a sharded one every rank writes its part."""
+    if not is_sharded(weight):
+        weight.copy_(values)
+        return
+    from torch.distributed.tensor import distribute_tensor
+
+    full = values.to(weight.device, weight.dtype)
     local = distribute_tensor(full, weight.device_mesh, weight.placements).to_local()
     weight.to_local().copy_(local)

@@ -13,7 +13,7 @@ from warminit.errors import WarminitError, unexpected
 from warminit.models.find import affine_layers, find_layer
 from warminit.models.restore import errors_explained, restored_on_error
 from warminit.models.surroundings import own_arithmetic
-from warminit.models.write import check_weight
+from warminit.models.write import check_weight, write_values_
 from warminit.report import InitReport
 
 Scope = Literal["first", "all"]
@@ -179,7 +179,7 @@ def _redraw(
             drawn.append((weight, draw(torch.empty(weight.shape), generator=generator)))
         with torch.no_grad(), restored_on_error(chosen.values()):
             for weight, values in drawn:
-                weight.copy_(values)
+                write_values_(weight, values)
             return InitReport(
                 method=method,
                 layer=", ".join(chosen),

@@ -94,6 +94,11 @@ def _dictionary(
     # Per channel, so that a shift of one channel against another does not count as contrast.
     by_channel = patches.view(len(patches), batch.channels, -1).transpose(0, 1).flatten(1)
     variance = by_channel.var(1, correction=0).mean()
+    if not bool(variance > 0):
+        raise WarminitError(
+            f"the images give only {len(patches.unique(dim=0))} distinct patches, none of which "
+            "varies; at least one must. Pass more varied images, or more patches."
+        )
     normalized = normalize_contrast(patches, norm_eps * float(variance))
     whitening = zca(normalized, zca_eps)
     whitened = (normalized - normalized.mean(0)) @ whitening

@@ -92,7 +92,7 @@ def resolve_rules(
                 f"patch_size={patch_size!r} is smaller than the kernel {kernel_size}; patches must "
                 "cover the kernel. Leave it out to use the kernel's size."
             )
-        count_positions(images, sizes, dilation)
+        count_positions(images, sizes, dilation, "a smaller patch_size")
         hyper = replace(hyper, patch_size=sizes)
         provenance["patch_size"] = "given"
     total = hyper.n_patches * len(images)

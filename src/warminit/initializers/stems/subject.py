@@ -7,7 +7,13 @@ from typing import Any
 from torch import Tensor, nn
 
 from warminit.errors import WarminitError
-from warminit.images.check import as_model_input, check_images, standardization
+from warminit.images.check import (
+    DTYPES,
+    as_model_input,
+    check_images,
+    is_dense,
+    standardization,
+)
 from warminit.images.source import Images, read_images
 from warminit.models.deep import chosen_layers
 from warminit.models.find import FoundLayer, find_layer
@@ -69,7 +75,8 @@ class Subject:
         if layer not in self._first:
             images = self.images
             # The layer decides what images must be, so only what finding it needs is known before.
-            usable = isinstance(images, Tensor) and images.ndim >= 3 and 0 not in images.shape
+            usable = isinstance(images, Tensor) and is_dense(images) and images.dtype in DTYPES
+            usable = usable and images.ndim >= 3 and 0 not in images.shape
             survey = self.survey if usable else None
             first = find_layer(self.model, layer, images if usable else None, survey)
             channels = first.in_channels if takes_images and not first.behind else None
