@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from warminit import init_, prewarm_, whiten_
-from warminit.initializers import METHODS as ARMS
+from warminit.initializers import METHODS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -27,7 +27,7 @@ def network() -> Any:
     )
 
 
-@pytest.mark.parametrize("method", sorted(ARMS))
+@pytest.mark.parametrize("method", sorted(METHODS))
 def test_a_standardized_batch_is_enough(method: str) -> None:
     model, before = network(), network()
     report = init_(model, standardized(), method)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from arm_guarantees import values
 from warminit import diagnose, init_, prewarm_, save_filters
 from warminit.errors import WarminitError
-from warminit.initializers import ARMS
+from warminit.initializers import METHODS
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),
@@ -37,7 +37,7 @@ def with_weight(change: Callable[[Tensor], Tensor]) -> Any:
     return model
 
 
-OF_FILTERS = sorted(set(ARMS) - {"small-head"})
+OF_FILTERS = sorted(set(METHODS) - {"small-head"})
 FLOAT8 = (torch.float8_e4m3fn, torch.float8_e5m2)
 
 
@@ -61,7 +61,7 @@ IMAGES: dict[str, tuple[Callable[[], Any], str]] = {
 }
 
 
-@pytest.mark.parametrize("method", [*sorted(set(ARMS) - {"small-head"}), "diagnose"])
+@pytest.mark.parametrize("method", [*sorted(set(METHODS) - {"small-head"}), "diagnose"])
 @pytest.mark.parametrize("kind", IMAGES)
 def test_images_of_other_kinds_are_refused(kind: str, method: str) -> None:
     if method in {"torch-default", "he-normal", "he-uniform", "glorot", "orthogonal"}:

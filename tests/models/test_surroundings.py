@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from arm_guarantees import bits, values
 from warminit import derive_rules, diagnose, init_, prewarm_filters
-from warminit.initializers import METHODS as ARMS
+from warminit.initializers import METHODS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -77,7 +77,7 @@ AROUND: dict[str, Callable[[], AbstractContextManager[Any]]] = {
 
 
 @pytest.mark.parametrize("around", AROUND)
-@pytest.mark.parametrize("method", sorted(ARMS))
+@pytest.mark.parametrize("method", sorted(METHODS))
 def test_every_method_gives_the_same_bits(method: str, around: str) -> None:
     alone, inside = Net(), Net()
     options = {"layers": 2} if method in {"whitening", "prewarm"} else {}
