@@ -166,7 +166,8 @@ def exchanged(kind: str) -> Any:
         nn.Conv2d(3, 64, 3, bias=False), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(),
         nn.LazyLinear(10),
     )  # fmt: skip
-    conv, weight = model[0], model[0].weight.detach()
+    conv: Any = model[0]
+    weight: Tensor = conv.weight.detach()
     if kind == "gray":
         conv.weight = nn.Parameter(weight.sum(1, keepdim=True))
     elif kind == "pruned":

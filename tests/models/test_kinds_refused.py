@@ -97,17 +97,18 @@ def test_too_few_distinct_patches_are_named_by_every_method_that_learns_from_the
     images[0, 0, 0, 0] = 1
     for method in ("prewarm", "coates-ng"):
         with pytest.raises(WarminitError, match="only 1 distinct patches"):
-            init_(nn.Sequential(nn.Conv2d(3, 16, 3)), images, method, n_patches=8)
+            init_(nn.Sequential(nn.Conv2d(3, 16, 3)), images, method, patches_per_image=8)
 
 
 @pytest.mark.parametrize("kind", ["float8", "sparse", "meta"])
 def test_filters_without_plain_values_are_not_saved(kind: str, tmp_path: Path) -> None:
     filters = torch.rand(4, 1, 3, 3)
-    made = {
+    kinds: dict[str, Callable[[], Tensor]] = {
         "float8": lambda: filters.to(torch.float8_e4m3fn),
-        "sparse": filters.to_sparse,
+        "sparse": lambda: filters.to_sparse(),
         "meta": lambda: filters.to("meta"),
-    }[kind]()
+    }
+    made = kinds[kind]()
     with pytest.raises(WarminitError, match="a dense floating point tensor"):
         save_filters(made, tmp_path / "f.safetensors")
     assert not list(tmp_path.iterdir())
@@ -130,7 +131,7 @@ class Pair(nn.Conv2d):
 CANNOT_RUN: dict[str, Callable[[], nn.Module]] = {
     "TypeError": lambda: Failing(lambda self, x, y: self.conv(x + y)),
     "IndexError": lambda: Failing(lambda self, x: self.conv(x["image"])),
-    "KeyError": lambda: Failing(lambda self, x: self.conv({}["image"])),
+    "KeyError": lambda: Failing(lambda self, x: self.conv(dict[str, Any]()["image"])),
     "AttributeError": lambda: nn.Sequential(Pair(3, 8, 3)),
 }
 

@@ -11,10 +11,10 @@ from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
 
 from warminit import diagnose, init_
 from warminit.errors import WarminitError
-from warminit.initializers import ARMS
+from warminit.initializers import METHODS
 
 EQUAL = "equal"
-CALLS = (*ARMS, "diagnose")
+CALLS = (*METHODS, "diagnose")
 
 
 def in_fsdp2(build: Callable[[], nn.Module], images: Tensor, ranks: int) -> dict[str, str]:
