@@ -162,7 +162,7 @@ def test_offsets_of_a_deformable_convolution_are_left(method: str) -> None:
 
 def exchanged(kind: str) -> Any:
     torch.manual_seed(1)
-    model = nn.Sequential(
+    model: Any = nn.Sequential(
         nn.Conv2d(3, 64, 3, bias=False), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(),
         nn.LazyLinear(10),
     )  # fmt: skip

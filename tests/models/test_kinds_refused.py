@@ -77,7 +77,7 @@ def test_images_of_other_kinds_are_refused(kind: str, method: str) -> None:
 
 @pytest.mark.parametrize("method", ["whitening-small-head", "prewarm", "he-normal", "lsuv"])
 def test_programs_are_refused_by_what_they_are(method: str) -> None:
-    scripted = torch.jit.script(net())
+    scripted: Any = torch.jit.script(net())
     with pytest.raises(WarminitError, match=r"is scripted: .* before it is scripted"):
         init_(scripted, X, method)
     exported = torch.export.export(net(), (X,)).module()
@@ -103,14 +103,13 @@ def test_too_few_distinct_patches_are_named_by_every_method_that_learns_from_the
 @pytest.mark.parametrize("kind", ["float8", "sparse", "meta"])
 def test_filters_without_plain_values_are_not_saved(kind: str, tmp_path: Path) -> None:
     filters = torch.rand(4, 1, 3, 3)
-    kinds: dict[str, Callable[[], Tensor]] = {
+    made: dict[str, Callable[[], Tensor]] = {
         "float8": lambda: filters.to(torch.float8_e4m3fn),
         "sparse": lambda: filters.to_sparse(),
         "meta": lambda: filters.to("meta"),
     }
-    made = kinds[kind]()
     with pytest.raises(WarminitError, match="a dense floating point tensor"):
-        save_filters(made, tmp_path / "f.safetensors")
+        save_filters(made[kind](), tmp_path / "f.safetensors")
     assert not list(tmp_path.iterdir())
 
 
@@ -131,7 +130,7 @@ class Pair(nn.Conv2d):
 CANNOT_RUN: dict[str, Callable[[], nn.Module]] = {
     "TypeError": lambda: Failing(lambda self, x, y: self.conv(x + y)),
     "IndexError": lambda: Failing(lambda self, x: self.conv(x["image"])),
-    "KeyError": lambda: Failing(lambda self, x: self.conv(dict[str, Any]()["image"])),
+    "KeyError": lambda: Failing(lambda self, x: self.conv(dict[str, Tensor]()["image"])),
     "AttributeError": lambda: nn.Sequential(Pair(3, 8, 3)),
 }
 
