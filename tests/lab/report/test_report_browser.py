@@ -146,7 +146,7 @@ def test_a_chart_answers_the_mouse(browser: webdriver.Chrome, page: Path) -> Non
     comparison = demo().comparisons[0]
     assert comparison.arm in shown
     assert f"{100 * comparison.mean_difference:+.2f}" in shown
-    assert f"{comparison.wins} of {comparison.n}" in shown
+    assert f"{comparison.wins}/{comparison.n}" in shown
 
 
 @pytest.mark.parametrize("figure", ["forest", "filters-0"])
@@ -185,9 +185,9 @@ def test_tables_are_copied_for_other_programs(browser: webdriver.Chrome, page: P
 
     lines = copied("CSV").splitlines()
     assert len(lines) == 1 + len(demo().cells)
-    assert lines[0].startswith('data set,model,arm,seeds,"accuracy, %",sd,')
+    assert lines[0].startswith('data set,model,arm,outcome,seeds,"accuracy, %",sd,')
     mean = 100 * (demo().cells[1].mean or 0)
-    assert float(lines[2].split(",")[4]) == pytest.approx(mean, rel=1e-12)
+    assert float(lines[2].split(",")[5]) == pytest.approx(mean, rel=1e-12)
     latex = copied("LaTeX")
     assert "accuracy, \\%" in latex
     assert latex.count("\\\\") == 1 + len(demo().cells)

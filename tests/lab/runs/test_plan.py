@@ -268,11 +268,11 @@ def test_the_estimate_scales_with_what_is_left(
 ) -> None:
     from warminit.lab.engines import estimate as module
 
-    monkeypatch.setattr(module, "_measure", lambda *_: (10.0, 500))
+    monkeypatch.setattr(module, "_measure", lambda *_: (10.0, 4.0, 500))
     source = DataSource()
     done = {run.key for run in planned[:5]}
-    assert estimate(planned, source, workers=1) == Estimate(8, 8, 80.0, 0.004)
-    assert estimate(planned, source, done, workers=1) == Estimate(8, 3, 30.0, 0.004)
+    assert estimate(planned, source, workers=1) == Estimate(8, 8, 80.0, 0.004, 0.4)
+    assert estimate(planned, source, done, workers=1) == Estimate(8, 3, 30.0, 0.004, 0.4)
     assert estimate(planned, source, done, workers=2).seconds == 15.0
     assert estimate(planned, source, done, workers=9).seconds == 10.0  # that of the longest
     assert estimate(planned, source, {run.key for run in planned}).seconds == 0
