@@ -212,8 +212,8 @@ def test_datasets_at_hand_are_told_from_others(tmp_path: Path) -> None:
 
 def test_rules_of_a_data_set() -> None:
     values = json.loads(invoke("rules", "--json").output)
-    assert (values["n_filters"], values["patch_size"], values["scale"]) == (16, [3, 3], 0.2)
-    assert values["patches_per_image"] == int(8 / values["foreground_density"])
+    assert (values["n_clusters"], values["patch_size"], values["scale"]) == (16, [3, 3], 0.2)
+    assert values["n_patches"] == int(8 / values["foreground_density"])
     several = json.loads(invoke("rules", "--dataset", "fashion-mini,fashion-mini", "--json").output)
     assert [row["dataset"] for row in several] == ["fashion-mini"] * 2
     text = words(invoke("rules").output)

@@ -119,7 +119,7 @@ steps = 4
         ("steps = 4", "steps = 0", "protocol.steps: Input should be greater", "line 9"),
         ('"digits"', '"fashon"', "'owner/name'. Did you mean", "line 4"),
         ("scale", "scael", "std. Did you mean 'scale'", "line 6"),
-        ('"prewarm"', '"prewram"', "arm='prewram' is unknown. Did you mean", "line 6"),
+        ('"prewarm"', '"prewram"', "method='prewram' is unknown. Did you mean", "line 6"),
         ('"torch-default"  #', '"torch" #', "baseline='torch': expected torch-default", "line 7"),
         ("[protocol]", "[protocl]", "protocl: unknown key. Did you mean 'protocol'", "line 8"),
         ("[protocol]\nsteps", "protocol.stepz", "protocol.stepz: unknown key", "line 8"),

@@ -214,7 +214,8 @@ def test_compare_takes_what_decides_a_training(monkeypatch: pytest.MonkeyPatch) 
 def test_seeds_that_are_none_are_refused(given: str) -> None:
     ended = invoke("compare", f"--seeds={given}")
     assert ended.exit_code == 2
-    assert "expected a count such as 8, or seeds such as 1,2,3" in " ".join(ended.output.split())
+    said = " ".join(ended.output.replace("│", " ").split())  # the frame that typer draws
+    assert "expected a count such as 8, or seeds such as 1,2,3" in said
 
 
 def test_a_dry_run_says_what_evaluations_cost_and_which_data_are_missing(

@@ -32,8 +32,6 @@ def net(dims: int = 2) -> nn.Sequential:
 
 
 def refused(method: Method, model: nn.Module, images: Any, **options: Any) -> bool:
-    if "raw pixels" in method.needs:
-        options = {"patches_per_image": 9, **options}
     try:
         init_(model, images, method.name, **options)
     except WarminitError:
@@ -69,19 +67,6 @@ def test_what_it_needs(name: str) -> None:
     assert refused(method, model, series) is ("2-D convolution" in method.needs)
     assert refused(method, net()[:-2], IMAGES) is ("linear head" in method.needs)
     assert refused(method, net(), None) is ("images" in method.needs)
-
-
-@pytest.mark.parametrize("name", USUAL)
-def test_whether_it_needs_raw_pixels(name: str) -> None:
-    """Standardized colour images, and no word on how they were standardized."""
-    needed = "raw pixels" in METHODS[name].needs
-    if not needed:
-        init_(net(), IMAGES, name)
-        return
-    with pytest.raises(WarminitError, match="raw pixels"):
-        init_(net(), IMAGES, name)
-    init_(net(), IMAGES, name, mean=[0.5] * 3, std=[0.1] * 3)
-    init_(net(), IMAGES, name, patches_per_image=9)
 
 
 def test_they_print_as_a_table() -> None:

@@ -54,11 +54,13 @@ def by_name(method: str, old: str) -> Callable[..., Any]:
 
 
 COUNT = {"patches_per_image": 9}
+NEWER = {"dirac", "mimetic", "impulse", "convcov", "zero-residual", "embed-scale", "sinusoidal"}
+"""Methods that 0.1 had not: they have no old names."""
 BY_NAME = [
     (method, old)
     for method, function in METHODS.items()
     for old in PARAMETERS
-    if TODAY[old] in keywords(function)[0]
+    if TODAY[old] in keywords(function)[0] and method not in NEWER
 ]
 
 

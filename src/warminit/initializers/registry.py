@@ -74,7 +74,7 @@ METHODS: dict[str, Initializer] = {
     "sinusoidal": sinusoidal,
 }
 
-_STEM = ("stem", ("convolution", "images", "raw pixels"))
+_STEM = ("stem", ("convolution", "images"))
 _SETS_AND_NEEDS: dict[str, tuple[str, tuple[str, ...]]] = {
     **dict.fromkeys(METHODS, _STEM),
     **dict.fromkeys(
@@ -83,7 +83,7 @@ _SETS_AND_NEEDS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "whitening-small-head": ("stem, head", ("convolution", "images")),
     "small-head": ("head", ("linear head", "images")),
-    "gabor": ("stem", ("2-D convolution", *_STEM[1][1:])),
+    "gabor": ("stem", ("2-D convolution", "images")),
     "krahenbuhl": ("every layer", ("convolution", "images")),
     "lsuv": ("every layer", ("convolution", "images")),
     "dirac": ("body", ("convolution", "images")),
@@ -104,8 +104,8 @@ class Method:
         name: As `init_` takes it.
         sets: What it sets by default: "stem", "body", "head", "stem, head" or "every layer"; ""
             where a package that is installed does not say.
-        needs: What the model must have ("convolution", "attention", "linear head"), "images", and
-            "raw pixels": images from 0 to 1, or `mean` and `std`, or `patches_per_image`.
+        needs: What the model must have ("convolution", "attention", "linear head"), and
+            "images" where it looks at them.
         summary: The first line of its docstring.
     """
 
