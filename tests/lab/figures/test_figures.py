@@ -329,9 +329,7 @@ def test_heat_maps_hold_every_configuration_and_mark_the_rule() -> None:
         shown += len(values)
         ruled = [value for value in values if value["rule"]]
         if panel == (3, 16):  # of 22 and 25 the nearer to 24
-            assert [(value["patches_per_image"], value["scale"]) for value in ruled] == [
-                (25, "0.2")
-            ]
+            assert [(value["n_patches"], value["scale"]) for value in ruled] == [(25, "0.2")]
             assert len(marks(chart, "rect")) == 2
         else:
             assert not ruled

@@ -87,7 +87,10 @@ def test_shipped_studies_are_the_papers() -> None:
 def test_the_grid_is_section_4_3s_with_the_scale_and_the_run_that_the_text_adds() -> None:
     study = load_study("grid")
     found = {
-        tuple(arm.parameters[name] for name in ("patch_size", "n_clusters", "n_patches", "scale"))
+        tuple(
+            arm.parameters[name]
+            for name in ("patch_size", "n_filters", "patches_per_image", "scale")
+        )
         for arm in study.arms
         if arm.parameters
     }
@@ -106,10 +109,11 @@ def test_the_grid_is_section_4_3s_with_the_scale_and_the_run_that_the_text_adds(
 
 
 def test_a_shorter_study_keeps_the_share_of_its_evaluations() -> None:
-    study = changed_study(load_study("demo"), protocol={"steps": 20}, seeds=2, datasets=None)
+    whole = load_study("confirmation")  # evaluates after every quarter
+    study = changed_study(whole, protocol={"steps": 20}, seeds=2, datasets=None)
     assert study.protocol.evaluation_steps == (5, 10, 15, 20)
-    assert study.datasets == ("fashion-mini",)
-    assert study.arms == load_study("demo").arms
+    assert study.datasets == whole.datasets
+    assert study.arms == whole.arms
 
 
 def test_an_unknown_study_names_the_nearest() -> None:

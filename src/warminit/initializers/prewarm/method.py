@@ -43,7 +43,7 @@ def prewarm_(
     seed: int = 0,
     **options: Unpack[PrewarmOptions],
 ) -> InitReport:
-    """Condition a model's first convolution on one batch, in place (Section 4.2).
+    """Condition the first convolution on one batch: Pre-Warm (Martinsn, 2026), Section 4.2.
 
     The Parameter object, its dtype, device, memory format and `requires_grad` stay; only the
     filters that are set change; the global random state is not touched. Everything that is not
