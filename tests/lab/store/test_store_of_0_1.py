@@ -29,7 +29,7 @@ arms = [
 ]
 baseline = "prewarm(engine=fast, layer=conv1, n_clusters=4, n_patches=5)"
 seeds = [7]
-protocol = { steps = 4, batch_size = 16 }
+protocol = { steps = 4, batch_size = 16, eval_interval = 2 }
 """
 LABELS = (
     "prewarm(algorithm=fast, layers=conv1, n_filters=4, patches_per_image=5)",

@@ -22,6 +22,7 @@ from warminit.initializers.bodies.parameters import (
 )
 from warminit.models.ranks import all_or_none
 from warminit.models.record import CONVOLUTIONS
+from warminit.models.surroundings import own_arithmetic
 from warminit.models.survey import Survey, unwrap
 from warminit.report import InitReport
 
@@ -29,6 +30,7 @@ SMALLEST = 5
 """Kernel size from which a depthwise filter has structure to set (ConvMixer has 5 and more)."""
 
 
+@own_arithmetic()
 def convcov(
     model: nn.Module,
     images: Images,

@@ -24,10 +24,12 @@ from warminit.initializers.bodies.parameters import (
 from warminit.models.find import find_layer
 from warminit.models.ranks import all_or_none
 from warminit.models.record import CONVOLUTIONS
+from warminit.models.surroundings import own_arithmetic
 from warminit.models.survey import unwrap
 from warminit.report import InitReport
 
 
+@own_arithmetic()
 def dirac(
     model: nn.Module,
     images: Images,

@@ -24,12 +24,14 @@ from warminit.models.effective import in_eval_mode
 from warminit.models.find import find_layer
 from warminit.models.ranks import agreed, all_or_none
 from warminit.models.restore import restored_on_error
+from warminit.models.surroundings import own_arithmetic
 from warminit.report import InitReport
 
 _MOST_IMAGES = 256
 """Images that show how large the outputs are: their root mean square is known to 1 % by then."""
 
 
+@own_arithmetic()
 def embed_scale(
     model: nn.Module,
     images: Images,

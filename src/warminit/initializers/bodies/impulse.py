@@ -31,6 +31,7 @@ from warminit.initializers.bodies.parameters import (
 from warminit.initializers.bodies.positions import find_positions, sinusoidal_positions
 from warminit.initializers.stems.subject import Statistics
 from warminit.models.ranks import all_or_none
+from warminit.models.surroundings import own_arithmetic
 from warminit.models.survey import unwrap
 from warminit.report import InitReport
 
@@ -45,6 +46,7 @@ _SHIFTS = ((0, 0), (-1, 0), (0, 1), (0, -1), (1, 0), (-1, -1), (-1, 1), (1, -1),
 """(row, column) of a head's shift, head by head, in the order of the authors' code."""
 
 
+@own_arithmetic()
 def impulse(
     model: nn.Module,
     images: Images,

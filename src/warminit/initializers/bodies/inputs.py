@@ -15,6 +15,8 @@ def first_image(
     Raises:
         WarminitError: If the images cannot be those of this model.
     """
+    if getattr(images, "is_nested", False):
+        check_images(images)
     target = find_layer(model, None, images)
     checked = check_images(images, spatial_dims=target.spatial_dims)
     return as_model_input(checked[:1], standardization(mean, std, checked.shape[1]))

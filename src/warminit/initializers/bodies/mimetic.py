@@ -28,12 +28,14 @@ from warminit.initializers.bodies.parameters import (
 from warminit.initializers.bodies.positions import find_positions, sinusoidal_positions
 from warminit.initializers.stems.subject import Statistics
 from warminit.models.ranks import all_or_none
+from warminit.models.surroundings import own_arithmetic
 from warminit.models.survey import unwrap
 from warminit.report import InitReport
 
 PositionChoice = Literal["keep", "sinusoidal"]
 
 
+@own_arithmetic()
 def mimetic(
     model: nn.Module,
     images: Images,

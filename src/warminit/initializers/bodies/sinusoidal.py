@@ -20,10 +20,12 @@ from warminit.initializers.bodies.parameters import (
     write_,
 )
 from warminit.models.find import affine_layers
+from warminit.models.surroundings import own_arithmetic
 from warminit.models.survey import unwrap
 from warminit.report import InitReport
 
 
+@own_arithmetic()
 def sinusoidal(
     model: nn.Module,
     images: Images,

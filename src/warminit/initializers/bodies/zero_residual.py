@@ -21,10 +21,12 @@ from warminit.initializers.bodies.parameters import (
 from warminit.initializers.stems.subject import Statistics
 from warminit.models.ranks import all_or_none, is_sharded
 from warminit.models.restore import restored_on_error
+from warminit.models.surroundings import own_arithmetic
 from warminit.models.survey import unwrap
 from warminit.report import InitReport
 
 
+@own_arithmetic()
 def zero_residual(
     model: nn.Module,
     images: Images,

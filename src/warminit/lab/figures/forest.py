@@ -42,7 +42,7 @@ def forest_rows(analysis: Analysis) -> list[dict[str, Any]]:
     several = len(analysis.study.datasets) * len(analysis.study.models) > 1
     rows = []
     for row in found:
-        place = f"{row.texts.dataset}, {row.model}"
+        place = analysis.place(row.dataset, row.model)
         low, high = (
             None if end is None else factor * end for end in (row.interval_low, row.interval_high)
         )

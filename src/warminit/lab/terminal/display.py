@@ -28,7 +28,7 @@ def print_analysis(analysis: Analysis, console: Console) -> None:
     for dataset in study.datasets:
         for model in study.models:
             shown = [row for row in rows if (row.dataset, row.model) == (dataset, model)]
-            console.print(_table(analysis, f"{analysis.title(dataset)}, {model}", shown))
+            console.print(_table(analysis, analysis.place(dataset, model), shown))
             if dataset in analysis.partial:
                 say(console, "Partial data: its counts differ from the published ones.")
             for row in shown:

@@ -65,7 +65,7 @@ def holm_adjust(p_values: Sequence[float | None]) -> tuple[float | None, ...]:
 
 def _corrected(comparison: Comparison, p: float | None, size: int) -> Comparison:
     c, plan = comparison, None
-    if c.seeds_to_decide is not None and c.sd_difference is not None:
+    if p is not None and c.seeds_to_decide is not None and c.sd_difference is not None:
         level = c.alpha / size
         plan = seeds_to_decide(abs(c.mean_difference), c.sd_difference, c.n, c.margin, level)
     return replace(c, p_holm=p, seeds_to_decide=plan)
