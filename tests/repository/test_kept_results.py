@@ -137,6 +137,8 @@ def test_what_is_generated_is_as_the_runs_give_it(name: str, elsewhere: Path) ->
     """Nothing of it is edited by hand: page and verdicts come out of study and runs alone."""
     analysis = kept_format.read_kept(RESULTS / name)
     kept_format.write_kept(analysis, elsewhere)
-    (elsewhere / "README.md").write_text(keep_results.page(analysis, name), encoding="utf-8")
+    (elsewhere / "README.md").write_text(
+        keep_results.page(analysis, Path(name).name), encoding="utf-8"
+    )
     for file in elsewhere.iterdir():
         assert file.read_text("utf-8") == (RESULTS / name / file.name).read_text("utf-8"), file.name

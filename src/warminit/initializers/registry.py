@@ -141,7 +141,7 @@ def methods() -> Methods:
 
     Example:
         >>> [each.name for each in methods() if "images" not in each.needs]
-        ['torch-default', 'he-normal', 'he-uniform', 'glorot', 'orthogonal']
+        ['torch-default', 'he-normal', 'he-uniform', 'glorot', 'orthogonal', 'sinusoidal']
     """
     return Methods(
         Method(name, *_SETS_AND_NEEDS.get(name, ("", ())), _summary(name))

@@ -22,6 +22,7 @@ class Survey:
         as_fed: Makes of (1, C, *size) what the model is fed.
 
     Example:
+        >>> import torch
         >>> model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 3))
         >>> survey = Survey(model, torch.zeros(2, 1, 8, 8))
         >>> survey.order(), survey.next_after(model[0]).name

@@ -84,7 +84,7 @@ def test_the_keys_are_those_of_0_1(study: Study) -> None:
             "parameters": parameters,
             "seed": 7,
             "protocol": spec.protocol.model_dump(exclude={"warmup"}),
-            "learning_rates": [0.0003, 3e-05],
+            "learning_rates": [0.003, 3e-05],
             "device": "cpu",
             "threads": 1,
             "numeric_version": NUMERIC_VERSION,

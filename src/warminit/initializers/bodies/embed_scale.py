@@ -82,6 +82,8 @@ def embed_scale(
         tensor, read = read_images(images)
     check_ranks_agree(tensor)
     with all_or_none():
+        if tensor.is_nested:
+            check_images(tensor)
         target = find_layer(model, layers, tensor)
         conv = target.module
         channels = conv.in_channels

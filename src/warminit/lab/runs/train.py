@@ -81,7 +81,7 @@ def train(
     Example:
         >>> from warminit.initializers import get_method
         >>> from warminit.lab.data.load import load_dataset
-        >>> from warminit.lab.study.spec import InitializerSpec
+        >>> from warminit.lab.study.spec import ArmSpec
         >>> from warminit.lab.study.protocol import Protocol
         >>> spec = RunSpec(
         ...     dataset="fashion-mini",
