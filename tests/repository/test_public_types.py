@@ -34,6 +34,7 @@ from warminit import (
     diagnose,
     init_,
     load_filters_,
+    methods,
     plot_filters,
     prewarm_,
     prewarm_filters,
@@ -59,6 +60,7 @@ rules = derive_rules(images, 32, 3)
 assert_type(rules, Hyperparameters)
 assert_type(rules.n_patches, int)
 assert_type(diagnose(model, images), Diagnosis)
+assert_type(methods()[0].name, str)
 conditioned_init(model, images)
 path = save_filters(prewarm_filters(images), "bank.safetensors", report, metadata={"by": "me"})
 assert_type(path, Path)
