@@ -43,7 +43,7 @@ def unexpected(name: str, value: object, expected: str, next_step: str = "") -> 
 
     Args:
         name: The argument, option or key.
-        value: As it was given.
+        value: The value given.
         expected: A noun phrase, such as "a positive number".
         next_step: One sentence or two.
 

@@ -64,7 +64,7 @@ class InitReport:
         return "\n".join([self.method, *lines, *(f"note: {note}" for note in self.notes)])
 
 
-InitReport.__init__ = takes_old_names("arm")(InitReport.__init__)  # type: ignore[method-assign]
+InitReport.__init__ = takes_old_names("arm")(InitReport.__init__)  # type: ignore[method-assign] # the class is whole, and only here does it get its old name
 
 
 def _plain(value: Any) -> str:

@@ -42,7 +42,7 @@ class WarmInit(Callback):
         report: What was done; None before, and where nothing was.
 
     Raises:
-        WarminitError: When training starts, as the method raises; the model is then as it was.
+        WarminitError: When training starts, as the method raises; the model is restored.
     """
 
     def __init__(self, method: str = DEFAULT_METHOD, *, seed: int = 0, **parameters: Any) -> None:

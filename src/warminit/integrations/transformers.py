@@ -36,7 +36,7 @@ class WarmInit(TrainerCallback):
         report: What was done; None before, and where nothing was.
 
     Raises:
-        WarminitError: In the first step, as the method raises; the model is then as it was.
+        WarminitError: In the first step, as the method raises; the model is restored.
     """
 
     def __init__(self, method: str = DEFAULT_METHOD, *, seed: int = 0, **parameters: Any) -> None:

@@ -37,7 +37,7 @@ class Subject:
         std: Per-channel standard deviation, likewise.
 
     Attributes:
-        images: (N, C, *size), as they were read.
+        images: (N, C, *size), as read from the caller.
         note: What was read, for the report; None for a tensor.
     """
 
