@@ -107,6 +107,8 @@ def test_the_exit_codes_are_documented() -> None:
         (["compare", "--datasets", "digit"], "Did you mean 'digits'?"),
         (["compare", "--baseline", "prewram"], "Did you mean 'prewarm'?"),
         (["reproduce", "table3", "--datasets", "minst"], "expected a data set of the paper: mnist"),
+        (["reproduce", "table1", "--axes"], "--axes belongs to grid, not to table1."),
+        (["reproduce", "--control"], "--control belongs to table3, not to the list of claims."),
         (["reproduce", "table1", "--steps", "3"], "table1 trains nothing, so --steps has no use"),
         (["export", ".", "--format", "cvs"], "Did you mean 'csv'?"),
         (["export", "gone"], "study='gone': expected a folder with study.sqlite"),

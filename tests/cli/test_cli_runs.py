@@ -325,6 +325,35 @@ def test_reproduce_table1_on_the_real_data(data_root: Path) -> None:
     assert all(each["paper"] is None for each in content["figures"] if each["dataset"] == "svhn")
 
 
+def test_reproduce_alone_lists_the_claims_and_what_is_missing(
+    data_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("warminit.lab.paper.costs._step", lambda channels, side: 0.1 * channels)
+    arguments = ("reproduce", "--data-root", str(data_root))
+    ended = invoke(*arguments)
+    assert ended.exit_code == 0, ended.output
+    assert "svhn: partial" in ended.output
+    assert "cifar100: not" in ended.output
+    assert "2 h 13 min" in ended.output  # 16 runs x 5,000 steps x 0.1 s
+    assert max(len(line.rstrip()) for line in ended.output.splitlines()) <= 80
+    rows = {each["key"]: each for each in json.loads(invoke(*arguments, "--json").output)["claims"]}
+    assert rows["gain-mnist"]["data"] == "at hand"
+    assert rows["gain-cifar10"]["core_seconds"] == pytest.approx(16 * 5000 * 0.3)
+
+
+def test_reproduce_the_axes_and_the_control(data_root: Path, tmp_path: Path) -> None:
+    where = ("--data-root", str(data_root), "--workers", "1", "--seeds", "1", "--steps", "1")
+    ended = invoke("reproduce", "grid", "--axes", *where, "--out", str(tmp_path / "axes"))
+    assert ended.exit_code == 0, ended.output
+    assert "Not the paper's grid: 1 of the paper's 500 steps." in ended.output
+    assert "reproduced" not in ended.output  # a shortened study has no verdict on the paper
+    controlled = ("reproduce", "table3", "--control", "--datasets", "mnist", *where)
+    ended = invoke(*controlled, "--out", str(tmp_path / "control"))
+    assert "prewarm against norm-matched-random" in ended.output
+    content = json.loads(invoke(*controlled, "--out", str(tmp_path / "control"), "--json").output)
+    assert content["control"]["mnist"]["baseline"] == "norm-matched-random"
+
+
 def test_reproduce_table3_on_the_real_data(data_root: Path, tmp_path: Path) -> None:
     ended = invoke(
         "reproduce", "table3", "--datasets", "mnist,cifar100", "--seeds", "1", "--steps", "1",

@@ -71,7 +71,7 @@ def estimate(
     for run in runs:
         kinds.setdefault((run.spec.dataset, run.spec.model, run.spec.protocol), run)
     measured = {}
-    with _threads(source.threads):
+    with torch_threads(source.threads):
         for kind, run in kinds.items():
             measured[kind] = _measure(run, source, MEASURING_SECONDS / len(kinds))
     needed = [measured[run.spec.dataset, run.spec.model, run.spec.protocol] for run in runs]
@@ -150,7 +150,8 @@ def _filled(result: RunResult, protocol: Protocol) -> RunResult:
 
 
 @contextmanager
-def _threads(threads: int) -> Iterator[None]:
+def torch_threads(threads: int) -> Iterator[None]:
+    """Let torch use so many threads inside, and as many as before afterwards."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:

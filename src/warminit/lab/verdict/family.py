@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from warminit.errors import unexpected
 from warminit.lab.verdict.comparison import FEWEST_TO_PLAN, Comparison
 from warminit.lab.verdict.tests import seeds_for_power
@@ -20,7 +22,7 @@ def holm(comparisons: Iterable[Comparison]) -> tuple[Comparison, ...]:
         the smallest p of so large a family must reach, alpha divided by its size.
 
     Source:
-        Holm 1979, by statsmodels.
+        Holm 1979. Written out, since the function of statsmodels collects garbage at each call.
 
     Example:
         >>> from warminit.lab.verdict.paired import compare_paired
@@ -55,11 +57,11 @@ def holm_adjust(p_values: Sequence[float | None]) -> tuple[float | None, ...]:
         if not 0 <= p <= 1:
             step = "Pass None for a comparison that could not be tested."
             raise unexpected("p_values", p, "a p from 0 to 1", step)
-    if not known:
-        return (None,) * len(p_values)
-    from statsmodels.stats.multitest import multipletests
-
-    corrected = iter(multipletests(known, method="holm")[1])
+    order = np.argsort(known, kind="stable")
+    raised = np.sort(known) * np.arange(len(known), 0, -1)
+    adjusted = np.empty(len(known))
+    adjusted[order] = np.minimum(np.maximum.accumulate(raised), 1.0)
+    corrected = iter(adjusted)
     return tuple(None if p is None else float(next(corrected)) for p in p_values)
 
 

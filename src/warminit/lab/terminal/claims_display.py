@@ -1,0 +1,61 @@
+"""the paper's claims -> a list: what each needs, what is missing, what it costs; and findings."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from rich.console import Console
+
+from warminit.lab.paper.claims import Claim
+from warminit.lab.paper.findings import Finding
+from warminit.lab.terminal.display import new_table, say
+
+
+def print_claims(
+    claims: Sequence[Claim],
+    at_hand: Mapping[str, str],
+    costs: Mapping[str, str],
+    console: Console,
+) -> None:
+    """Print one row a claim, and under the table what measures each.
+
+    Args:
+        claims: In the order in which they are shown.
+        at_hand: By data set, as `known_datasets` words it.
+        costs: By claim, the time of its runs on one core, in words.
+        console: Where it is printed.
+    """
+    table = new_table(
+        "The paper's claims, and what an answer needs",
+        ("", True),
+        ("section", False),
+        ("claim", False),
+        ("data", False),
+        ("runs", True),
+        ("one core", False),
+    )
+    for number, claim in enumerate(claims, 1):
+        runs = f"{claim.runs} x {claim.steps:,}" if claim.runs else "-"
+        data = data_text(claim, at_hand)
+        table.add_row(str(number), claim.section, claim.text, data, runs, costs[claim.key])
+    console.print(table)
+    say(console, "Runs x training steps, with their baseline. What measures each:")
+    for command in dict.fromkeys(claim.command for claim in claims):
+        numbers = [str(n) for n, claim in enumerate(claims, 1) if claim.command == command]
+        say(console, f"  {', '.join(numbers)}: {command}")
+
+
+def data_text(claim: Claim, at_hand: Mapping[str, str]) -> str:
+    """Return which of a claim's data sets are at hand, and how the others are not."""
+    absent = [
+        f"{name}: {'not at hand' if at_hand[name] == 'no' else at_hand[name]}"
+        for name in claim.datasets
+        if at_hand[name] != "yes"
+    ]
+    return "; ".join(absent) or "at hand"
+
+
+def print_findings(found: Iterable[Finding], console: Console) -> None:
+    """Print what came out of each claim, with its verdict."""
+    for each in found:
+        say(console, f"- {each.claim.text}")
+        say(console, f"  paper: {each.claim.paper}; here: {each.here}")
+        say(console, f"  {each.verdict}: {each.why}")
