@@ -8,7 +8,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from warminit.errors import WarminitError, WarminitWarning
+    from warminit.errors import DataNotAvailableError, WarminitError, WarminitWarning
     from warminit.initializers import init_, methods
     from warminit.initializers.prewarm.listing1 import conditioned_init
     from warminit.initializers.prewarm.method import prewarm_, prewarm_filters
@@ -24,6 +24,7 @@ __version__ = "0.1.0"
 
 # Names load on first use, so that `import warminit` costs nothing beyond this file.
 _HOME = {
+    "DataNotAvailableError": "warminit.errors",
     "Diagnosis": "warminit.look.diagnosis",
     "Hyperparameters": "warminit.initializers.stems.rules",
     "InitReport": "warminit.report",
@@ -43,6 +44,7 @@ _HOME = {
 }
 
 __all__ = [
+    "DataNotAvailableError",
     "Diagnosis",
     "Hyperparameters",
     "InitReport",

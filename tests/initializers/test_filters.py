@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from warminit.errors import WarminitError
 from warminit.initializers.stems.filters import (
-    default_response,
     scale_bank,
     shape_filters,
     spatial_weights,
@@ -82,12 +81,17 @@ def test_match_is_the_closed_form_on_uncentered_patches() -> None:
     np.testing.assert_allclose(cosine, bank.norm(dim=1).numpy(), rtol=1e-12)  # a positive factor
 
 
+def matched(patches: Tensor) -> float:
+    """Return the deviation that scale="match" gives the responses of a filter."""
+    bank = torch.eye(patches.shape[1], dtype=torch.float64)[:1]
+    scaled = scale_bank(bank, "match", patches=patches)
+    return float((patches.double() @ scaled.T).std(correction=0))
+
+
 def test_the_default_response_by_hand() -> None:
-    # One patch (3, 4): trace 25, var(w) = 1 / (3 * 2).
-    assert default_response(torch.tensor([[3.0, 4.0]])) == pytest.approx(math.sqrt(25 / 6))
-    # A second, empty patch halves the trace.
+    # Patches (3, 4) and (0, 0): the mean of the squared norms is 12.5, var(w) = 1 / (3 * 2).
     two = torch.tensor([[3.0, 4.0], [0.0, 0.0]])
-    assert default_response(two) == pytest.approx(math.sqrt(12.5 / 6))
+    assert matched(two) == pytest.approx(math.sqrt(12.5 / 6))
 
 
 def test_the_default_response_is_what_default_filters_give() -> None:
@@ -98,7 +102,7 @@ def test_the_default_response_is_what_default_filters_give() -> None:
         filters = nn.Conv2d(2, 8000, 3).weight.detach().flatten(1)
     squares = (patches @ filters.T).double().square().mean(0).numpy()
     error = np.std(squares, ddof=1) / math.sqrt(len(squares))
-    expected = default_response(patches) ** 2
+    expected = matched(patches) ** 2
     assert abs(squares.mean() - expected) < 5 * error
     # The test can tell: it would reject the moment about the mean, and He's variance.
     about_mean = (patches - patches.mean(0)).double().square().sum(1).mean() / (3 * 18)

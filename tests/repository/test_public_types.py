@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 import warminit
 from warminit import (
+    DataNotAvailableError,
     Diagnosis,
     Hyperparameters,
     InitReport,
@@ -72,6 +73,7 @@ try:
 except WarminitError as error:
     assert_type(str(error), str)
 issubclass(WarminitWarning, UserWarning)
+issubclass(DataNotAvailableError, WarminitError)
 """
 
 LABORATORY = """

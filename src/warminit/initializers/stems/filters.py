@@ -114,21 +114,6 @@ def scale_bank(
     return bank / (std + 1e-8) * wanted
 
 
-def default_response(patches: Tensor) -> float:
-    """Return the response that a filter of torch's default initialization has in expectation.
-
-    Its D weights are independent with mean 0 and variance 1 / (3 D), so the expected square of its
-    response to a patch p is |p|^2 / (3 D), and over all patches trace(second moment) / (3 D).
-
-    Args:
-        patches: (P, D), as sampled, not centered.
-
-    Returns:
-        sqrt(var(w) * trace(second moment)), at least 0.
-    """
-    return float(_default_response(second_moment(patches)))
-
-
 def shape_filters(
     bank: Tensor, patch_size: tuple[int, ...], kernel_size: tuple[int, ...] | None = None
 ) -> Tensor:
@@ -150,4 +135,9 @@ def shape_filters(
 
 
 def _default_response(moment: Tensor) -> Tensor:
+    """Give the deviation of the response of a filter of torch's default initialization.
+
+    Its D weights are independent with mean 0 and variance 1 / (3 D), so the expected square of its
+    response to a patch p is |p|^2 / (3 D), and over all patches trace(second moment) / (3 D).
+    """
     return (moment.trace() / (3 * len(moment))).sqrt()
