@@ -131,6 +131,7 @@ def _light(run: StoredRun) -> StoredRun:
         weights_digest=result.weights_digest,
         init_seconds=result.init_seconds,
         train_seconds=result.train_seconds,
+        calibration_error=result.calibration_error,
     )
     return replace(run, result=light)
 
@@ -158,6 +159,7 @@ def _result(row: Mapping[str, str]) -> RunResult:
         weights_digest=row["weights_digest"],
         init_seconds=float(row["init_seconds"]),
         train_seconds=float(row["train_seconds"]),
+        calibration_error=float(row["calibration_error"]) if row.get("calibration_error") else None,
     )
 
 

@@ -130,7 +130,8 @@ def runs_table(analysis: Analysis) -> Table:
             for name in run.result.metrics
         )
     )  # fmt: skip
-    columns = [*metrics, "init_seconds", "train_seconds"]
+    measured = any(row.get("calibration_error") is not None for row in rows)
+    columns = [*metrics, *["calibration_error"] * measured, "init_seconds", "train_seconds"]
     headings = (
         "data set", "model", "arm", "seed", *(name.replace("_", " ") for name in columns), "state",
     )  # fmt: skip

@@ -14,7 +14,8 @@ from warminit.lab.study.lines import lines_at_fault
 from warminit.lab.study.protocol import Protocol, Strict
 from warminit.lab.study.spec import ArmSpec, RunSpec
 
-METRICS = ("accuracy", "balanced_accuracy", "accuracy_area", "loss", "train_loss")
+LOSSES = ("loss", "train_loss", "calibration_error")
+METRICS = ("accuracy", "balanced_accuracy", "accuracy_area", *LOSSES)
 """What a study of the laboratory's own runs may compare the arms by; losses fall."""
 
 PAPER_SEEDS = (42, 7, 13, 99, 2025, 1, 8, 21)
@@ -115,7 +116,7 @@ class Study(Strict):
     def lower_is_better(self) -> bool:
         """Whether a smaller value of the primary metric is the better one."""
         if self.higher_is_better is None:
-            return self.metric in ("loss", "train_loss")
+            return self.metric in LOSSES
         return not self.higher_is_better
 
     @classmethod

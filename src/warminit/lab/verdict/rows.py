@@ -49,6 +49,8 @@ def _run_row(
         row |= {name: value for name, value in metrics.items() if name not in DERIVED}
         if run.result.train_loss or "train_loss" in metrics:
             row["train_loss"] = run.result.metric("train_loss")
+        if run.result.calibration_error is not None:
+            row["calibration_error"] = run.result.calibration_error
         if "accuracy" in run.result.eval_metrics:
             row |= _curve_columns(
                 run.result, spec.protocol.steps, baselines.get((spec.dataset, spec.model))
