@@ -8,11 +8,12 @@ import json
 import sys
 from pathlib import Path
 
-from kept_format import RESULTS, read_kept, write_kept
+from kept_format import RESULTS, write_kept
 from warminit.lab.figures.forest import forest
 from warminit.lab.figures.render import save
 from warminit.lab.verdict.analysis import Analysis, read_analysis
 from warminit.lab.verdict.cells import cell_rows
+from warminit.lab.verdict.kept import read_kept
 
 FULL_STEPS = 5000
 
@@ -76,7 +77,9 @@ def page(analysis: Analysis, name: str) -> str:
     lines += ["", "![The differences with their 95 % intervals](forest.svg)"]
     lines += ["", "Verdicts (two-sided p with Holm's correction over the family):", ""]
     lines += [
-        f"- {row.dataset}, {row.model}: {row.verdict}" for row in rows if row.verdict is not None
+        f"- {row.dataset}, {row.model}: {' '.join([row.verdict or f'{row.arm}:', *row.beside])}"
+        for row in rows
+        if row.verdict is not None or row.beside
     ]
     environments = {json.dumps(dict(run.environment), sort_keys=True) for run in analysis.runs}
     lines += ["", "Environment:", ""]

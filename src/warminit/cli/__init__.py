@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from warminit.cli import banks, listings, looking, report, reproduce, results, studies
+from warminit.cli import across, banks, listings, looking, report, reproduce, results, studies
 from warminit.cli.command_line import remember
 from warminit.errors import WarminitError, WarminitWarning
 
@@ -161,6 +161,11 @@ _add(
     report.report,
     "warminit report warminit-results/compare --open",
     "warminit report table3 --data-root /data/hub",
+)
+_add(
+    across.across,
+    "warminit across warminit-results/cifar10 warminit-results/svhn",
+    "warminit across docs/results/robustness-* --figure profile.svg",
 )
 _add(
     listings.rules,

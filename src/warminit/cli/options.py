@@ -102,6 +102,13 @@ StudyValidation = Annotated[int | None, _validation(_STUDYS)]
 Precision = Annotated[str, _precision()]
 StudyPrecision = Annotated[str | None, _precision(_STUDYS)]
 
+LossMargin = Annotated[
+    float,
+    typer.Option(
+        metavar="NATS", help="Cross-entropy that is higher by less than this is not worse."
+    ),
+]
+
 OutChannels = Annotated[int, typer.Option(min=2, metavar="F", help="Filters of the layer.")]
 KernelSize = Annotated[int, typer.Option(min=1, metavar="K", help="Kernel size of the layer.")]
 Seed = Annotated[

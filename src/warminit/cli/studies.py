@@ -69,6 +69,7 @@ def compare(
     warmup: training.Warmup = 0,
     weight_decay: training.WeightDecay = 0.0,
     augmentation: training.Augmentation = "none",
+    loss_margin: options.LossMargin = 0.02,
     dry_run: options.DryRun = False,
     out: options.Out = None,
     data_root: options.DataRoot = None,
@@ -113,6 +114,7 @@ def compare(
             "augmentation": augmentation,
         },
         validation=validation,
+        loss_margin=loss_margin,
     )
     place = Place(
         out=out,

@@ -11,11 +11,13 @@ from warminit.lab.figures.curves import ZOOM, Curve, learning_curves
 from warminit.lab.figures.forest import MOST_ROWS, forest
 from warminit.lab.figures.grid import Prediction, grid_heat_map, grid_panels
 from warminit.lab.figures.power import power_curves
+from warminit.lab.figures.profile import profile
 from warminit.lab.figures.render import spec
 from warminit.lab.figures.seed_lines import paired_seeds
 from warminit.lab.paper.grid_table import grid_rows
 from warminit.lab.runs.plan import model_rules
 from warminit.lab.verdict.analysis import Analysis
+from warminit.lab.verdict.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,15 @@ def place_figures(analysis: Analysis, dataset: str, model: str, number: int) -> 
             caption = f"Mean over the seeds; the band is one standard deviation around it. {ZOOM}"
             found.append(chart_figure(f"{curve}-{number}", title, caption, chart))
     return found
+
+
+def settings_figure(settings: Settings) -> PageFigure:
+    """Return the performance profiles over all settings of the study."""
+    caption = (
+        "For each arm the share of its runs that gain more than so much over the baseline at the "
+        "same seed; every setting counts alike. Further right is better."
+    )
+    return chart_figure("profile", "Over all settings", caption, profile(settings, "container"))
 
 
 def power_figure(analysis: Analysis) -> PageFigure | None:

@@ -4,7 +4,7 @@ import itertools
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
@@ -49,6 +49,11 @@ class Study(Strict):
         unit: Of the primary metric, as `compare_paired` takes it; None: `points` for a share,
             nothing for a loss.
         margin: Equivalence margin of the primary metric, in its own units.
+        loss_margin: Non-inferiority margin of cross-entropy, which stands beside the verdict, nats.
+        stuck_below: A run whose final accuracy is below counts as failed; None: below half of its
+            arm's best, where that is at least 0.3.
+        thresholds: Accuracies, shares; the report has each arm's steps to them, and to the
+            baseline's final accuracy.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
@@ -65,6 +70,9 @@ class Study(Strict):
     higher_is_better: bool | None = None
     unit: str | None = None
     margin: float = Field(default=0.001, gt=0)
+    loss_margin: float = Field(default=0.02, gt=0)
+    stuck_below: float | None = Field(default=None, ge=0, le=1)
+    thresholds: tuple[Annotated[float, Field(gt=0, le=1)], ...] = ()
 
     @field_validator("arms", mode="before")
     @classmethod
@@ -111,6 +119,11 @@ class Study(Strict):
     def own_loop(self) -> bool:
         """Whether a user's own loop does the runs: data set, model and protocol are inside it."""
         return self.datasets == (YOURS,)
+
+    @property
+    def cross_entropy(self) -> str:
+        """The metric that is a mean cross-entropy in nats; a `loss` of one's own may be any."""
+        return "cross_entropy" if self.own_loop else "loss"
 
     @property
     def lower_is_better(self) -> bool:

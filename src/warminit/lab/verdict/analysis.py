@@ -12,6 +12,7 @@ from warminit.lab.store.store import StoredRun
 from warminit.lab.store.stored_study import read_study
 from warminit.lab.study.study import Study
 from warminit.lab.verdict.comparison import Comparison
+from warminit.lab.verdict.failures import Failures, compare_failures, stuck_below
 from warminit.lab.verdict.family import holm
 from warminit.lab.verdict.paired import compare_paired
 
@@ -28,9 +29,12 @@ class Cell:
         model: Name of the model.
         arm: Label of the arm.
         scores: The primary metric by seed, of the runs that finished.
-        failed: Seeds whose run failed, or has no finite value of the metric.
+        failed: Seeds whose run failed, is stuck, or has no finite value of the metric.
         comparison: With the baseline at the seeds that both have; None for the baseline itself, and
             where they share none.
+        losses: Cross-entropy by seed, of the same runs, where they report it.
+        cross_entropy: The comparison of `losses`; None also where it is the primary metric.
+        failures: Beside the baseline's, at the seeds that have ended in both.
     """
 
     dataset: str
@@ -39,6 +43,9 @@ class Cell:
     scores: dict[int, float]
     failed: tuple[int, ...] = ()
     comparison: Comparison | None = None
+    losses: dict[int, float] = field(default_factory=dict)
+    cross_entropy: Comparison | None = None
+    failures: Failures | None = None
 
     @property
     def mean(self) -> float | None:
@@ -113,7 +120,8 @@ def analyse(
 ) -> Analysis:
     """Compare every arm with the baseline on the study's primary metric.
 
-    Holm's correction goes over the family: every comparison of the study.
+    Holm's correction goes over the family: every comparison of the study. Those of cross-entropy
+    are a family of their own.
 
     Args:
         study: What was asked.
@@ -139,9 +147,14 @@ def analyse(
                 arm.label: _cell(study, dataset, model, arm.label, by_cell) for arm in study.arms
             }
             cells += [_compared(study, cell, group[study.baseline]) for cell in group.values()]
-    corrected = iter(holm(cell.comparison for cell in cells if cell.comparison is not None))
+    primary = iter(holm(cell.comparison for cell in cells if cell.comparison))
+    beside = iter(holm(cell.cross_entropy for cell in cells if cell.cross_entropy))
     cells = [
-        cell if cell.comparison is None else replace(cell, comparison=next(corrected))
+        replace(
+            cell,
+            comparison=cell.comparison and next(primary),
+            cross_entropy=cell.cross_entropy and next(beside),
+        )
         for cell in cells
     ]
     return Analysis(
@@ -178,18 +191,34 @@ def _cell(
         if seed in runs
         for result in [runs[seed].result]
     }
+    results = {seed: found for seed in scores if (found := runs[seed].result) is not None}
+    accuracies = {seed: result.metrics.get("accuracy") for seed, result in results.items()}
+    known = {seed: value for seed, value in accuracies.items() if value is not None}
+    floor = stuck_below(known.values()) if study.stuck_below is None else study.stuck_below
+    done = [s for s, score in scores.items() if math.isfinite(score) and known.get(s, 1.0) >= floor]
     return Cell(
         dataset=dataset,
         model=model,
         arm=arm,
-        scores={seed: score for seed, score in scores.items() if math.isfinite(score)},
-        failed=tuple(seed for seed, score in scores.items() if not math.isfinite(score)),
+        scores={seed: scores[seed] for seed in done},
+        failed=tuple(seed for seed in scores if seed not in done),
+        losses={
+            seed: loss
+            for seed in done
+            if (loss := results[seed].metrics.get(study.cross_entropy)) is not None
+        },
     )
 
 
 def _compared(study: Study, cell: Cell, baseline: Cell) -> Cell:
+    if cell.arm == baseline.arm:
+        return cell
+    ended = [seed for seed in study.seeds if all(seed in _ended(each) for each in (cell, baseline))]
+    if ended:
+        failed = [[seed in each.failed for seed in ended] for each in (cell, baseline)]
+        cell = replace(cell, failures=compare_failures(*failed))
     shared = [seed for seed in cell.scores if seed in baseline.scores]
-    if cell.arm == baseline.arm or not shared:
+    if not shared:
         return cell
     comparison = compare_paired(
         [cell.scores[seed] for seed in shared],
@@ -200,7 +229,26 @@ def _compared(study: Study, cell: Cell, baseline: Cell) -> Cell:
         higher_is_better=not study.lower_is_better,
         unit=_unit(study),
     )
-    return replace(cell, comparison=comparison)
+    return replace(cell, comparison=comparison, cross_entropy=_cross_entropy(study, cell, baseline))
+
+
+def _cross_entropy(study: Study, cell: Cell, baseline: Cell) -> Comparison | None:
+    shared = [seed for seed in cell.losses if seed in baseline.losses]
+    if not shared or study.metric == study.cross_entropy:
+        return None
+    return compare_paired(
+        [cell.losses[seed] for seed in shared],
+        [baseline.losses[seed] for seed in shared],
+        arm=cell.arm,
+        baseline=baseline.arm,
+        margin=study.loss_margin,
+        higher_is_better=False,
+        unit="nats",
+    )
+
+
+def _ended(cell: Cell) -> set[int]:
+    return {*cell.scores, *cell.failed}
 
 
 def _unit(study: Study) -> str:

@@ -113,6 +113,29 @@ class Comparison:
             f" {self._signed(self.mean_difference)} ({self._outer()}{alone}), {p}; {self._plan()}."
         )
 
+    def beside(self, name: str) -> str:
+        """Say of a metric beside the primary one whether the arm is worse by the margin.
+
+        Args:
+            name: Of the metric, as a sentence begins with it: `Cross-entropy`.
+        """
+        size = self._signed(self.mean_difference)
+        if self.confidence_interval is None or self.p_noninferiority is None:
+            return f"{name}: {size}, not tested."
+        found = f"{size} ({self._outer()})"
+        side = "higher" if self.mean_difference > 0 else "lower"
+        holm = f"Holm p {_p(self.p_two_sided if self.p_holm is None else self.p_holm)}"
+        margin = self._size(self.margin)
+        noninferior = f"non-inferiority p {_p(self.p_noninferiority)}"
+        if self.outcome == "helps":
+            return f"{name} is {side}: {found}, {holm}."
+        if self.p_noninferiority < self.alpha:
+            worse = f"is {side}, by less than" if self.outcome == "harms" else "is not worse by"
+            return f"{name} {worse} {margin}: {found}, {noninferior}."
+        if self.outcome == "harms":
+            return f"{name} is {side}: {found}, {holm}."
+        return f"{name} is undecided: {found}, {noninferior} at {margin}."
+
     def _plan(self) -> str:
         if self.seeds_to_decide is None:
             return f"{self.n} seeds are too few to tell how many would be needed"

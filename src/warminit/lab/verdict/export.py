@@ -33,6 +33,8 @@ def _json_pieces(analysis: Analysis) -> Iterator[str]:
     comparisons = [
         {"dataset": cell.dataset, "model": cell.model, "scores": cell.scores}
         | asdict(cell.comparison)
+        | {"cross_entropy": cell.cross_entropy and asdict(cell.cross_entropy)}
+        | {"failures": cell.failures and asdict(cell.failures)}
         for cell in analysis.cells
         if cell.comparison is not None
     ]
@@ -89,6 +91,7 @@ def to_latex(analysis: Analysis) -> str:
                 "one-sided p": f"{text.p_one_sided}{text.stars}",
                 "Holm p": text.p_holm,
                 "wins": text.wins,
+                "cross-entropy (nats)": text.nats,
             }
         )
     # "escape" goes over the cells only; the headings come from the metric's name.

@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from warminit.lab.runs.results import DERIVED, RunResult
 from warminit.lab.store.store import StoredRun
 from warminit.lab.verdict.analysis import Analysis
 from warminit.lab.verdict.cells import cell_rows
+from warminit.lab.verdict.times import times
 
 FRACTIONS = (0.25, 0.5, 0.75, 1.0)
 """Shares of the training at which the accuracy of a run is exported."""
@@ -92,7 +94,7 @@ def summary(analysis: Analysis) -> dict[str, Any]:
 
     Returns:
         The study, its cells with every figure of their comparison (empty ones are None), the
-        verdicts, the failed runs and what is missing.
+        verdicts, the times to accuracies, the failed runs and what is missing.
     """
     study = analysis.study
     return {
@@ -102,6 +104,7 @@ def summary(analysis: Analysis) -> dict[str, Any]:
         "missing_runs": analysis.missing,
         "cells": [row.values() for row in cell_rows(analysis)],
         "verdicts": [comparison.verdict for comparison in analysis.comparisons],
+        "times": [asdict(each) for each in times(analysis)],
         "failed": [
             {
                 "dataset": run.spec.dataset,
