@@ -92,8 +92,8 @@ def padded(design: Design, differences: Mapping[Arm, ArrayLike]) -> tuple[Values
         if np.isinf(row).any():
             place = int(np.flatnonzero(np.isinf(row))[0])
             raise WarminitError(
-                f"differences[{arm!r}][{place}]={row[place]}: expected a finite number, or NaN where"
-                " a run of the pair failed. Pass float('nan') for a run that diverged."
+                f"differences[{arm!r}][{place}]={row[place]}: expected a finite number, or NaN"
+                " where a run of the pair failed. Pass float('nan') for a run that diverged."
             )
         if np.isnan(row).any():
             failed[0, i] = int(np.flatnonzero(np.isnan(row))[0])
