@@ -11,7 +11,7 @@ import json
 import math
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,7 @@ def write_kept(analysis: Analysis, folder: Path) -> None:
         "environments": [json.loads(each) for each in environments],
         "comparisons": [
             {"dataset": cell.dataset, "model": cell.model}
-            | asdict(cell.comparison)
+            | cell.comparison.values()
             | {"verdict": cell.comparison.verdict}
             for cell in analysis.cells
             if cell.comparison is not None

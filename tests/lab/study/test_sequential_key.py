@@ -59,7 +59,7 @@ def test_a_number_of_seeds_changes_the_maximum() -> None:
     assert changed.seeds == default_seeds(4)
     assert changed.sequential is not None
     assert (changed.sequential.futility, changed.sequential.looks) == (0, ())
-    assert changed_study(study, seeds=[1, 2]).seeds == (1, 2, *default_seeds(16))
+    assert changed_study(study, seeds=[3, 4]).seeds == (3, 4, *default_seeds(16))
 
 
 @pytest.mark.parametrize(

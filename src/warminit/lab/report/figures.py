@@ -47,10 +47,13 @@ def forest_figure(analysis: Analysis) -> PageFigure | None:
     cut = ""
     if len(analysis.comparisons) > MOST_ROWS:
         cut = f" Of {len(analysis.comparisons)} comparisons, the {MOST_ROWS} with the smallest p."
+    level = f"{100 * (1 - analysis.comparisons[0].alpha):g} % interval"
+    correction = "Holm's correction over all comparisons"
+    if analysis.study.sequential is not None:
+        level, correction = "adjusted interval", "correction for the looks and all comparisons"
     caption = (
-        f"Mean paired difference from {analysis.study.baseline} with its "
-        f"{100 * (1 - analysis.comparisons[0].alpha):g} % interval. Filled: significant after "
-        "Holm's correction over all comparisons. Green band: the equivalence margin." + cut
+        f"Mean paired difference from {analysis.study.baseline} with its {level}. Filled: "
+        f"significant after {correction}. Green band: the equivalence margin." + cut
     )
     return chart_figure("forest", "Every comparison", caption, forest(analysis, "container"))
 
@@ -76,7 +79,9 @@ def place_figures(analysis: Analysis, dataset: str, model: str, number: int) -> 
 
 
 def power_figure(analysis: Analysis) -> PageFigure | None:
-    """Return the power curves; None where nothing could be tested."""
+    """Return the power curves; None where nothing could be tested, and in a sequential study."""
+    if analysis.study.sequential is not None:
+        return None  # its power is that of its looks, not of a fixed number of seeds
     chart = power_curves(analysis, "container")
     caption = (
         "The smallest effect that a one-sided paired t test sees in four of five studies, at the "

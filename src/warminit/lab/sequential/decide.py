@@ -113,7 +113,7 @@ def _decision(design: Design, values: Values, history: History, arm: int) -> Dec
         for rank in [_rank(history, arm, k, equivalence=False)]
     )
     if not path:
-        return Decision(_NAMES[outcome], reason)
+        return Decision(_NAMES[outcome], reason, max_seeds=design.max_seeds)
     rank = _rank(history, arm, looks - 1, equivalence=outcome == EQUIVALENT)
     level, left = design.level(rank), design.family - rank
     rule, seen = design.rule, history.evidence[:, 0, arm, looks - 1]
@@ -131,6 +131,7 @@ def _decision(design: Design, values: Values, history: History, arm: int) -> Dec
         interval=interval,
         confidence=confidence,
         p=min(p, 1.0),
+        max_seeds=design.max_seeds,
         path=path,
     )
 

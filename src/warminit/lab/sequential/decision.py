@@ -45,6 +45,7 @@ class Decision:
         p: Two-sided p of no difference, or p of no equivalence where that is the outcome, adjusted
             for the looks and the family. At most alpha exactly where the outcome is helps, harms
             or equivalent. None before the first look.
+        max_seeds: Most seeds of the design.
         path: One step a look.
     """
 
@@ -55,4 +56,5 @@ class Decision:
     interval: tuple[float, float] | None = None
     confidence: float | None = None
     p: float | None = None
+    max_seeds: int = 0
     path: tuple[Step, ...] = ()

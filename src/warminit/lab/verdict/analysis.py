@@ -11,6 +11,7 @@ from warminit.lab.runs.environment import NUMERIC_PACKAGES
 from warminit.lab.store.store import StoredRun
 from warminit.lab.store.stored_study import read_study
 from warminit.lab.study.study import Study
+from warminit.lab.verdict.adjusted import adjusted_comparisons, spared
 from warminit.lab.verdict.comparison import Comparison
 from warminit.lab.verdict.family import holm
 from warminit.lab.verdict.paired import compare_paired
@@ -63,6 +64,7 @@ class Analysis:
             shown, and no reproduction of anything.
         mixed: What differs between the runs although they are compared (`allow_mixed`), in words.
         evaluated: Images that each run is evaluated on, by data set, where that is known.
+        spared: Of a sequential study, runs of its maximum that are not there and not needed now.
     """
 
     study: Study
@@ -71,6 +73,7 @@ class Analysis:
     partial: frozenset[str] = frozenset()
     mixed: tuple[str, ...] = ()
     evaluated: Mapping[str, int] = field(default_factory=dict)
+    spared: int = 0
 
     @property
     def in_points(self) -> bool:
@@ -84,10 +87,14 @@ class Analysis:
 
     @property
     def missing(self) -> int:
-        """Runs that the study asks for and the store has not."""
+        """Runs that the study needs, a sequential one for its next look, and the store has not."""
+        return self.asked - self.spared - len(self.runs)
+
+    @property
+    def asked(self) -> int:
+        """All runs of the study; of a sequential study those of its maximum."""
         study = self.study
-        asked = len(study.datasets) * len(study.models) * len(study.arms) * len(study.seeds)
-        return asked - len(self.runs)
+        return len(study.datasets) * len(study.models) * len(study.arms) * len(study.seeds)
 
     def title(self, dataset: str) -> str:
         """Return a data set's name as tables show it, with `(partial)` where it is."""
@@ -113,7 +120,8 @@ def analyse(
 ) -> Analysis:
     """Compare every arm with the baseline on the study's primary metric.
 
-    Holm's correction goes over the family: every comparison of the study.
+    Holm's correction goes over the family: every comparison of the study. A sequential study is
+    decided look by look, with the same family.
 
     Args:
         study: What was asked.
@@ -144,6 +152,13 @@ def analyse(
         cell if cell.comparison is None else replace(cell, comparison=next(corrected))
         for cell in cells
     ]
+    sequential = study.sequential is not None
+    if sequential:
+        adjusted = adjusted_comparisons(study, runs, unit=_unit(study))
+        cells = [
+            replace(cell, comparison=adjusted.get((cell.dataset, cell.model, cell.arm)))
+            for cell in cells
+        ]
     return Analysis(
         study=study,
         cells=tuple(cells),
@@ -151,6 +166,7 @@ def analyse(
         partial=frozenset(partial),
         mixed=mixed,
         evaluated=evaluated or {},
+        spared=spared(study, runs) if sequential else 0,
     )
 
 

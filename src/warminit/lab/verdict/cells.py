@@ -85,7 +85,7 @@ class Row:
         interval_high: Upper end.
         p_one_sided: Paired t; the alternative is that the arm is better.
         p_two_sided: Paired t, not corrected.
-        p_holm: Two-sided, corrected over the study.
+        p_holm: Two-sided, corrected over the study; of a sequential one also over its looks.
         wins: Pairs that the arm wins.
         ties: Pairs that are equal.
         losses: Pairs that it loses.
@@ -126,6 +126,11 @@ def scale_of(analysis: Analysis) -> Scale:
     if analysis.in_points:
         return Scale(100.0, 2, "points", percent=True)
     return Scale(1.0, 4, analysis.study.unit or "", percent=False)
+
+
+def p_heading(analysis: Analysis) -> str:
+    """Return what the p that decides is called: corrected by Holm, or for the looks too."""
+    return "Holm p" if analysis.study.sequential is None else "adjusted p"
 
 
 def cell_rows(analysis: Analysis) -> list[Row]:
