@@ -43,7 +43,7 @@ def write_kept(analysis: Analysis, folder: Path) -> None:
         "environments": [json.loads(each) for each in environments],
         "comparisons": [
             {"dataset": cell.dataset, "model": cell.model}
-            | asdict(cell.comparison)
+            | cell.comparison.values()
             | {"verdict": cell.comparison.verdict}
             | {"cross_entropy": cell.cross_entropy and _beside(cell.cross_entropy)}
             | {"failures": cell.failures and asdict(cell.failures)}

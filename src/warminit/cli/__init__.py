@@ -138,6 +138,7 @@ _add(
     studies.compare,
     "warminit compare",
     "warminit compare --datasets fashion-mnist --steps 5000 --batch-size 256",
+    "warminit compare --until-decided --max-seeds 12",
     "warminit compare --models resnet20 --optimizer adamw --lr 0.002 --warmup 20",
 )
 _add(

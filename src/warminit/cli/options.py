@@ -88,7 +88,7 @@ def _precision(shown: str | bool = True) -> Any:
 # The same options twice: with a default of the command's own, and with that of a study.
 Datasets = Annotated[str, _datasets()]
 Models = Annotated[str, _models()]
-Seeds = Annotated[Any, _seeds()]
+Seeds = Annotated[Any, _seeds("8")]
 Steps = Annotated[int, _steps()]
 BatchSize = Annotated[int, _batch_size()]
 Validation = Annotated[int, _validation()]

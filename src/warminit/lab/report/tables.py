@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from warminit.lab.verdict.analysis import Analysis
-from warminit.lab.verdict.cells import Scale, cell_rows, p_text, scale_of
+from warminit.lab.verdict.cells import Scale, cell_rows, p_heading, p_text, scale_of
 from warminit.lab.verdict.rows import last_line, run_rows
 from warminit.lab.verdict.settings import EXPLANATION, HEADINGS, Settings, texts
 from warminit.lab.verdict.times import times
@@ -49,12 +49,13 @@ def results_table(analysis: Analysis) -> Table:
     scale = scale_of(analysis)
     level = f"{metric_name(analysis)}{', %' if scale.percent else ''}"
     difference = f"difference{_unit(scale)}"
+    deciding = p_heading(analysis)
     compared = cell_rows(analysis)
     loss = "cross-entropy, nats"
     beside = [loss, "its interval"] if any(row.texts.cross_entropy for row in compared) else []
     headings = (
         "data set", "model", "arm", "outcome", "seeds", level, "sd", difference, "interval",
-        "one-sided p", "Holm p", "wins", *beside,
+        "one-sided p", deciding, "wins", *beside,
     )  # fmt: skip
     rows = [
         (
@@ -82,6 +83,12 @@ def results_table(analysis: Analysis) -> Table:
         "Every arm against the baseline. The interval is of one comparison alone, Holm's p over "
         "all of them. Stars: * p < 0.1, ** p < 0.05, *** p < 0.01. Cross-entropy: the difference."
     )
+    if analysis.study.sequential is not None:
+        caption = (
+            "Every arm against the baseline. Interval and p are those that the verdict rests on, "
+            "adjusted for the looks and for all comparisons. A p of a fixed number of seeds does "
+            "not hold here."
+        )
     return placed(analysis, Table("results", caption, headings, tuple(rows), frozenset(numeric)))
 
 

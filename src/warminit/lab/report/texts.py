@@ -12,7 +12,7 @@ from warminit.lab.study.toml import study_toml
 from warminit.lab.verdict.analysis import Analysis
 from warminit.lab.verdict.cells import cell_rows
 from warminit.lab.verdict.comparison import Comparison
-from warminit.lab.verdict.wording import counted
+from warminit.lab.verdict.wording import counted, seeds_planned
 
 MOST_VERDICTS = 24
 """Verdicts in view; of more, those that decide are in view and the rest fold away."""
@@ -40,7 +40,7 @@ class Verdict:
 def asked(analysis: Analysis) -> str:
     """Return in one sentence what the study asks."""
     study, protocol = analysis.study, analysis.study.protocol
-    arms, seeds = counted(len(study.arms), "arm"), counted(len(study.seeds), "seed")
+    arms, seeds = counted(len(study.arms), "arm"), seeds_planned(study)
     what = f"{arms} x {seeds}, compared with {study.baseline} by {metric_name(analysis)}"
     if study.own_loop:
         return f"{what}, in your own training loop."
@@ -77,10 +77,11 @@ def state(analysis: Analysis) -> dict[str, Any]:
     n_asked = len(analysis.runs) + missing
     done = len(analysis.runs) - failed
     lines = []
+    look = "" if analysis.study.sequential is None else " for the next look"
     if missing or failed:
         lines.append(
-            f"{done} of {counted(n_asked, 'run')} done, {failed} failed, {missing} to do. What "
-            "follows is of the finished runs only, and may change."
+            f"{done} of {counted(n_asked, 'run')} done, {failed} failed, {missing} to do{look}. "
+            "What follows is of the finished runs only, and may change."
         )
     if analysis.partial:
         lines.append(

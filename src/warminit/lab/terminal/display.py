@@ -98,17 +98,20 @@ def _table(analysis: Analysis, title: str, rows: list[Row]) -> Table:
     table.add_column("arm", no_wrap=unbroken, overflow="fold")
     unit = "points and " if analysis.in_points else ""
     percent = "\n%" if analysis.in_points else ""
-    headings = [analysis.study.metric.replace("_", "_\n") + percent, f"difference\n{unit}95 %"]
+    sequential = analysis.study.sequential is not None
+    level = "interval" if sequential else "95 %"  # of a sequential one its sentence says the level
+    headings = [analysis.study.metric.replace("_", "_\n") + percent, f"difference\n{unit}{level}"]
     headings += ["p one-\nsided", "p\nHolm"] if tested else []
+    headings += ["p ad-\njusted"] if sequential else []
     for heading in [*([] if shared else ["seeds"]), *headings, "wins"]:
         numeric = heading != "p one-\nsided"  # its stars stand behind the number
         table.add_column(heading, justify="right" if numeric else "left", no_wrap=True)
     for row in rows:
-        table.add_row(*_cells(row, seeds=not shared, tested=tested))
+        table.add_row(*_cells(row, seeds=not shared, tested=tested, sequential=sequential))
     return table
 
 
-def _cells(row: Row, *, seeds: bool, tested: bool) -> list[str]:
+def _cells(row: Row, *, seeds: bool, tested: bool, sequential: bool) -> list[str]:
     text = row.texts
     compared = row.difference is not None
     cells = [row.arm, *([str(row.seeds)] if seeds else [])]
@@ -122,4 +125,6 @@ def _cells(row: Row, *, seeds: bool, tested: bool) -> list[str]:
             f"{text.p_one_sided}{text.stars}".replace(" ", "") or none,
             text.p_holm.replace(" ", "") or none,
         ]
+    if sequential:
+        cells.append(text.p_holm.replace(" ", ""))
     return [*cells, text.wins]

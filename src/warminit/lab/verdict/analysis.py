@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from warminit.errors import WarminitError
-from warminit.lab.runs.environment import NUMERIC_PACKAGES
 from warminit.lab.store.store import StoredRun
 from warminit.lab.store.stored_study import read_study
 from warminit.lab.study.study import Study
+from warminit.lab.verdict.adjusted import adjusted_comparisons, spared
 from warminit.lab.verdict.comparison import Comparison
 from warminit.lab.verdict.failures import Failures, compare_failures, stuck_below
 from warminit.lab.verdict.family import holm
+from warminit.lab.verdict.mixed import refuse_mixed
 from warminit.lab.verdict.paired import compare_paired
 
 OWN_LOOP = "your training loop"
@@ -70,6 +70,7 @@ class Analysis:
             shown, and no reproduction of anything.
         mixed: What differs between the runs although they are compared (`allow_mixed`), in words.
         evaluated: Images that each run is evaluated on, by data set, where that is known.
+        spared: Of a sequential study, runs of its maximum that are not there and not needed now.
     """
 
     study: Study
@@ -78,6 +79,7 @@ class Analysis:
     partial: frozenset[str] = frozenset()
     mixed: tuple[str, ...] = ()
     evaluated: Mapping[str, int] = field(default_factory=dict)
+    spared: int = 0
 
     @property
     def in_points(self) -> bool:
@@ -91,10 +93,14 @@ class Analysis:
 
     @property
     def missing(self) -> int:
-        """Runs that the study asks for and the store has not."""
+        """Runs that the study needs, a sequential one for its next look, and the store has not."""
+        return self.asked - self.spared - len(self.runs)
+
+    @property
+    def asked(self) -> int:
+        """All runs of the study; of a sequential study those of its maximum."""
         study = self.study
-        asked = len(study.datasets) * len(study.models) * len(study.arms) * len(study.seeds)
-        return asked - len(self.runs)
+        return len(study.datasets) * len(study.models) * len(study.arms) * len(study.seeds)
 
     def title(self, dataset: str) -> str:
         """Return a data set's name as tables show it, with `(partial)` where it is."""
@@ -121,7 +127,8 @@ def analyse(
     """Compare every arm with the baseline on the study's primary metric.
 
     Holm's correction goes over the family: every comparison of the study. Those of cross-entropy
-    are a family of their own.
+    are a family of their own. A sequential study is
+    decided look by look, with the same family.
 
     Args:
         study: What was asked.
@@ -157,6 +164,13 @@ def analyse(
         )
         for cell in cells
     ]
+    sequential = study.sequential is not None
+    if sequential:
+        adjusted = adjusted_comparisons(study, runs, unit=_unit(study))
+        cells = [
+            replace(cell, comparison=adjusted.get((cell.dataset, cell.model, cell.arm)))
+            for cell in cells
+        ]
     return Analysis(
         study=study,
         cells=tuple(cells),
@@ -164,6 +178,7 @@ def analyse(
         partial=frozenset(partial),
         mixed=mixed,
         evaluated=evaluated or {},
+        spared=spared(study, runs) if sequential else 0,
     )
 
 
@@ -195,6 +210,8 @@ def _cell(
     accuracies = {seed: result.metrics.get("accuracy") for seed, result in results.items()}
     known = {seed: value for seed, value in accuracies.items() if value is not None}
     floor = stuck_below(known.values()) if study.stuck_below is None else study.stuck_below
+    if study.sequential is not None:
+        floor = 0.0  # its looks have counted every score already
     done = [s for s, score in scores.items() if math.isfinite(score) and known.get(s, 1.0) >= floor]
     return Cell(
         dataset=dataset,
@@ -255,38 +272,3 @@ def _unit(study: Study) -> str:
     if study.unit is None:
         return "" if study.lower_is_better else "points"
     return study.unit
-
-
-def refuse_mixed(
-    environments: Iterable[Mapping[str, str]], *, allow_mixed: bool = False
-) -> tuple[str, ...]:
-    """Refuse to compare what was computed on different devices or with different versions.
-
-    Args:
-        environments: Of every run, and of this process where runs are still to come.
-        allow_mixed: Accept different versions of torch, scikit-learn and NumPy; never devices.
-
-    Returns:
-        What differs and was accepted, one text a package.
-
-    Raises:
-        WarminitError: For what differs and is not accepted.
-    """
-    known = list(environments)
-    accepted = []
-    for name in ("device", *NUMERIC_PACKAGES):
-        found = sorted({each.get(name, "unknown") for each in known})
-        if len(found) < 2:
-            continue
-        if name == "device" or not allow_mixed:
-            advice = (
-                "Run the study anew in another folder (--out)"
-                if name == "device"
-                else "Run it anew in another folder (--out), or pass --allow-mixed"
-            )
-            raise WarminitError(
-                f"the runs were computed with different {name}: {', '.join(found)}; they are not "
-                f"compared, since a difference could come from that alone. {advice}."
-            )
-        accepted.append(f"{name} {' and '.join(found)}")
-    return tuple(accepted)

@@ -94,7 +94,7 @@ class Row:
         interval_high: Upper end.
         p_one_sided: Paired t; the alternative is that the arm is better.
         p_two_sided: Paired t, not corrected.
-        p_holm: Two-sided, corrected over the study.
+        p_holm: Two-sided, corrected over the study; of a sequential one also over its looks.
         wins: Pairs that the arm wins.
         ties: Pairs that are equal.
         losses: Pairs that it loses.
@@ -143,6 +143,11 @@ def scale_of(analysis: Analysis) -> Scale:
     if analysis.in_points:
         return Scale(100.0, 2, "points", percent=True)
     return Scale(1.0, 4, analysis.study.unit or "", percent=False)
+
+
+def p_heading(analysis: Analysis) -> str:
+    """Return what the p that decides is called: corrected by Holm, or for the looks too."""
+    return "Holm p" if analysis.study.sequential is None else "adjusted p"
 
 
 def cell_rows(analysis: Analysis) -> list[Row]:
@@ -209,12 +214,15 @@ def _row(analysis: Analysis, cell: Cell, scale: Scale) -> Row:
         cross_entropy=loss.mean_difference if loss else None,
         cross_entropy_low=loss_low,
         cross_entropy_high=loss_high,
-        beside=_beside(cell, analysis.study.baseline),
+        beside=_beside(analysis, cell),
         texts=texts,
     )
 
 
-def _beside(cell: Cell, baseline: str) -> tuple[str, ...]:
+def _beside(analysis: Analysis, cell: Cell) -> tuple[str, ...]:
     loss = cell.cross_entropy.beside("Cross-entropy") if cell.cross_entropy else ""
+    if loss and analysis.study.sequential is not None:
+        loss += " This is not adjusted for the looks."
+    baseline = analysis.study.baseline
     failures = cell.failures.sentence(cell.arm, baseline) if cell.failures else ""
     return tuple(text for text in (loss, failures) if text)

@@ -102,6 +102,7 @@ def summary(analysis: Analysis) -> dict[str, Any]:
         "partial": sorted(analysis.partial),
         "mixed": list(analysis.mixed),
         "missing_runs": analysis.missing,
+        "spared_runs": analysis.spared,
         "cells": [row.values() for row in cell_rows(analysis)],
         "verdicts": [comparison.verdict for comparison in analysis.comparisons],
         "times": [asdict(each) for each in times(analysis)],
