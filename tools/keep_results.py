@@ -8,11 +8,13 @@ import json
 import sys
 from pathlib import Path
 
-from kept_format import RESULTS, read_kept, write_kept
+from kept_format import RESULTS, write_kept
 from warminit.lab.figures.forest import forest
 from warminit.lab.figures.render import save
 from warminit.lab.verdict.analysis import Analysis, read_analysis
 from warminit.lab.verdict.cells import cell_rows
+from warminit.lab.verdict.kept import read_kept
+from warminit.lab.verdict.wording import seeds_planned
 
 FULL_STEPS = 5000
 
@@ -38,9 +40,11 @@ def page(analysis: Analysis, name: str) -> str:
     asked = len(list(study.runs()))
     setting = (
         f"{', '.join(study.datasets)}; {', '.join(study.models)}; {protocol.steps:,} steps at "
-        f"batch {protocol.batch_size}, {protocol.precision}; {len(study.seeds)} seeds; {done} of "
+        f"batch {protocol.batch_size}, {protocol.precision}; {seeds_planned(study)}; {done} of "
         f"{asked} runs finished."
     )
+    if analysis.spared:
+        setting += f" {analysis.spared} runs were spared."
     if study.validation:
         setting += (
             f" Evaluated on {study.validation:,} training images that were set aside: the test "
@@ -56,9 +60,10 @@ def page(analysis: Analysis, name: str) -> str:
         "seeds",
         "accuracy %",
         "difference, points",
-        "95 % interval",
+        "95 % interval" if study.sequential is None else "adjusted interval",
     ]
-    columns += ["p one-sided", "p Holm", "wins"]
+    deciding = "p Holm" if study.sequential is None else "p adjusted"
+    columns += ["p one-sided", deciding, "wins"]
     lines += ["", f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     rows = cell_rows(analysis)
     for row in rows:
@@ -76,7 +81,9 @@ def page(analysis: Analysis, name: str) -> str:
     lines += ["", "![The differences with their 95 % intervals](forest.svg)"]
     lines += ["", "Verdicts (two-sided p with Holm's correction over the family):", ""]
     lines += [
-        f"- {row.dataset}, {row.model}: {row.verdict}" for row in rows if row.verdict is not None
+        f"- {row.dataset}, {row.model}: {' '.join([row.verdict or f'{row.arm}:', *row.beside])}"
+        for row in rows
+        if row.verdict is not None or row.beside
     ]
     environments = {json.dumps(dict(run.environment), sort_keys=True) for run in analysis.runs}
     lines += ["", "Environment:", ""]

@@ -1,16 +1,13 @@
-"""A study's analysis <-> its kept form: study.toml, one row a run in runs.csv, verdicts.json.
+"""A study's analysis -> its kept form: study.toml, one row a run in runs.csv, verdicts.json.
 
 The kept form is small, so that the repository can hold every study. Training curves, filters and
 the initializers' reports are left out; evaluation curves keep at most 50 points and six digits.
-Final metrics keep every digit, so verdicts come out of it bit for bit.
+Final metrics keep every digit, so verdicts come out of it bit for bit. `lab.verdict.kept` reads it.
 """
 
-import csv
-import io
 import json
 import math
-import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -19,12 +16,10 @@ import pandas as pd
 
 from warminit.lab.runs.results import DERIVED, RunResult
 from warminit.lab.store.store import StoredRun
-from warminit.lab.study.spec import RunSpec
-from warminit.lab.study.study import Study
 from warminit.lab.study.toml import study_toml
-from warminit.lab.verdict.analysis import Analysis, analyse
+from warminit.lab.verdict.analysis import Analysis
+from warminit.lab.verdict.comparison import Comparison
 from warminit.lab.verdict.export import runs_table
-from warminit.renamed import parameters_today
 
 RESULTS = Path(__file__).parent.parent / "docs" / "results"
 
@@ -48,8 +43,10 @@ def write_kept(analysis: Analysis, folder: Path) -> None:
         "environments": [json.loads(each) for each in environments],
         "comparisons": [
             {"dataset": cell.dataset, "model": cell.model}
-            | asdict(cell.comparison)
+            | cell.comparison.values()
             | {"verdict": cell.comparison.verdict}
+            | {"cross_entropy": cell.cross_entropy and _beside(cell.cross_entropy)}
+            | {"failures": cell.failures and asdict(cell.failures)}
             for cell in analysis.cells
             if cell.comparison is not None
         ],
@@ -58,42 +55,14 @@ def write_kept(analysis: Analysis, folder: Path) -> None:
     (folder / "verdicts.json").write_text(f"{text}\n", encoding="utf-8")
 
 
-def read_kept(folder: Path) -> Analysis:
-    """Read a study's kept form and analyse its runs anew."""
-    study = kept_study(folder)
-    verdicts = json.loads((folder / "verdicts.json").read_text(encoding="utf-8"))
-    return analyse(study, tuple(kept_runs(folder)), allow_mixed=True, partial=verdicts["partial"])
-
-
-def kept_study(folder: Path) -> Study:
-    """Read a kept study without a look at its models and arms, which need not be installed."""
-    return Study.model_validate(tomllib.loads((folder / "study.toml").read_text(encoding="utf-8")))
-
-
-def kept_runs(folder: Path) -> Iterator[StoredRun]:
-    """Yield the runs of a kept study, as far as their results are kept."""
-    study = kept_study(folder)
-    # Kept results of 0.1 have the labels of 0.1.
-    arms = {label: arm for arm in study.arms for label in (arm.label_in_0_1, arm.label)}
-    verdicts = json.loads((folder / "verdicts.json").read_text(encoding="utf-8"))
-    text = (folder / "runs.csv").read_text(encoding="utf-8")
-    for row in csv.DictReader(io.StringIO(text, newline="")):
-        spec = RunSpec(
-            dataset=row["dataset"],
-            model=row["model"],
-            arm=arms[row["arm"]],
-            seed=int(row["seed"]),
-            protocol=study.protocol,
-            validation=study.validation,
-        )
-        yield StoredRun(
-            key=row["key"],
-            spec=spec,
-            arm_parameters=parameters_today(spec.arm.name, json.loads(row["arm_parameters"])),
-            environment=verdicts["environments"][int(row["environment"])],
-            result=None if row["error"] else _result(row),
-            error=row["error"] or None,
-        )
+def _beside(c: Comparison) -> dict[str, Any]:
+    """Return what is kept of the comparison of cross-entropy; the runs give the rest."""
+    names = ("mean_difference", "confidence_interval", "p_two_sided", "p_holm", "p_noninferiority")
+    return {name: getattr(c, name) for name in names} | {
+        "outcome": c.outcome,
+        "margin": c.margin,
+        "verdict": c.beside("Cross-entropy"),
+    }
 
 
 def _more(run: StoredRun, environments: Sequence[str]) -> dict[str, Any]:
@@ -131,6 +100,7 @@ def _light(run: StoredRun) -> StoredRun:
         weights_digest=result.weights_digest,
         init_seconds=result.init_seconds,
         train_seconds=result.train_seconds,
+        calibration_error=result.calibration_error,
     )
     return replace(run, result=light)
 
@@ -139,26 +109,6 @@ def thinned(n: int) -> list[int]:
     """Return at most `MOST_POINTS` evenly spread positions of n, the last one among them."""
     stride = math.ceil(n / MOST_POINTS)
     return list(range((n - 1) % stride, n, stride)) if n else []
-
-
-def _result(row: Mapping[str, str]) -> RunResult:
-    names = [name.removeprefix("eval_") for name in row if name.startswith("eval_")]
-    curves = {
-        name: [float(each) for each in row[f"eval_{name}"].split()]
-        for name in names
-        if name != "steps" and row[f"eval_{name}"]
-    }
-    # A metric that is no number, as after a divergence, is an empty cell beside a curve.
-    metrics = {name: float(row[name] or "nan") for name in curves}
-    return RunResult(
-        metrics=metrics | {name: float(row[name]) for name in DERIVED if row.get(name)},
-        train_loss=(),
-        eval_steps=tuple(int(each) for each in row["eval_steps"].split()),
-        eval_metrics=curves,
-        weights_digest=row["weights_digest"],
-        init_seconds=float(row["init_seconds"]),
-        train_seconds=float(row["train_seconds"]),
-    )
 
 
 def _environment(environment: Mapping[str, str]) -> str:

@@ -6,10 +6,11 @@ Usage: python tools/resume_results.py full warminit-results/full
 import sys
 from pathlib import Path
 
-from kept_format import RESULTS, kept_runs
+from kept_format import RESULTS
 from warminit.lab.runs.plan import PlannedRun
 from warminit.lab.store.store import Store
 from warminit.lab.store.stored_study import STORE_NAME
+from warminit.lab.verdict.kept import kept_runs
 
 
 def resume(name: str, folder: Path) -> int:

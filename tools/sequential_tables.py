@@ -12,8 +12,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from warminit.lab.verdict.design import Design
-from warminit.lab.verdict.replay import EQUIVALENT, HARMS, HELPS, replay
+from warminit.lab.sequential.design import Design
+from warminit.lab.sequential.replay import EQUIVALENT, HARMS, HELPS, replay
 
 REFERENCE = 13  # the smallest fixed number of seeds with power 0.9 at one standard deviation
 EFFECTS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)

@@ -175,6 +175,29 @@ def test_the_demo_study_is_what_compare_runs(monkeypatch: pytest.MonkeyPatch) ->
     assert asked[0].model_copy(update=changed) == demo
 
 
+def test_until_decided_is_a_sequential_study(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Study] = []
+    monkeypatch.setattr(studies, "_run", lambda study, place, **_: asked.append(study))
+    for given in ([], ["--max-seeds", "12"], ["--seeds", "5"], ["--seeds", "3,4"]):
+        ended = invoke("compare", "--until-decided", *given)
+        assert ended.exit_code == 0, ended.output
+    assert [len(study.seeds) for study in asked] == [18, 12, 5, 18]
+    assert all(study.sequential is not None for study in asked)
+    assert asked[3].seeds[:3] == (3, 4, 42)
+    alone = invoke("compare", "--max-seeds", "12")
+    assert alone.exit_code == 2
+    assert "--max-seeds=12: expected --until-decided beside it" in alone.output
+
+
+def test_what_at_most_would_be_run_is_said(tmp_path: Path) -> None:
+    text = invoke(
+        *("compare", "--until-decided", "--datasets", "digits", "--steps", "2", "--dry-run"),
+        *("--arms", "torch-default,he-normal", "--out", str(tmp_path)),
+    ).output
+    assert "2 arms x at most 18 seeds on digits" in text
+    assert "runs   at most 36, of which 36 are to do" in text
+
+
 def test_options_change_a_study(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Study] = []
     monkeypatch.setattr(studies, "_run", lambda study, place, **_: asked.append(study))

@@ -10,8 +10,9 @@ import pytest
 from scipy import stats
 
 from docs_tables import CHOOSE, DOCS, TITLES, holm, kept_runs, paired_in
-from kept_format import RESULTS, kept_study
+from kept_format import RESULTS
 from warminit.lab.study.builtin import load_study
+from warminit.lab.verdict.kept import kept_study
 
 
 @cache

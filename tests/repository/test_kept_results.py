@@ -15,6 +15,7 @@ from warminit.lab.runs.results import RunResult
 from warminit.lab.store.store import Store, StoredRun
 from warminit.lab.store.stored_study import STORE_NAME
 from warminit.lab.study.study import Study
+from warminit.lab.verdict import kept
 
 RESULTS = kept_format.RESULTS
 KEPT = sorted(str(file.parent.relative_to(RESULTS)) for file in RESULTS.rglob("verdicts.json"))
@@ -90,7 +91,7 @@ def test_a_run_that_diverged_is_kept_as_one(
         for run, outcome in zip(runs, [_diverged(), "Traceback\nValueError: no"], strict=False):
             odd.add(run, run.environment, outcome)  # type: ignore[arg-type]  # a stored run has what a planned one has
     keep_results.keep(store, "odd")
-    diverged, failed = kept_format.kept_runs(elsewhere / "odd")
+    diverged, failed = kept.kept_runs(elsewhere / "odd")
     assert diverged.result is not None
     assert not diverged.result.finite
     assert diverged.result.metric("accuracy") == 0.1
@@ -111,10 +112,10 @@ def _diverged() -> RunResult:
 
 @pytest.mark.parametrize("n", [1, 2, 49, 50, 51, 99, 100, 101, 1000])
 def test_a_curve_is_thinned_evenly_and_keeps_its_end(n: int) -> None:
-    kept = kept_format.thinned(n)
-    assert len(kept) <= 50
-    assert kept[-1] == n - 1
-    assert len({b - a for a, b in itertools.pairwise(kept)}) <= 1
+    points = kept_format.thinned(n)
+    assert len(points) <= 50
+    assert points[-1] == n - 1
+    assert len({b - a for a, b in itertools.pairwise(points)}) <= 1
 
 
 def test_the_kept_results_are_light() -> None:
@@ -135,7 +136,7 @@ def test_the_kept_results_are_light() -> None:
 @pytest.mark.parametrize("name", KEPT)
 def test_what_is_generated_is_as_the_runs_give_it(name: str, elsewhere: Path) -> None:
     """Nothing of it is edited by hand: page and verdicts come out of study and runs alone."""
-    analysis = kept_format.read_kept(RESULTS / name)
+    analysis = kept.read_kept(RESULTS / name)
     kept_format.write_kept(analysis, elsewhere)
     (elsewhere / "README.md").write_text(
         keep_results.page(analysis, Path(name).name), encoding="utf-8"

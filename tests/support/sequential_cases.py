@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from warminit.lab.verdict.design import Design
-from warminit.lab.verdict.replay import HARMS, HELPS, History, replay
+from warminit.lab.sequential.design import Design
+from warminit.lab.sequential.replay import HARMS, HELPS, History, replay
 
 Values = NDArray[np.float64]
 

@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from warminit.cli import banks, listings, looking, report, reproduce, results, studies
+from warminit.cli import across, banks, listings, looking, report, reproduce, results, studies
 from warminit.cli.command_line import remember
 from warminit.errors import WarminitError, WarminitWarning
 
@@ -138,6 +138,7 @@ _add(
     studies.compare,
     "warminit compare",
     "warminit compare --datasets fashion-mnist --steps 5000 --batch-size 256",
+    "warminit compare --until-decided --max-seeds 12",
     "warminit compare --models resnet20 --optimizer adamw --lr 0.002 --warmup 20",
 )
 _add(
@@ -161,6 +162,11 @@ _add(
     report.report,
     "warminit report warminit-results/compare --open",
     "warminit report table3 --data-root /data/hub",
+)
+_add(
+    across.across,
+    "warminit across warminit-results/cifar10 warminit-results/svhn",
+    "warminit across docs/results/robustness-* --figure profile.svg",
 )
 _add(
     listings.rules,

@@ -154,11 +154,11 @@ def load(
 
 def describe(study: "Study") -> str:
     """Return in one line what is to be run."""
-    from warminit.lab.verdict.wording import counted
+    from warminit.lab.verdict.wording import counted, seeds_planned
 
     protocol = study.protocol
     return (
-        f"{study.name}: {counted(len(study.arms), 'arm')} x {counted(len(study.seeds), 'seed')} on "
+        f"{study.name}: {counted(len(study.arms), 'arm')} x {seeds_planned(study)} on "
         f"{', '.join(study.datasets)} with {', '.join(study.models)}; {protocol.steps:,} steps at "
         f"batch {protocol.batch_size}"
     )
@@ -169,7 +169,7 @@ def _unmixed(listener: "Listener", folder: Path, place: Place) -> "Listener":
     from warminit.lab.runs.environment import environment
     from warminit.lab.runs.plan import PlannedRun
     from warminit.lab.store.stored_study import stored_runs
-    from warminit.lab.verdict.analysis import refuse_mixed
+    from warminit.lab.verdict.mixed import refuse_mixed
 
     def planned(runs: tuple[PlannedRun, ...], finished: int) -> None:
         keys = {run.key for run in runs}
@@ -229,10 +229,12 @@ def estimated(study: "Study", place: Place, console: "Console") -> Forecast:
 def print_estimate(study: "Study", place: Place, forecast: Forecast, console: "Console") -> None:
     """Print what a study would need."""
     found = forecast.estimate
+    most = "at most " if study.sequential is not None else ""
+    measured = "from a few steps measured on this machine"
     lines = (
         describe(study),
-        f"runs   {found.runs:,}, of which {found.to_do:,} are to do",
-        f"time   about {duration(found.seconds)}, from a few steps measured on this machine",
+        f"runs   {most}{found.runs:,}, of which {found.to_do:,} are to do",
+        f"time   {most or 'about '}{duration(found.seconds)}, {measured}",
         f"       {100 * found.evaluation_share:.0f} % of it for evaluations",
         f"disk   about {found.megabytes:.1f} MB",
         f"folder {place.folder(study)}",

@@ -88,7 +88,7 @@ def _precision(shown: str | bool = True) -> Any:
 # The same options twice: with a default of the command's own, and with that of a study.
 Datasets = Annotated[str, _datasets()]
 Models = Annotated[str, _models()]
-Seeds = Annotated[Any, _seeds()]
+Seeds = Annotated[Any, _seeds("8")]
 Steps = Annotated[int, _steps()]
 BatchSize = Annotated[int, _batch_size()]
 Validation = Annotated[int, _validation()]
@@ -101,6 +101,13 @@ StudyValidation = Annotated[int | None, _validation(_STUDYS)]
 
 Precision = Annotated[str, _precision()]
 StudyPrecision = Annotated[str | None, _precision(_STUDYS)]
+
+LossMargin = Annotated[
+    float,
+    typer.Option(
+        metavar="NATS", help="Cross-entropy that is higher by less than this is not worse."
+    ),
+]
 
 OutChannels = Annotated[int, typer.Option(min=2, metavar="F", help="Filters of the layer.")]
 KernelSize = Annotated[int, typer.Option(min=1, metavar="K", help="Kernel size of the layer.")]

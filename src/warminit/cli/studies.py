@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from warminit.cli import options, training
+from warminit.cli import deciding, options, training
 from warminit.cli.command_line import again
 from warminit.cli.execution import (
     Ending,
@@ -59,7 +59,9 @@ def compare(
         ),
     ] = None,
     models: options.Models = "simplecnn",
-    seeds: options.Seeds = 8,
+    seeds: options.Seeds = None,
+    until_decided: deciding.UntilDecided = False,
+    max_seeds: deciding.MaxSeeds = None,
     steps: options.Steps = DEMO_STEPS,
     batch_size: options.BatchSize = DEMO_BATCH,
     precision: options.Precision = "float32",
@@ -69,6 +71,7 @@ def compare(
     warmup: training.Warmup = 0,
     weight_decay: training.WeightDecay = 0.0,
     augmentation: training.Augmentation = "none",
+    loss_margin: options.LossMargin = 0.02,
     dry_run: options.DryRun = False,
     out: options.Out = None,
     data_root: options.DataRoot = None,
@@ -84,7 +87,8 @@ def compare(
     """Train the same network from each start, seed by seed, and say whether it matters.
 
     With no arguments: 8 seeds, 200 steps at batch 64 on the embedded images, a quick demonstration.
-    The paper's protocol is --steps 5000 --batch-size 256. What has finished is not run again.
+    The paper's protocol is --steps 5000 --batch-size 256. What has finished is not run again. With
+    --until-decided, seeds are run until every comparison is decided, with error rates that hold.
     """
     from warminit.lab.study.study import Study
 
@@ -100,7 +104,7 @@ def compare(
         models=options.names(models) or [],
         arms=chosen,
         baseline=baseline or (chosen[0] if chosen else ""),
-        seeds=seeds,
+        **deciding.seeds_of(seeds, max_seeds, until_decided=until_decided),
         protocol={
             "steps": steps,
             "batch_size": batch_size,
@@ -113,6 +117,7 @@ def compare(
             "augmentation": augmentation,
         },
         validation=validation,
+        loss_margin=loss_margin,
     )
     place = Place(
         out=out,

@@ -17,6 +17,7 @@ from warminit.lab.runs.batches import (
     training_batches,
 )
 from warminit.lab.runs.evaluate import named_metrics, scorer
+from warminit.lab.verdict.calibration import calibration_error
 
 CPU = torch.device("cpu")
 
@@ -118,6 +119,7 @@ def test_metrics_are_scikit_learns(n_classes: int) -> None:
         oracle["top5_accuracy"] = sklearn.metrics.top_k_accuracy_score(
             labels, logits, k=5, labels=range(n_classes)
         )
+    oracle["calibration_error"] = calibration_error(logits.double().softmax(1), labels)
     assert metrics == pytest.approx(oracle, rel=1e-6)  # the loss is summed from float32 values
     assert abs(oracle["balanced_accuracy"] - oracle["accuracy"]) > 1e-4  # two different things
 
@@ -127,6 +129,8 @@ def test_classes_without_images_do_not_enter_the_balanced_accuracy() -> None:
     metrics = named_metrics(scorer(torch.tensor([0, 0, 2, 2]), 4)(logits), 4)
     assert metrics["accuracy"] == 0.75
     assert metrics["balanced_accuracy"] == 0.75  # recall 1 and 1/2; classes 1 and 3 have no image
+    few = calibration_error(logits.double().softmax(1), [0, 0, 2, 2])  # fewer images than bins
+    assert metrics["calibration_error"] == pytest.approx(few)
     uneven = named_metrics(scorer(torch.tensor([0, 0, 0, 2]), 4)(logits), 4)
     assert uneven["balanced_accuracy"] == pytest.approx((2 / 3 + 0) / 2)
 

@@ -6,7 +6,10 @@ from array import array
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from study_runs import small_study
+from warminit.errors import WarminitError
 from warminit.lab.runs.plan import PlannedRun
 from warminit.lab.runs.results import RunResult
 from warminit.lab.store.store import Store
@@ -22,6 +25,7 @@ VALUES = {
     "init_seconds": 0.25,
     "train_seconds": 1.5,
     "trained_filters": {"layers": "conv1", "shape": [1], "float32": "AAAAAA=="},
+    "calibration_error": 0.125,
 }
 """As JSON has them."""
 
@@ -56,3 +60,11 @@ def test_the_store_has_the_text_of_plain_values_and_reads_equal_parts_once(tmp_p
     assert one.spec.protocol is other.spec.protocol
     assert one.result.eval_steps is other.result.eval_steps
     assert one.result.init_report["provenance"] is other.result.init_report["provenance"]
+
+
+def test_a_result_from_before_calibration_was_measured_is_read_without_it() -> None:
+    before = RunResult.from_dict({k: v for k, v in VALUES.items() if k != "calibration_error"})
+    assert before.calibration_error is None
+    with pytest.raises(WarminitError, match="calibration_error"):
+        before.metric("calibration_error")
+    assert RunResult.from_dict(VALUES).metric("calibration_error") == 0.125

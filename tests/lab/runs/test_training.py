@@ -183,6 +183,8 @@ def test_evaluations_stand_at_their_steps_and_measure_the_model_of_that_step() -
     assert set(long.metrics) == {"accuracy", "balanced_accuracy", "loss", "top5_accuracy"}
     assert all(len(values) == 3 for values in long.eval_metrics.values())
     assert {name: values[-1] for name, values in long.eval_metrics.items()} == long.metrics
+    assert long.calibration_error is not None
+    assert 0 < long.calibration_error < 1
     # Without a schedule, a run of 10 steps is the first 10 of 23.
     short = run(make_spec(**(settings | {"steps": 10})), dataset)
     assert {name: values[0] for name, values in long.eval_metrics.items()} == short.metrics

@@ -9,7 +9,8 @@ from statsmodels.stats.multitest import multipletests
 
 from study_runs import ENVIRONMENT, result, scored, small_study, stored
 from warminit.errors import WarminitError
-from warminit.lab.verdict.analysis import analyse, refuse_mixed
+from warminit.lab.verdict.analysis import analyse
+from warminit.lab.verdict.mixed import refuse_mixed
 from warminit.lab.verdict.wording import notes
 
 SCORES = {

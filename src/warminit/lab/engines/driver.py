@@ -1,7 +1,7 @@
 """a study -> every run done and stored. Resumes: what the store has is not run again."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -9,10 +9,12 @@ from pathlib import Path
 
 from warminit.lab.data.load import ImageDataset
 from warminit.lab.engines.choose import engine_for, planning_device
+from warminit.lab.engines.due import Due
 from warminit.lab.engines.job import Begin, DataSource, Job, Outcome, begin, execute
 from warminit.lab.engines.options import Engine, EngineOptions, Places
 from warminit.lab.runs.environment import environment
 from warminit.lab.runs.plan import PlannedRun, plan_runs
+from warminit.lab.runs.results import RunResult
 from warminit.lab.store.store import Store, StoredRun
 from warminit.lab.store.stored_study import STORE_NAME, runs_in_order
 from warminit.lab.study.study import Study
@@ -46,8 +48,9 @@ def run_study(
 ) -> tuple[StoredRun, ...]:
     """Run what is missing of a study and return all of its runs.
 
-    What failed before is tried again. Killed at any moment, the same call goes on where it was, and
-    its result is bit for bit that of a call that was left alone (but for the measured times).
+    A sequential study runs no more of what is decided. What failed before is tried again. Killed at
+    any moment, the same call goes on where it was, and its result is bit for bit that of a call
+    that was left alone (but for the measured times).
 
     Args:
         study: What is to be run.
@@ -107,7 +110,10 @@ def complete(
     listener: Listener | None = None,
     places: Places | None = None,
 ) -> tuple[StoredRun, ...]:
-    """Have an engine do those of the planned runs that the store lacks, and store each at once.
+    """Have an engine do those of the planned runs that are still needed, and store each at once.
+
+    A fixed study needs all that the store lacks; a sequential one those of its next look, until
+    every comparison is decided.
 
     `about` is kept beside them, so that their results can be read without the data. `places` has
     the environments of the runs that were done on other machines, by key, once they are yielded.
@@ -123,15 +129,23 @@ def complete(
             }
         )
         finished = store.finished_keys()
-        missing = [run for run in runs if run.key not in finished]
-        listener.planned(runs, len(runs) - len(missing))
-        if missing:
+        listener.planned(runs, sum(run.key in finished for run in runs))
+        due = Due(study, runs, _results(study, finished, store))
+        if due.runs:
             # Closed here, not when it is collected: no worker outlives an error or Ctrl-C.
-            with closing(engine(missing, listener.stepped)) as outcomes:  # type: ignore[type-var]  # a generator
+            with closing(engine(due.runs, listener.stepped)) as outcomes:  # type: ignore[type-var]  # a generator
                 for run, outcome in outcomes:
                     store.add(run, places.pop(run.key, here), outcome)
                     listener.finished(run, outcome)
+                    due.after(run, outcome)
         return runs_in_order([run.key for run in runs], store)
+
+
+def _results(study: Study, finished: Iterable[str], store: Store) -> Mapping[str, RunResult | None]:
+    """Return the finished runs by key; their results only where a sequential study needs them."""
+    if study.sequential is None:
+        return dict.fromkeys(finished)
+    return {run.key: run.result for run in store.runs() if run.result is not None}
 
 
 def finished_runs(

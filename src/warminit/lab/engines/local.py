@@ -57,7 +57,7 @@ def run_all(
     process does, however it does.
 
     Args:
-        runs: What is to be run.
+        runs: What is to be run; a list may grow while an outcome is handed over.
         job: What is done with each run.
         threads: CPU threads of a run.
         workers: Processes; the cores at hand divided by `threads` by default.
@@ -122,8 +122,8 @@ class _Crew:
         attempts: int,
         time_limit: float | None,
     ) -> None:
-        # Sorting keeps the order of equals, so that paired runs finish close together.
-        self.waiting = deque(sorted(runs, key=lambda run: -run.work))
+        self.waiting: deque[PlannedRun] = deque()
+        self._runs, self._taken = runs, 0
         self.workers: list[_Worker] = []
         self.attempts: Counter[str] = Counter()
         self.failed_starts = 0
@@ -134,7 +134,11 @@ class _Crew:
         self._time_limit = time_limit
 
     def busy(self) -> int:
-        """Return how many runs are not done."""
+        """Take the runs that are new, and return how many are not done."""
+        new = self._runs[self._taken :]
+        self._taken += len(new)
+        # Sorting keeps the order of equals, so that paired runs finish close together.
+        self.waiting.extend(sorted(new, key=lambda run: -run.work))
         return len(self.waiting) + sum(len(worker.runs) for worker in self.workers)
 
     def hire(self) -> None:

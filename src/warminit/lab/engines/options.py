@@ -19,7 +19,10 @@ OnProgress = Callable[[str, int], None]
 """Called with (key of a run, optimizer steps that it has done)."""
 
 Engine = Callable[[Sequence[PlannedRun], OnProgress], Iterator[tuple[PlannedRun, Outcome]]]
-"""Does runs and yields each with its outcome; a generator, closed when it is to stop."""
+"""Does runs and yields each with its outcome; a generator, closed when it is to stop.
+
+The runs may be a list that grows while an outcome is handed over: what is added is done too.
+"""
 
 ENGINES = ("local", "ray")
 

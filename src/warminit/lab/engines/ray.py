@@ -48,7 +48,7 @@ def run_on_ray(
     under way.
 
     Args:
-        runs: What is to be run.
+        runs: What is to be run; a list may grow while an outcome is handed over.
         make_job: Given where workers find the data, returns what is done with each run.
         source: Data root, device and threads of a run.
         options: Address, resources of a run, runs at once, retries and time limit.
@@ -95,8 +95,8 @@ class _Dispatch:
         self, ray: Any, runs: Sequence[PlannedRun], source: DataSource, options: EngineOptions
     ) -> None:
         self._ray, self._options, self._source = ray, options, source
-        # Sorting keeps the order of equals, so that paired runs finish close together.
-        self._waiting = deque(sorted(runs, key=lambda run: -run.work))
+        self._waiting: deque[PlannedRun] = deque()
+        self._runs, self._taken = runs, 0
         self._flying: dict[Any, _Flight] = {}
         self._attempts: Counter[str] = Counter()
         self._tickets = 0
@@ -152,7 +152,11 @@ class _Dispatch:
         self._perform = ray.remote(**resources, max_retries=0)(perform)
 
     def busy(self) -> bool:
-        """Tell whether any run is not done."""
+        """Take the runs that are new, and tell whether any run is not done."""
+        new = self._runs[self._taken :]
+        self._taken += len(new)
+        # Sorting keeps the order of equals, so that paired runs finish close together.
+        self._waiting.extend(sorted(new, key=lambda run: -run.work))
         return bool(self._waiting or self._flying)
 
     def submit(self) -> None:

@@ -38,7 +38,7 @@ ON_ERROR = ("stop", "continue")
 def compare(
     train: Train,
     arms: Sequence[str | ArmSpec | Mapping[str, Any]],
-    seeds: int | Sequence[int] = 8,
+    seeds: int | Sequence[int] | None = None,
     *,
     baseline: str | None = None,
     out: str | Path = "warminit-results/own-loop",
@@ -46,6 +46,7 @@ def compare(
     higher_is_better: bool = True,
     unit: str | None = None,
     margin: float = 0.001,
+    until_decided: bool = False,
     version: str | None = None,
     on_error: Literal["stop", "continue"] = "stop",
     workers: int | None = None,
@@ -69,7 +70,8 @@ def compare(
         train: Your function.
         arms: Names, `module:function`, or mappings of a name and parameters. A list of values is
             swept, but for `mean` and `std`, which have one value a channel.
-        seeds: The seeds, or how many of the paper's eight and 1001, 1002, ...
+        seeds: The seeds, or how many of the paper's eight and 1001, 1002, ...; 8 by default, and
+            at most 18 with `until_decided`.
         baseline: Label of the arm to compare with; the first by default.
         out: Folder of the store and of the report page, `report.html`.
         metric: The one of your metrics that decides.
@@ -77,6 +79,9 @@ def compare(
         unit: `points` for a share from 0 to 1, any other name for the rest; default: `points`, or
             none where lower is better.
         margin: Equivalence margin in the metric's unit.
+        until_decided: Run seeds until every comparison is decided, and no more of what is: `seeds`
+            is then the most, or the first ones. `docs/sequential.md` has the rule. A failed run
+            ends its comparison.
         version: Any text that names the state of your code.
         on_error: `stop` gives an arm up at its first failing run; `continue` goes on with its other
             seeds. Failed runs are tried again by the next call.
@@ -106,7 +111,8 @@ def compare(
         models=[YOURS],
         arms=arms if isinstance(arms, str) else list(arms),
         baseline=_first_label(arms) if baseline is None else baseline,
-        seeds=seeds,
+        **({} if seeds is None else {"seeds": seeds}),
+        sequential=until_decided,
         protocol={"steps": 1},
         metric=metric,
         higher_is_better=higher_is_better,
@@ -135,7 +141,7 @@ def compare(
             if engine is None
             else engine_for(engine, lambda _: job, source, places=places)
         )
-        if on_error == "stop":
+        if on_error == "stop" and not until_decided:  # whose looks stop it themselves
             work = _stopping(work)
         stored = complete(
             study,
@@ -146,7 +152,8 @@ def compare(
             listener=with_page(listener, study, out),
             places=places,
         )
-    _report_failures(stored, train, on_error)
+    stopped = " Their arms were stopped; on_error='continue' goes on." if on_error == "stop" else ""
+    _report_failures(stored, train, " Their comparisons were ended." if until_decided else stopped)
     analysis = analyse(study, stored)
     last_page(analysis, out)
     if not quiet:
@@ -229,7 +236,7 @@ def _stopping(engine: Engine) -> Engine:
     return stopping
 
 
-def _report_failures(stored: Sequence[StoredRun], train: Train, on_error: str) -> None:
+def _report_failures(stored: Sequence[StoredRun], train: Train, stopped: str) -> None:
     failed = [run for run in stored if run.error is not None]
     if not failed:
         return
@@ -242,5 +249,4 @@ def _report_failures(stored: Sequence[StoredRun], train: Train, on_error: str) -
     )
     if len(failed) == len(stored):
         raise WarminitError(f"{text}Mend it and call again; the store has every whole traceback.")
-    stopped = " Their arms were stopped; on_error='continue' goes on." if on_error == "stop" else ""
     warnings.warn(f"{text}The next call tries them again.{stopped}", WarminitWarning, stacklevel=3)

@@ -10,12 +10,15 @@ from warminit.lab.data.load import ImageDataset
 from warminit.lab.figures.curves import ZOOM, Curve, learning_curves
 from warminit.lab.figures.forest import MOST_ROWS, forest
 from warminit.lab.figures.grid import Prediction, grid_heat_map, grid_panels
+from warminit.lab.figures.looks import look_paths
 from warminit.lab.figures.power import power_curves
+from warminit.lab.figures.profile import profile
 from warminit.lab.figures.render import spec
 from warminit.lab.figures.seed_lines import paired_seeds
 from warminit.lab.paper.grid_table import grid_rows
 from warminit.lab.runs.plan import model_rules
 from warminit.lab.verdict.analysis import Analysis
+from warminit.lab.verdict.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,24 +50,28 @@ def forest_figure(analysis: Analysis) -> PageFigure | None:
     cut = ""
     if len(analysis.comparisons) > MOST_ROWS:
         cut = f" Of {len(analysis.comparisons)} comparisons, the {MOST_ROWS} with the smallest p."
+    level = f"{100 * (1 - analysis.comparisons[0].alpha):g} % interval"
+    correction = "Holm's correction over all comparisons"
+    if analysis.study.sequential is not None:
+        level, correction = "adjusted interval", "correction for the looks and all comparisons"
     caption = (
-        f"Mean paired difference from {analysis.study.baseline} with its "
-        f"{100 * (1 - analysis.comparisons[0].alpha):g} % interval. Filled: significant after "
-        "Holm's correction over all comparisons. Green band: the equivalence margin." + cut
+        f"Mean paired difference from {analysis.study.baseline} with its {level}. Filled: "
+        f"significant after {correction}. Green band: the equivalence margin." + cut
     )
     return chart_figure("forest", "Every comparison", caption, forest(analysis, "container"))
 
 
 def place_figures(analysis: Analysis, dataset: str, model: str, number: int) -> list[PageFigure]:
-    """Return the figures of one data set and model: paired seeds and learning curves."""
+    """Return the figures of one data set and model: looks, paired seeds and learning curves."""
     found = [
+        *_looks_figure(analysis, dataset, model, number),
         chart_figure(
             f"paired-{number}",
             "Seed by seed",
             "A gray line joins the runs of one seed, which share every other initial weight and "
             "see the same batches. Orange: the mean of each arm.",
             paired_seeds(analysis, dataset, model, "container"),
-        )
+        ),
     ]
     titles: dict[Curve, str] = {"accuracy": "Accuracy while training", "loss": "Training loss"}
     for curve, title in titles.items():
@@ -75,8 +82,31 @@ def place_figures(analysis: Analysis, dataset: str, model: str, number: int) -> 
     return found
 
 
+def _looks_figure(analysis: Analysis, dataset: str, model: str, number: int) -> list[PageFigure]:
+    chart = look_paths(analysis, dataset, model, "container")
+    if chart is None:
+        return []
+    caption = (
+        "The evidence of each comparison after each look. Dashed: the boundaries of that look, in "
+        "the colour of the arm; above it helps, below it harms. Large points: where a comparison "
+        "ended. It may also end as equivalent, or as undecidable, which has no boundary here."
+    )
+    return [chart_figure(f"looks-{number}", "Look by look", caption, chart)]
+
+
+def settings_figure(settings: Settings) -> PageFigure:
+    """Return the performance profiles over all settings of the study."""
+    caption = (
+        "For each arm the share of its runs that gain more than so much over the baseline at the "
+        "same seed; every setting counts alike. Further right is better."
+    )
+    return chart_figure("profile", "Over all settings", caption, profile(settings, "container"))
+
+
 def power_figure(analysis: Analysis) -> PageFigure | None:
-    """Return the power curves; None where nothing could be tested."""
+    """Return the power curves; None where nothing could be tested, and in a sequential study."""
+    if analysis.study.sequential is not None:
+        return None  # its power is that of its looks, not of a fixed number of seeds
     chart = power_curves(analysis, "container")
     caption = (
         "The smallest effect that a one-sided paired t test sees in four of five studies, at the "

@@ -22,11 +22,23 @@ from warminit.lab.report.figures import (
     grid_figures,
     place_figures,
     power_figure,
+    settings_figure,
 )
-from warminit.lab.report.tables import failed_table, results_table, runs_table, tests_table
+from warminit.lab.report.tables import (
+    failed_table,
+    results_table,
+    runs_table,
+    settings_table,
+    tests_table,
+    times_table,
+)
 from warminit.lab.report.texts import asked, reproduce, state, summary, verdicts
 from warminit.lab.verdict.analysis import Analysis
+from warminit.lab.verdict.settings import across_settings
 from warminit.lab.verdict.wording import notes
+
+LEAST_SETTINGS = 3
+"""Data sets and models from which on the page says what all of them show together."""
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -59,6 +71,8 @@ def page(
         "notes": notes(analysis),
         "forest": forest_figure(analysis),
         "results": results_table(analysis),
+        "settings": _settings(analysis),
+        "times": times_table(analysis),
         "failed": failed_table(analysis),
         "grid": grid_figures(analysis, datasets or {}),
         "places": _places(analysis),
@@ -127,6 +141,15 @@ def _policy(*scripts: str) -> str:
         f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:; "
         "base-uri 'none'; form-action 'none'"
     )
+
+
+def _settings(analysis: Analysis) -> dict[str, Any] | None:
+    """Return the table and figure over all settings; None where there are two or fewer."""
+    compared = {(cell.dataset, cell.model) for cell in analysis.cells if cell.comparison}
+    if len(compared) < LEAST_SETTINGS:
+        return None
+    found = across_settings([analysis])
+    return {"table": settings_table(found), "figure": settings_figure(found)}
 
 
 def _places(analysis: Analysis) -> list[dict[str, Any]]:

@@ -4,8 +4,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from warminit.lab.verdict.analysis import Analysis
-from warminit.lab.verdict.cells import Scale, cell_rows, p_text, scale_of
+from warminit.lab.verdict.cells import Scale, cell_rows, p_heading, p_text, scale_of
 from warminit.lab.verdict.rows import last_line, run_rows
+from warminit.lab.verdict.settings import EXPLANATION, HEADINGS, Settings, texts
+from warminit.lab.verdict.times import times
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +49,13 @@ def results_table(analysis: Analysis) -> Table:
     scale = scale_of(analysis)
     level = f"{metric_name(analysis)}{', %' if scale.percent else ''}"
     difference = f"difference{_unit(scale)}"
+    deciding = p_heading(analysis)
+    compared = cell_rows(analysis)
+    loss = "cross-entropy, nats"
+    beside = [loss, "its interval"] if any(row.texts.cross_entropy for row in compared) else []
     headings = (
         "data set", "model", "arm", "outcome", "seeds", level, "sd", difference, "interval",
-        "one-sided p", "Holm p", "wins",
+        "one-sided p", deciding, "wins", *beside,
     )  # fmt: skip
     rows = [
         (
@@ -65,15 +71,67 @@ def results_table(analysis: Analysis) -> Table:
             Entry(f"{row.texts.p_one_sided}{row.texts.stars}", row.p_one_sided),
             Entry(row.texts.p_holm, row.p_holm),
             Entry(row.texts.wins, row.wins),
+            *[
+                Entry(row.texts.cross_entropy, row.cross_entropy),
+                Entry(row.texts.cross_entropy_interval),
+            ][: len(beside)],
         )
-        for row in cell_rows(analysis)
+        for row in compared
     ]
-    numeric = {"seeds", level, "sd", difference, "interval", "one-sided p", "Holm p", "wins"}
+    numeric = {*headings[4:]}
     caption = (
         "Every arm against the baseline. The interval is of one comparison alone, Holm's p over "
-        "all of them. Stars: * p < 0.1, ** p < 0.05, *** p < 0.01."
+        "all of them. Stars: * p < 0.1, ** p < 0.05, *** p < 0.01. Cross-entropy: the difference."
     )
+    if analysis.study.sequential is not None:
+        caption = (
+            "Every arm against the baseline. Interval and p are those that the verdict rests on, "
+            "adjusted for the looks and for all comparisons. A p of a fixed number of seeds does "
+            "not hold here."
+        )
     return placed(analysis, Table("results", caption, headings, tuple(rows), frozenset(numeric)))
+
+
+def times_table(analysis: Analysis) -> Table:
+    """Return one row an arm and accuracy: the steps and seconds to it, beside the baseline's."""
+    headings = (
+        "data set", "model", "arm", "to accuracy, %", "steps", "baseline's steps", "ratio",
+        "interval", "arrived", "baseline's arrived", "seconds", "baseline's seconds",
+    )  # fmt: skip
+    found = times(analysis)
+    rows = [
+        (
+            Entry(analysis.title(each.dataset)),
+            Entry(each.model),
+            Entry(each.arm),
+            _number(each.steps.threshold, 100, 2),
+            _number(each.steps.steps_arm, 1, 0),
+            _number(each.steps.steps_baseline, 1, 0),
+            _number(each.steps.ratio, 1, 2),
+            Entry("{:.2f} to {:.2f}".format(*each.steps.interval) if each.steps.interval else ""),
+            Entry(f"{each.steps.arrived_arm}/{each.steps.n}", each.steps.arrived_arm),
+            Entry(f"{each.steps.arrived_baseline}/{each.steps.n}", each.steps.arrived_baseline),
+            _number(each.seconds_arm, 1, 1),
+            _number(each.seconds_baseline, 1, 1),
+        )
+        for each in found
+    ]
+    spacings = sorted({each.steps.spacing for each in found})
+    caption = (
+        "Mean steps and seconds to an accuracy; a run that never arrives counts as arriving at its "
+        "last step. The first accuracy is the baseline's mean final one. Ratio below 1: faster, "
+        "with the 95 % interval of a bootstrap over the seeds. Evaluated every "
+        f"{' or '.join(f'{each:,.0f}' for each in spacings)} steps: nothing is known more finely."
+    )
+    return placed(analysis, Table("times", caption, headings, tuple(rows), frozenset(headings[3:])))
+
+
+def settings_table(settings: Settings) -> Table:
+    """Return one row an arm: what all settings of the study say together."""
+    rows = tuple(tuple(Entry(text) for text in row) for row in texts(settings))
+    unit = f" Gains in {settings.unit}." if settings.unit else ""
+    numeric = frozenset(HEADINGS) - {"arm", "worst setting"}
+    return Table("settings", EXPLANATION + unit, HEADINGS, rows, numeric)
 
 
 def tests_table(analysis: Analysis) -> Table:
@@ -130,7 +188,8 @@ def runs_table(analysis: Analysis) -> Table:
             for name in run.result.metrics
         )
     )  # fmt: skip
-    columns = [*metrics, "init_seconds", "train_seconds"]
+    measured = any(row.get("calibration_error") is not None for row in rows)
+    columns = [*metrics, *["calibration_error"] * measured, "init_seconds", "train_seconds"]
     headings = (
         "data set", "model", "arm", "seed", *(name.replace("_", " ") for name in columns), "state",
     )  # fmt: skip

@@ -1,6 +1,6 @@
 """Analysis -> the sentences of the report page: state, summary, verdicts, how to reproduce it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from warminit.errors import WarminitError
@@ -10,8 +10,9 @@ from warminit.lab.study.protocol import learning_rates
 from warminit.lab.study.study import Study
 from warminit.lab.study.toml import study_toml
 from warminit.lab.verdict.analysis import Analysis
+from warminit.lab.verdict.cells import cell_rows
 from warminit.lab.verdict.comparison import Comparison
-from warminit.lab.verdict.wording import counted
+from warminit.lab.verdict.wording import counted, seeds_planned
 
 MOST_VERDICTS = 24
 """Verdicts in view; of more, those that decide are in view and the rest fold away."""
@@ -33,12 +34,13 @@ class Verdict:
     kind: str
     label: str
     sentence: str
+    beside: tuple[str, ...] = ()
 
 
 def asked(analysis: Analysis) -> str:
     """Return in one sentence what the study asks."""
     study, protocol = analysis.study, analysis.study.protocol
-    arms, seeds = counted(len(study.arms), "arm"), counted(len(study.seeds), "seed")
+    arms, seeds = counted(len(study.arms), "arm"), seeds_planned(study)
     what = f"{arms} x {seeds}, compared with {study.baseline} by {metric_name(analysis)}"
     if study.own_loop:
         return f"{what}, in your own training loop."
@@ -75,10 +77,11 @@ def state(analysis: Analysis) -> dict[str, Any]:
     n_asked = len(analysis.runs) + missing
     done = len(analysis.runs) - failed
     lines = []
+    look = "" if analysis.study.sequential is None else " for the next look"
     if missing or failed:
         lines.append(
-            f"{done} of {counted(n_asked, 'run')} done, {failed} failed, {missing} to do. What "
-            "follows is of the finished runs only, and may change."
+            f"{done} of {counted(n_asked, 'run')} done, {failed} failed, {missing} to do{look}. "
+            "What follows is of the finished runs only, and may change."
         )
     if analysis.partial:
         lines.append(
@@ -128,25 +131,23 @@ def verdicts(analysis: Analysis) -> tuple[list[dict[str, Any]], list[Verdict]]:
     several = len(analysis.study.datasets) * len(analysis.study.models) > 1
     groups: dict[str, list[Verdict]] = {}
     folded, shown = [], 0
-    for cell in analysis.cells:
-        if cell.comparison is None:
+    for cell, row in zip(analysis.cells, cell_rows(analysis), strict=True):
+        if cell.comparison is None and not row.beside:
             continue
         place = f"{analysis.title(cell.dataset)}, {cell.model}" if several else ""
-        verdict = _verdict(cell.comparison)
+        verdict = _verdict(cell.arm, cell.comparison, row.beside)
         if many and (verdict.kind not in {"helps", "harms"} or shown >= MOST_VERDICTS):
-            folded.append(
-                Verdict(verdict.kind, verdict.label, f"{place} {verdict.sentence}".strip())
-            )
+            folded.append(replace(verdict, sentence=f"{place} {verdict.sentence}".strip()))
             continue
         shown += 1
         groups.setdefault(place, []).append(verdict)
     return [{"title": title, "verdicts": found} for title, found in groups.items()], folded
 
 
-def _verdict(comparison: Comparison) -> Verdict:
-    outcome = comparison.outcome
-    kind = outcome.replace(" ", "-")
-    return Verdict(kind, f"{LABELS[outcome]}: {comparison.arm}", comparison.verdict)
+def _verdict(arm: str, comparison: Comparison | None, beside: tuple[str, ...]) -> Verdict:
+    outcome = comparison.outcome if comparison else "not tested"
+    sentence = comparison.verdict if comparison else "No seed is left in both arms."
+    return Verdict(outcome.replace(" ", "-"), f"{LABELS[outcome]}: {arm}", sentence, beside)
 
 
 def reproduce(analysis: Analysis, command: str | None) -> dict[str, str]:

@@ -34,6 +34,8 @@ class RunResult:
         init_seconds: Time of the initialization alone.
         train_seconds: Time of training and evaluation.
         trained_filters: The input layer's filters at the end, as `keep_filters` gives them.
+        calibration_error: At the end, on the evaluation split, a share in [0, 1]; None in results
+            from before it was measured, and from a user's own loop.
     """
 
     metrics: Mapping[str, float]
@@ -45,6 +47,7 @@ class RunResult:
     init_seconds: float = 0.0
     train_seconds: float = 0.0
     trained_filters: Mapping[str, Any] = field(default_factory=dict)
+    calibration_error: float | None = None
 
     def __post_init__(self) -> None:
         """Make the curves compact, and refuse those that do not belong to the evaluations."""
@@ -69,6 +72,7 @@ class RunResult:
         `train_loss` is the mean of the last 50 training losses (Section 4.3's "loss at 500 steps"
         in a study of 500 steps), `accuracy_area` the mean of the accuracy curve over the
         evaluations. Both are NaN where a run has no such curve, as in a user's own loop.
+        `calibration_error` is there where it was measured.
 
         Raises:
             WarminitError: If the run has no such metric.
@@ -79,6 +83,8 @@ class RunResult:
             return _mean(self.train_loss[-50:])
         if name == "accuracy_area":
             return _mean(self.eval_metrics.get("accuracy", ()))
+        if name == "calibration_error" and self.calibration_error is not None:
+            return self.calibration_error
         raise WarminitError(
             f"metric={name!r} is not among what the runs report: {', '.join(self.metrics)}. Choose "
             "one of these."

@@ -178,6 +178,8 @@ def _run(
         model, training, testing, dataset.n_classes, spec, rates, on_step
     )
     train_seconds = _now(place) - start
+    # Apart from the others, so that results with and without it have the same metrics.
+    calibration_error = [metrics.pop("calibration_error") for metrics in evaluations][-1]
     trained_filters = keep_filters(model, images)
     return RunResult(
         metrics=evaluations[-1],
@@ -191,6 +193,7 @@ def _run(
         init_seconds=init_seconds,
         train_seconds=train_seconds,
         trained_filters=trained_filters,
+        calibration_error=calibration_error,
     )
 
 

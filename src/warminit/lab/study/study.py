@@ -4,17 +4,20 @@ import itertools
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from warminit.errors import WarminitError, unexpected, unknown
+from warminit.lab.sequential.design import Design
 from warminit.lab.study.checks import YOURS, check_paths, check_study, explain
 from warminit.lab.study.lines import lines_at_fault
 from warminit.lab.study.protocol import Protocol, Strict
+from warminit.lab.study.sequential import Sequential, completed
 from warminit.lab.study.spec import ArmSpec, RunSpec
 
-METRICS = ("accuracy", "balanced_accuracy", "accuracy_area", "loss", "train_loss")
+LOSSES = ("loss", "train_loss", "calibration_error")
+METRICS = ("accuracy", "balanced_accuracy", "accuracy_area", *LOSSES)
 """What a study of the laboratory's own runs may compare the arms by; losses fall."""
 
 PAPER_SEEDS = (42, 7, 13, 99, 2025, 1, 8, 21)
@@ -48,6 +51,14 @@ class Study(Strict):
         unit: Of the primary metric, as `compare_paired` takes it; None: `points` for a share,
             nothing for a loss.
         margin: Equivalence margin of the primary metric, in its own units.
+        loss_margin: Non-inferiority margin of cross-entropy, which stands beside the verdict, nats.
+        stuck_below: A run whose final accuracy is below counts as failed; None: below half of its
+            arm's best, where that is at least 0.3.
+        thresholds: Accuracies, shares; the report has each arm's steps to them, and to the
+            baseline's final accuracy.
+        sequential: Decide every comparison as soon as its seeds say enough, and run no more of it:
+            the design, or true for the default one. `seeds` are then the first ones, and are
+            continued by those of `default_seeds` up to the design's maximum.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
@@ -64,6 +75,15 @@ class Study(Strict):
     higher_is_better: bool | None = None
     unit: str | None = None
     margin: float = Field(default=0.001, gt=0)
+    loss_margin: float = Field(default=0.02, gt=0)
+    stuck_below: float | None = Field(default=None, ge=0, le=1)
+    thresholds: tuple[Annotated[float, Field(gt=0, le=1)], ...] = ()
+    sequential: Sequential | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, values: Any) -> Any:
+        return completed(values) if isinstance(values, dict) else values
 
     @field_validator("arms", mode="before")
     @classmethod
@@ -104,7 +124,36 @@ class Study(Strict):
             raise unknown("baseline", self.baseline, labels)
         if not self.own_loop and self.metric not in METRICS:
             raise unknown("metric", self.metric, METRICS)
+        if self.sequential is not None:
+            self.__dict__["seeds"] = self._up_to(self.sequential.max_seeds)
+            self.design()
         return self
+
+    def _up_to(self, most: int) -> tuple[int, ...]:
+        """Return the seeds, continued up to a number of them."""
+        if len(self.seeds) > most:
+            step = "Give max_seeds as many, or fewer seeds."
+            raise unexpected("seeds", len(self.seeds), f"at most max_seeds={most} of them", step)
+        more = (seed for seed in default_seeds(2 * most) if seed not in self.seeds)
+        return (*self.seeds, *itertools.islice(more, most - len(self.seeds)))
+
+    def design(self) -> Design | None:
+        """Return the sequential design of all comparisons together; None where there is none.
+
+        The family is that of a fixed study: every arm against the baseline, on every data set and
+        model.
+
+        Raises:
+            WarminitError: For a study without a comparison, and a number out of its range.
+        """
+        if self.sequential is None:
+            return None
+        others = len(self.arms) - 1
+        if not others:
+            expected = "an arm beside the baseline in a sequential study"
+            raise unexpected("arms", self.baseline, expected, "Add one, or leave sequential out.")
+        family = others * len(self.datasets) * len(self.models)
+        return self.sequential.design(family=family, margin=self.margin)
 
     @property
     def own_loop(self) -> bool:
@@ -112,10 +161,15 @@ class Study(Strict):
         return self.datasets == (YOURS,)
 
     @property
+    def cross_entropy(self) -> str:
+        """The metric that is a mean cross-entropy in nats; a `loss` of one's own may be any."""
+        return "cross_entropy" if self.own_loop else "loss"
+
+    @property
     def lower_is_better(self) -> bool:
         """Whether a smaller value of the primary metric is the better one."""
         if self.higher_is_better is None:
-            return self.metric in ("loss", "train_loss")
+            return self.metric in LOSSES
         return not self.higher_is_better
 
     @classmethod
@@ -136,7 +190,11 @@ class Study(Strict):
         try:
             study = cls.model_validate(values)
         except ValidationError as error:
-            keys = {(): cls.model_fields, ("protocol",): Protocol.model_fields}
+            keys = {
+                (): cls.model_fields,
+                ("protocol",): Protocol.model_fields,
+                ("sequential",): Sequential.model_fields,
+            }
             raise WarminitError(explain(error, source, keys)) from error
         try:
             check_study(

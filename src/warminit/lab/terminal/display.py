@@ -10,6 +10,7 @@ from warminit.lab.paper.published import Erratum
 from warminit.lab.verdict.analysis import Analysis
 from warminit.lab.verdict.cells import Row, cell_rows
 from warminit.lab.verdict.rows import last_line
+from warminit.lab.verdict.times import times
 from warminit.lab.verdict.wording import counted, notes
 
 MARK = "≠"
@@ -25,6 +26,7 @@ LONGEST_UNBROKEN = 28
 def print_analysis(analysis: Analysis, console: Console) -> None:
     """Print a table for each data set and model, then one sentence of verdict a comparison."""
     study, rows = analysis.study, cell_rows(analysis)
+    found = times(analysis)
     for dataset in study.datasets:
         for model in study.models:
             shown = [row for row in rows if (row.dataset, row.model) == (dataset, model)]
@@ -33,6 +35,9 @@ def print_analysis(analysis: Analysis, console: Console) -> None:
                 say(console, "Partial data: its counts differ from the published ones.")
             for row in shown:
                 say(console, *_sentence(row, study.baseline))
+                place = (row.dataset, row.model, row.arm)
+                said = [each for each in found if (each.dataset, each.model, each.arm) == place]
+                say(console, *(f"  {each.sentence}" for each in said))
             console.print()
     for note in notes(analysis):
         say(console, note)
@@ -77,10 +82,11 @@ def print_errata(console: Console, errata: Iterable[Erratum]) -> None:
 
 def _sentence(row: Row, baseline: str) -> list[str]:
     if row.verdict is not None:
-        return [f"- {row.verdict}"]
+        return [f"- {row.verdict}", *(f"  {text}" for text in row.beside)]
     if row.arm == baseline:
         return []
-    return [f"- {row.arm}: no seed finished that {baseline} has too."]
+    nothing = f"- {row.arm}: no seed finished that {baseline} has too."
+    return [nothing, *(f"  {text}" for text in row.beside)]
 
 
 def _table(analysis: Analysis, title: str, rows: list[Row]) -> Table:
@@ -92,17 +98,20 @@ def _table(analysis: Analysis, title: str, rows: list[Row]) -> Table:
     table.add_column("arm", no_wrap=unbroken, overflow="fold")
     unit = "points and " if analysis.in_points else ""
     percent = "\n%" if analysis.in_points else ""
-    headings = [analysis.study.metric.replace("_", "_\n") + percent, f"difference\n{unit}95 %"]
+    sequential = analysis.study.sequential is not None
+    level = "interval" if sequential else "95 %"  # of a sequential one its sentence says the level
+    headings = [analysis.study.metric.replace("_", "_\n") + percent, f"difference\n{unit}{level}"]
     headings += ["p one-\nsided", "p\nHolm"] if tested else []
+    headings += ["p ad-\njusted"] if sequential else []
     for heading in [*([] if shared else ["seeds"]), *headings, "wins"]:
         numeric = heading != "p one-\nsided"  # its stars stand behind the number
         table.add_column(heading, justify="right" if numeric else "left", no_wrap=True)
     for row in rows:
-        table.add_row(*_cells(row, seeds=not shared, tested=tested))
+        table.add_row(*_cells(row, seeds=not shared, tested=tested, sequential=sequential))
     return table
 
 
-def _cells(row: Row, *, seeds: bool, tested: bool) -> list[str]:
+def _cells(row: Row, *, seeds: bool, tested: bool, sequential: bool) -> list[str]:
     text = row.texts
     compared = row.difference is not None
     cells = [row.arm, *([str(row.seeds)] if seeds else [])]
@@ -116,4 +125,6 @@ def _cells(row: Row, *, seeds: bool, tested: bool) -> list[str]:
             f"{text.p_one_sided}{text.stars}".replace(" ", "") or none,
             text.p_holm.replace(" ", "") or none,
         ]
+    if sequential:
+        cells.append(text.p_holm.replace(" ", ""))
     return [*cells, text.wins]

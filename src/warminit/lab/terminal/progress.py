@@ -85,6 +85,8 @@ class StudyProgress:
     def counts(self) -> str:
         """Return `3 done, 1 failed, 20 to do` in words."""
         failed = f", {self.failed} failed" if self.failed else ""
+        if self.study.sequential is not None:
+            return f"{self.done} of at most {self.runs} runs done{failed}"
         return f"{self.done} of {self.runs} runs done{failed}, {self.to_do} to do"
 
     def arms(self) -> str:

@@ -15,7 +15,8 @@ from warminit.lab.verdict.comparison import Comparison
 
 Values = NDArray[np.float64]
 Settings = Mapping[str, ArrayLike]
-Statistic = Callable[[list[Values]], float]
+Draws = list[NDArray[np.intp]]
+Statistic = Callable[[list[Values], Draws], Values]
 
 #: Bootstrap samples, as rliable's default times about two.
 SAMPLES = 4_999
@@ -143,20 +144,28 @@ def _settings(scores: Settings) -> list[Values]:
 def _bootstrapped(settings: list[Values], of: Statistic, alpha: float, seed: int) -> Across:
     """Draw seeds within each setting, so that every setting keeps its weight."""
     rng = np.random.default_rng(seed)
-    drawn = [of([s[rng.integers(len(s), size=len(s))] for s in settings]) for _ in range(SAMPLES)]
-    low, high = np.quantile(drawn, [alpha / 2, 1 - alpha / 2])
-    return Across(of(settings), (float(low), float(high)))
+    drawn = [rng.integers(len(runs), size=(SAMPLES, len(runs))) for runs in settings]
+    low, high = np.quantile(of(settings, drawn), [alpha / 2, 1 - alpha / 2])
+    value = of(settings, [np.arange(len(runs))[None] for runs in settings])
+    return Across(float(value[0]), (float(low), float(high)))
 
 
-def _middle(settings: list[Values]) -> float:
-    runs = np.sort(np.concatenate(settings))
-    cut = len(runs) // 4
-    return float(runs[cut : len(runs) - cut].mean())
+def _middle(settings: list[Values], drawn: Draws) -> Values:
+    """Return the mean of the middle half, one a draw."""
+    chosen = [runs[draw] for runs, draw in zip(settings, drawn, strict=True)]
+    runs = np.sort(np.concatenate(chosen, axis=1), axis=1)
+    cut = runs.shape[1] // 4
+    return np.asarray(runs[:, cut : runs.shape[1] - cut].mean(axis=1))
 
 
-def _improvement(settings: list[Values]) -> float:
+def _improvement(settings: list[Values], drawn: Draws) -> Values:
+    """Return the mean over the settings of the share of pairs that the arm wins, one a draw."""
     shares = []
-    for pairs in settings:
+    for pairs, draw in zip(settings, drawn, strict=True):
         gap = pairs[:, :1] - pairs[:, 1]
-        shares.append(((gap > 0) + 0.5 * (gap == 0)).mean())
-    return float(np.mean(shares))
+        wins = (gap > 0) + 0.5 * (gap == 0)
+        # How often each pair was drawn: a share of all pairs of runs is then a quadratic form.
+        places = draw + len(pairs) * np.arange(len(draw))[:, None]
+        counts = np.bincount(places.ravel(), minlength=draw.size).reshape(draw.shape)
+        shares.append(((counts @ wins) * counts).sum(axis=1) / len(pairs) ** 2)
+    return np.asarray(np.mean(shares, axis=0))

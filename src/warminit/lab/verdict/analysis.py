@@ -6,13 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from warminit.errors import WarminitError
-from warminit.lab.runs.environment import NUMERIC_PACKAGES
 from warminit.lab.store.store import StoredRun
 from warminit.lab.store.stored_study import read_study
 from warminit.lab.study.study import Study
+from warminit.lab.verdict.adjusted import adjusted_comparisons, spared
 from warminit.lab.verdict.comparison import Comparison
+from warminit.lab.verdict.failures import Failures, compare_failures, stuck_below
 from warminit.lab.verdict.family import holm
+from warminit.lab.verdict.mixed import refuse_mixed
 from warminit.lab.verdict.paired import compare_paired
 
 OWN_LOOP = "your training loop"
@@ -28,9 +29,12 @@ class Cell:
         model: Name of the model.
         arm: Label of the arm.
         scores: The primary metric by seed, of the runs that finished.
-        failed: Seeds whose run failed, or has no finite value of the metric.
+        failed: Seeds whose run failed, is stuck, or has no finite value of the metric.
         comparison: With the baseline at the seeds that both have; None for the baseline itself, and
             where they share none.
+        losses: Cross-entropy by seed, of the same runs, where they report it.
+        cross_entropy: The comparison of `losses`; None also where it is the primary metric.
+        failures: Beside the baseline's, at the seeds that have ended in both.
     """
 
     dataset: str
@@ -39,6 +43,9 @@ class Cell:
     scores: dict[int, float]
     failed: tuple[int, ...] = ()
     comparison: Comparison | None = None
+    losses: dict[int, float] = field(default_factory=dict)
+    cross_entropy: Comparison | None = None
+    failures: Failures | None = None
 
     @property
     def mean(self) -> float | None:
@@ -63,6 +70,7 @@ class Analysis:
             shown, and no reproduction of anything.
         mixed: What differs between the runs although they are compared (`allow_mixed`), in words.
         evaluated: Images that each run is evaluated on, by data set, where that is known.
+        spared: Of a sequential study, runs of its maximum that are not there and not needed now.
     """
 
     study: Study
@@ -71,6 +79,7 @@ class Analysis:
     partial: frozenset[str] = frozenset()
     mixed: tuple[str, ...] = ()
     evaluated: Mapping[str, int] = field(default_factory=dict)
+    spared: int = 0
 
     @property
     def in_points(self) -> bool:
@@ -84,10 +93,14 @@ class Analysis:
 
     @property
     def missing(self) -> int:
-        """Runs that the study asks for and the store has not."""
+        """Runs that the study needs, a sequential one for its next look, and the store has not."""
+        return self.asked - self.spared - len(self.runs)
+
+    @property
+    def asked(self) -> int:
+        """All runs of the study; of a sequential study those of its maximum."""
         study = self.study
-        asked = len(study.datasets) * len(study.models) * len(study.arms) * len(study.seeds)
-        return asked - len(self.runs)
+        return len(study.datasets) * len(study.models) * len(study.arms) * len(study.seeds)
 
     def title(self, dataset: str) -> str:
         """Return a data set's name as tables show it, with `(partial)` where it is."""
@@ -113,7 +126,9 @@ def analyse(
 ) -> Analysis:
     """Compare every arm with the baseline on the study's primary metric.
 
-    Holm's correction goes over the family: every comparison of the study.
+    Holm's correction goes over the family: every comparison of the study. Those of cross-entropy
+    are a family of their own. A sequential study is
+    decided look by look, with the same family.
 
     Args:
         study: What was asked.
@@ -139,11 +154,23 @@ def analyse(
                 arm.label: _cell(study, dataset, model, arm.label, by_cell) for arm in study.arms
             }
             cells += [_compared(study, cell, group[study.baseline]) for cell in group.values()]
-    corrected = iter(holm(cell.comparison for cell in cells if cell.comparison is not None))
+    primary = iter(holm(cell.comparison for cell in cells if cell.comparison))
+    beside = iter(holm(cell.cross_entropy for cell in cells if cell.cross_entropy))
     cells = [
-        cell if cell.comparison is None else replace(cell, comparison=next(corrected))
+        replace(
+            cell,
+            comparison=cell.comparison and next(primary),
+            cross_entropy=cell.cross_entropy and next(beside),
+        )
         for cell in cells
     ]
+    sequential = study.sequential is not None
+    if sequential:
+        adjusted = adjusted_comparisons(study, runs, unit=_unit(study))
+        cells = [
+            replace(cell, comparison=adjusted.get((cell.dataset, cell.model, cell.arm)))
+            for cell in cells
+        ]
     return Analysis(
         study=study,
         cells=tuple(cells),
@@ -151,6 +178,7 @@ def analyse(
         partial=frozenset(partial),
         mixed=mixed,
         evaluated=evaluated or {},
+        spared=spared(study, runs) if sequential else 0,
     )
 
 
@@ -178,18 +206,36 @@ def _cell(
         if seed in runs
         for result in [runs[seed].result]
     }
+    results = {seed: found for seed in scores if (found := runs[seed].result) is not None}
+    accuracies = {seed: result.metrics.get("accuracy") for seed, result in results.items()}
+    known = {seed: value for seed, value in accuracies.items() if value is not None}
+    floor = stuck_below(known.values()) if study.stuck_below is None else study.stuck_below
+    if study.sequential is not None:
+        floor = 0.0  # its looks have counted every score already
+    done = [s for s, score in scores.items() if math.isfinite(score) and known.get(s, 1.0) >= floor]
     return Cell(
         dataset=dataset,
         model=model,
         arm=arm,
-        scores={seed: score for seed, score in scores.items() if math.isfinite(score)},
-        failed=tuple(seed for seed, score in scores.items() if not math.isfinite(score)),
+        scores={seed: scores[seed] for seed in done},
+        failed=tuple(seed for seed in scores if seed not in done),
+        losses={
+            seed: loss
+            for seed in done
+            if (loss := results[seed].metrics.get(study.cross_entropy)) is not None
+        },
     )
 
 
 def _compared(study: Study, cell: Cell, baseline: Cell) -> Cell:
+    if cell.arm == baseline.arm:
+        return cell
+    ended = [seed for seed in study.seeds if all(seed in _ended(each) for each in (cell, baseline))]
+    if ended:
+        failed = [[seed in each.failed for seed in ended] for each in (cell, baseline)]
+        cell = replace(cell, failures=compare_failures(*failed))
     shared = [seed for seed in cell.scores if seed in baseline.scores]
-    if cell.arm == baseline.arm or not shared:
+    if not shared:
         return cell
     comparison = compare_paired(
         [cell.scores[seed] for seed in shared],
@@ -200,45 +246,29 @@ def _compared(study: Study, cell: Cell, baseline: Cell) -> Cell:
         higher_is_better=not study.lower_is_better,
         unit=_unit(study),
     )
-    return replace(cell, comparison=comparison)
+    return replace(cell, comparison=comparison, cross_entropy=_cross_entropy(study, cell, baseline))
+
+
+def _cross_entropy(study: Study, cell: Cell, baseline: Cell) -> Comparison | None:
+    shared = [seed for seed in cell.losses if seed in baseline.losses]
+    if not shared or study.metric == study.cross_entropy:
+        return None
+    return compare_paired(
+        [cell.losses[seed] for seed in shared],
+        [baseline.losses[seed] for seed in shared],
+        arm=cell.arm,
+        baseline=baseline.arm,
+        margin=study.loss_margin,
+        higher_is_better=False,
+        unit="nats",
+    )
+
+
+def _ended(cell: Cell) -> set[int]:
+    return {*cell.scores, *cell.failed}
 
 
 def _unit(study: Study) -> str:
     if study.unit is None:
         return "" if study.lower_is_better else "points"
     return study.unit
-
-
-def refuse_mixed(
-    environments: Iterable[Mapping[str, str]], *, allow_mixed: bool = False
-) -> tuple[str, ...]:
-    """Refuse to compare what was computed on different devices or with different versions.
-
-    Args:
-        environments: Of every run, and of this process where runs are still to come.
-        allow_mixed: Accept different versions of torch, scikit-learn and NumPy; never devices.
-
-    Returns:
-        What differs and was accepted, one text a package.
-
-    Raises:
-        WarminitError: For what differs and is not accepted.
-    """
-    known = list(environments)
-    accepted = []
-    for name in ("device", *NUMERIC_PACKAGES):
-        found = sorted({each.get(name, "unknown") for each in known})
-        if len(found) < 2:
-            continue
-        if name == "device" or not allow_mixed:
-            advice = (
-                "Run the study anew in another folder (--out)"
-                if name == "device"
-                else "Run it anew in another folder (--out), or pass --allow-mixed"
-            )
-            raise WarminitError(
-                f"the runs were computed with different {name}: {', '.join(found)}; they are not "
-                f"compared, since a difference could come from that alone. {advice}."
-            )
-        accepted.append(f"{name} {' and '.join(found)}")
-    return tuple(accepted)

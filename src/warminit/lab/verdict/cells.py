@@ -51,6 +51,8 @@ class Texts:
         p_two_sided: Not corrected.
         p_holm: Corrected.
         wins: `wins/seeds`.
+        cross_entropy: Its difference, in nats.
+        cross_entropy_interval: `low to high`.
     """
 
     dataset: str
@@ -64,6 +66,13 @@ class Texts:
     p_two_sided: str
     p_holm: str
     wins: str
+    cross_entropy: str
+    cross_entropy_interval: str
+
+    @property
+    def nats(self) -> str:
+        """The difference of cross-entropy with its interval."""
+        return f"{self.cross_entropy} [{self.cross_entropy_interval}]".removesuffix(" []")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +94,16 @@ class Row:
         interval_high: Upper end.
         p_one_sided: Paired t; the alternative is that the arm is better.
         p_two_sided: Paired t, not corrected.
-        p_holm: Two-sided, corrected over the study.
+        p_holm: Two-sided, corrected over the study; of a sequential one also over its looks.
         wins: Pairs that the arm wins.
         ties: Pairs that are equal.
         losses: Pairs that it loses.
         verdict: One sentence.
         outcome: The verdict in one word; `baseline`, or `not finished` without a pair.
+        cross_entropy: Difference of cross-entropy, nats, over the same seeds.
+        cross_entropy_low: Lower end of its interval.
+        cross_entropy_high: Upper end.
+        beside: Sentences that follow the verdict: of cross-entropy, and of failed runs.
         texts: What displays print.
     """
 
@@ -114,6 +127,10 @@ class Row:
     losses: int | None
     verdict: str | None
     outcome: str
+    cross_entropy: float | None
+    cross_entropy_low: float | None
+    cross_entropy_high: float | None
+    beside: tuple[str, ...]
     texts: Texts = field(repr=False, compare=False)
 
     def values(self) -> dict[str, Any]:
@@ -126,6 +143,11 @@ def scale_of(analysis: Analysis) -> Scale:
     if analysis.in_points:
         return Scale(100.0, 2, "points", percent=True)
     return Scale(1.0, 4, analysis.study.unit or "", percent=False)
+
+
+def p_heading(analysis: Analysis) -> str:
+    """Return what the p that decides is called: corrected by Holm, or for the looks too."""
+    return "Holm p" if analysis.study.sequential is None else "adjusted p"
 
 
 def cell_rows(analysis: Analysis) -> list[Row]:
@@ -149,6 +171,8 @@ def p_text(p: float | None) -> str:
 def _row(analysis: Analysis, cell: Cell, scale: Scale) -> Row:
     c = cell.comparison
     low, high = (c.confidence_interval if c else None) or (None, None)
+    loss = cell.cross_entropy
+    loss_low, loss_high = (loss.confidence_interval if loss else None) or (None, None)
     failed = f", {len(cell.failed)} failed" if cell.failed else ""
     texts = Texts(
         dataset=analysis.title(cell.dataset),
@@ -162,6 +186,8 @@ def _row(analysis: Analysis, cell: Cell, scale: Scale) -> Row:
         p_two_sided=p_text(c.p_two_sided if c else None),
         p_holm=p_text(c.p_holm if c else None),
         wins=f"{c.wins}/{c.n}" if c else "",
+        cross_entropy="" if loss is None else f"{loss.mean_difference:+.4f}",
+        cross_entropy_interval="" if loss_low is None else f"{loss_low:+.4f} to {loss_high:+.4f}",
     )
     without = "baseline" if cell.arm == analysis.study.baseline else "not finished"
     return Row(
@@ -185,5 +211,18 @@ def _row(analysis: Analysis, cell: Cell, scale: Scale) -> Row:
         losses=c.losses if c else None,
         verdict=c.verdict if c else None,
         outcome=c.outcome if c else without,
+        cross_entropy=loss.mean_difference if loss else None,
+        cross_entropy_low=loss_low,
+        cross_entropy_high=loss_high,
+        beside=_beside(analysis, cell),
         texts=texts,
     )
+
+
+def _beside(analysis: Analysis, cell: Cell) -> tuple[str, ...]:
+    loss = cell.cross_entropy.beside("Cross-entropy") if cell.cross_entropy else ""
+    if loss and analysis.study.sequential is not None:
+        loss += " This is not adjusted for the looks."
+    baseline = analysis.study.baseline
+    failures = cell.failures.sentence(cell.arm, baseline) if cell.failures else ""
+    return tuple(text for text in (loss, failures) if text)

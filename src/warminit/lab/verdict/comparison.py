@@ -4,9 +4,11 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
+from warminit.lab.sequential.decision import Decision
+from warminit.lab.verdict.decided import decided_sentence
 from warminit.lab.verdict.tests import MAX_SEEDS, FlipMethod
 
 #: Differences that a study plans for, in the metric's unit: 0.1, 0.2 and 0.5 points of accuracy.
@@ -62,10 +64,14 @@ class Comparison:
     p_noninferiority: float | None = None
     p_holm: float | None = None  # two-sided, filled by `holm`
     note: str = ""
+    decision: Decision | None = None  # of a sequential study, filled by `adjusted_comparisons`
 
     @property
     def outcome(self) -> Outcome:
-        """The verdict in one word, by the rule of docs/statistics.md."""
+        """The verdict in one word, by the rule of docs/statistics.md or docs/sequential.md."""
+        if self.decision is not None:
+            found = self.decision.outcome
+            return "undecided" if found in ("go on", "undecidable") else found
         decisive = self.p_two_sided if self.p_holm is None else self.p_holm
         if decisive is None or self.p_equivalence is None:
             return "not tested"
@@ -76,6 +82,8 @@ class Comparison:
     @property
     def verdict(self) -> str:
         """The verdict as one plain sentence with its numbers."""
+        if self.decision is not None:
+            return self._decided(self.decision)
         seeds = f"{self.n} seed{'s' if self.n > 1 else ''}"
         if self.confidence_interval is None or self.p_equivalence is None:
             return (
@@ -113,6 +121,51 @@ class Comparison:
             f" {self._signed(self.mean_difference)} ({self._outer()}{alone}), {p}; {self._plan()}."
         )
 
+    def values(self) -> dict[str, Any]:
+        """Return every value by name; the decision only in a sequential study."""
+        found = asdict(self)
+        if self.decision is None:
+            del found["decision"]
+        return found
+
+    def _decided(self, decision: Decision) -> str:
+        ends, covers, p = self.confidence_interval, decision.confidence, decision.p
+        side = "above" if self.mean_difference > 0 else "below"
+        return decided_sentence(
+            decision,
+            arm=self.arm,
+            baseline=self.baseline,
+            n=self.n,
+            difference=self._signed(self.mean_difference),
+            size=f"{self._unsigned(self.mean_difference)} {side}",
+            margin=self._size(self.margin),
+            interval="" if covers is None else self._interval(ends, round(covers, 5)),
+            p="" if p is None else _p(p),
+        )
+
+    def beside(self, name: str) -> str:
+        """Say of a metric beside the primary one whether the arm is worse by the margin.
+
+        Args:
+            name: Of the metric, as a sentence begins with it: `Cross-entropy`.
+        """
+        size = self._signed(self.mean_difference)
+        if self.confidence_interval is None or self.p_noninferiority is None:
+            return f"{name}: {size}, not tested."
+        found = f"{size} ({self._outer()})"
+        side = "higher" if self.mean_difference > 0 else "lower"
+        holm = f"Holm p {_p(self.p_two_sided if self.p_holm is None else self.p_holm)}"
+        margin = self._size(self.margin)
+        noninferior = f"non-inferiority p {_p(self.p_noninferiority)}"
+        if self.outcome == "helps":
+            return f"{name} is {side}: {found}, {holm}."
+        if self.p_noninferiority < self.alpha:
+            worse = f"is {side}, by less than" if self.outcome == "harms" else "is not worse by"
+            return f"{name} {worse} {margin}: {found}, {noninferior}."
+        if self.outcome == "harms":
+            return f"{name} is {side}: {found}, {holm}."
+        return f"{name} is undecided: {found}, {noninferior} at {margin}."
+
     def _plan(self) -> str:
         if self.seeds_to_decide is None:
             return f"{self.n} seeds are too few to tell how many would be needed"
@@ -133,7 +186,7 @@ class Comparison:
 
     def _interval(self, ends: tuple[float, float] | None, covers: float) -> str:
         low, high = (self._signed(end, unit=False) for end in ends or ())
-        return f"{100 * covers:g} % interval {low} to {high}"
+        return f"{100 * covers:.4g} % interval {low} to {high}"
 
     def _unsigned(self, value: float) -> str:
         return self._signed(abs(value)).removeprefix("+")

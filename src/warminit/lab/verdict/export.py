@@ -12,7 +12,7 @@ import pandas as pd
 from warminit.errors import unknown
 from warminit.lab.store.whole_file import written_whole
 from warminit.lab.verdict.analysis import Analysis
-from warminit.lab.verdict.cells import cell_rows, scale_of
+from warminit.lab.verdict.cells import cell_rows, p_heading, scale_of
 from warminit.lab.verdict.rows import run_rows, summary
 
 
@@ -32,7 +32,9 @@ def _json_pieces(analysis: Analysis) -> Iterator[str]:
     """Yield the text of `to_json` run by run: at once it takes a gigabyte for ten thousand."""
     comparisons = [
         {"dataset": cell.dataset, "model": cell.model, "scores": cell.scores}
-        | asdict(cell.comparison)
+        | cell.comparison.values()
+        | {"cross_entropy": cell.cross_entropy and cell.cross_entropy.values()}
+        | {"failures": cell.failures and asdict(cell.failures)}
         for cell in analysis.cells
         if cell.comparison is not None
     ]
@@ -87,10 +89,13 @@ def to_latex(analysis: Analysis) -> str:
                 row.metric: f"{text.mean} ± {text.sd}".removesuffix(" ± "),
                 f"difference ({unit})": f"{text.difference} [{text.interval}]".removesuffix(" []"),
                 "one-sided p": f"{text.p_one_sided}{text.stars}",
-                "Holm p": text.p_holm,
+                p_heading(analysis): text.p_holm,
                 "wins": text.wins,
+                "cross-entropy (nats)": text.nats,
             }
         )
+        if analysis.study.sequential is not None:
+            del rows[-1]["one-sided p"]
     # "escape" goes over the cells only; the headings come from the metric's name.
     table = pd.DataFrame(rows)
     table.columns = [str(name).replace("_", r"\_") for name in table.columns]

@@ -1,12 +1,18 @@
 """which runs failed at each seed -> counts, and an exact paired test of them."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from warminit.errors import WarminitError
+
+#: A stuck run is below this share of its arm's best: all of the kept studies' are, and no other.
+SHARE = 0.5
+#: Below this accuracy of an arm's best run, nothing has trained for long enough to be stuck.
+LEAST = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +35,17 @@ class Failures:
     baseline_only: int
     p: float
 
+    def sentence(self, arm: str, baseline: str) -> str:
+        """Say the counts and the test; "" where no run failed."""
+        if not self.arm + self.baseline:
+            return ""
+        p = f"{self.p:.4f}" if self.p >= 0.0001 else "below 0.0001"
+        return (
+            f"Failed runs (stuck, diverged or ended by an error): {arm} {self.arm} of {self.n},"
+            f" {baseline} {self.baseline} of {self.n}, exact p {p}. Their seeds are not in the"
+            " differences."
+        )
+
 
 def failed(final: ArrayLike, *, chance: float, higher_is_better: bool = True) -> NDArray[np.bool_]:
     """Mark the runs that diverged or are stuck.
@@ -48,6 +65,24 @@ def failed(final: ArrayLike, *, chance: float, higher_is_better: bool = True) ->
     values = np.asarray(final, dtype=np.float64)
     better = values > chance if higher_is_better else values < chance
     return np.asarray(~(better & np.isfinite(values)))
+
+
+def stuck_below(final: Iterable[float]) -> float:
+    """Return the accuracy below which a run of an arm is stuck, by the accuracies of all its runs.
+
+    Args:
+        final: The arm's final accuracies in one place; what is not finite does not count.
+
+    Returns:
+        Half of the best; 0 where the best is below 0.3. An arm that is poor at every seed is worse,
+        not stuck.
+
+    Example:
+        >>> stuck_below([0.6, 0.58, 0.2]), stuck_below([0.2, 0.05])
+        (0.3, 0.0)
+    """
+    best = max((value for value in final if math.isfinite(value)), default=0.0)
+    return SHARE * best if best >= LEAST else 0.0
 
 
 def compare_failures(arm: Sequence[bool], baseline: Sequence[bool]) -> Failures:

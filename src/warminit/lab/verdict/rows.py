@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from warminit.lab.runs.results import DERIVED, RunResult
 from warminit.lab.store.store import StoredRun
 from warminit.lab.verdict.analysis import Analysis
 from warminit.lab.verdict.cells import cell_rows
+from warminit.lab.verdict.times import times
 
 FRACTIONS = (0.25, 0.5, 0.75, 1.0)
 """Shares of the training at which the accuracy of a run is exported."""
@@ -49,6 +51,8 @@ def _run_row(
         row |= {name: value for name, value in metrics.items() if name not in DERIVED}
         if run.result.train_loss or "train_loss" in metrics:
             row["train_loss"] = run.result.metric("train_loss")
+        if run.result.calibration_error is not None:
+            row["calibration_error"] = run.result.calibration_error
         if "accuracy" in run.result.eval_metrics:
             row |= _curve_columns(
                 run.result, spec.protocol.steps, baselines.get((spec.dataset, spec.model))
@@ -90,7 +94,7 @@ def summary(analysis: Analysis) -> dict[str, Any]:
 
     Returns:
         The study, its cells with every figure of their comparison (empty ones are None), the
-        verdicts, the failed runs and what is missing.
+        verdicts, the times to accuracies, the failed runs and what is missing.
     """
     study = analysis.study
     return {
@@ -98,8 +102,10 @@ def summary(analysis: Analysis) -> dict[str, Any]:
         "partial": sorted(analysis.partial),
         "mixed": list(analysis.mixed),
         "missing_runs": analysis.missing,
+        "spared_runs": analysis.spared,
         "cells": [row.values() for row in cell_rows(analysis)],
         "verdicts": [comparison.verdict for comparison in analysis.comparisons],
+        "times": [asdict(each) for each in times(analysis)],
         "failed": [
             {
                 "dataset": run.spec.dataset,

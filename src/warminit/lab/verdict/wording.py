@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from warminit.lab.study.study import Study
 from warminit.lab.study.table1 import BATCH_SIZE, STEPS
 from warminit.lab.verdict.analysis import Analysis
 
@@ -19,6 +20,8 @@ def notes(analysis: Analysis) -> list[str]:
             f"A quick demonstration, not a result: {protocol.steps:,} steps at batch "
             f"{protocol.batch_size}, where the paper trains {STEPS:,} at {BATCH_SIZE}."
         )
+    if study.sequential is not None:
+        found += _sequential(analysis)
     tests = sum(c.p_one_sided is not None for c in analysis.comparisons)
     if tests > 1:
         found.append(
@@ -34,11 +37,28 @@ def notes(analysis: Analysis) -> list[str]:
     if analysis.missing:
         again = "call" if study.own_loop else "command"
         found.append(
-            f"Unfinished: {counted(analysis.missing, 'run')} missing; the same {again} goes on."
+            f"Unfinished: {counted(analysis.missing, 'run')} missing{_of_look(study)}; the same "
+            f"{again} goes on."
         )
     if analysis.mixed:
         found.append(f"Compared although computed with different {', '.join(analysis.mixed)}.")
     return found
+
+
+def _of_look(study: Study) -> str:
+    return " for the next look" if study.sequential is not None else ""
+
+
+def _sequential(analysis: Analysis) -> list[str]:
+    """Return how a sequential study was decided, and what that spared."""
+    study, family = analysis.study, counted(len(analysis.comparisons), "comparison")
+    told = [f"Decided look by look: every interval and p is adjusted for the looks and {family}."]
+    if analysis.spared and not analysis.missing:
+        told.append(
+            f"{analysis.spared:,} of {counted(analysis.asked, 'run')} were spared: "
+            f"{len(study.seeds)} seeds of every arm would have taken them all."
+        )
+    return told
 
 
 def _one_image(analysis: Analysis) -> list[str]:
@@ -95,6 +115,12 @@ def counted(number: int, name: str) -> str:
         ('1 seed', '8 seeds')
     """
     return f"{number:,} {name}{'' if number == 1 else 's'}"
+
+
+def seeds_planned(study: Study) -> str:
+    """Return how many seeds a study has, or has at most."""
+    most = "at most " if study.sequential is not None else ""
+    return f"{most}{counted(len(study.seeds), 'seed')}"
 
 
 def stars(p: float | None) -> str:

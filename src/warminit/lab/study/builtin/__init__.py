@@ -48,7 +48,8 @@ def changed_study(
         source: Where the changes come from, for error texts.
         protocol: A mapping of attributes of the protocol to change. Where only `steps` is changed,
             the evaluation interval that the study gives keeps its share of the run.
-        **changes: Attributes of the study; None leaves one as it is.
+        **changes: Attributes of the study; None leaves one as it is. In a sequential study a number
+            of seeds is the maximum, with a look after every seed from the fifth on.
 
     Raises:
         WarminitError: If the result is not a valid study.
@@ -64,4 +65,7 @@ def changed_study(
         kept["eval_interval"] = max(1, round(share * asked["steps"]))
     values = {name: getattr(study, name) for name in Study.model_fields}
     given = {name: value for name, value in changes.items() if value is not None}
+    if study.sequential is not None and isinstance(given.get("seeds"), int):
+        plan = study.sequential.model_copy(update={"max_seeds": given["seeds"], "looks": ()})
+        given = {"sequential": plan} | given
     return Study.create(source, **{**values, **given, "protocol": {**kept, **asked}})

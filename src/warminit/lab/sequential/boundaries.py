@@ -13,9 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, stats
 
-#: Hwang, Shih and DeCani's gamma. 1 spends early, close to Pocock; docs/sequential.md compares it.
-GAMMA = 1.0
-
 Values = NDArray[np.float64]
 
 # The grid over the normal score of t. Beyond 8 no level that anyone asks for is left.
@@ -24,7 +21,7 @@ _GRID = np.linspace(-_EDGE, _EDGE, _NODES)
 _STEP = 2 * _EDGE / (_NODES - 1)
 
 
-def spent(looks: Sequence[int], max_seeds: int, level: float, *, gamma: float = GAMMA) -> Values:
+def spent(looks: Sequence[int], max_seeds: int, level: float, *, gamma: float) -> Values:
     """Compute how much of the level may be used up to each look.
 
     Args:
@@ -40,7 +37,7 @@ def spent(looks: Sequence[int], max_seeds: int, level: float, *, gamma: float = 
         Hwang, Shih and DeCani 1990.
 
     Example:
-        >>> [round(float(a), 4) for a in spent((5, 10, 20), 20, 0.025)]
+        >>> [round(float(a), 4) for a in spent((5, 10, 20), 20, 0.025, gamma=1)]
         [0.0087, 0.0156, 0.025]
     """
     fraction = np.asarray(looks) / max_seeds
@@ -93,7 +90,7 @@ class StudentLooks:
         gamma: How early the level is spent; see `spent`.
     """
 
-    def __init__(self, looks: tuple[int, ...], max_seeds: int, gamma: float = GAMMA) -> None:
+    def __init__(self, looks: tuple[int, ...], max_seeds: int, gamma: float) -> None:
         self.looks, self.max_seeds, self.gamma = looks, max_seeds, gamma
 
     def evidence(self, differences: Values, null: float) -> Values:

@@ -1,6 +1,6 @@
 """a design, many studies' paired differences -> what each look decided, in arrays.
 
-`sequential.decide` plays one study, `tools/sequential_tables.py` 20,000: the same code.
+`decide.decide` plays one study, `tools/sequential_tables.py` 20,000: the same code.
 """
 
 import math
@@ -10,15 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from warminit.lab.verdict.betting import BettingLooks
-from warminit.lab.verdict.boundaries import StudentLooks, normal_score
-from warminit.lab.verdict.design import Design
+from warminit.lab.sequential.betting import BettingLooks
+from warminit.lab.sequential.boundaries import StudentLooks, normal_score
+from warminit.lab.sequential.design import Design
 
 Values = NDArray[np.float64]
 Counts = NDArray[np.int64]
 Marks = NDArray[np.bool_]
 
-OPEN, HELPS, HARMS, EQUIVALENT, UNDECIDABLE = range(5)
+OPEN, HELPS, HARMS, EQUIVALENT, UNDECIDABLE, FAILED = range(6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class History:
     """What happened in many studies of one design.
 
     Attributes:
-        outcome: Shape (studies, arms), OPEN to UNDECIDABLE.
+        outcome: Shape (studies, arms), OPEN to FAILED.
         look: Shape (studies, arms), place of the last look taken, -1 before the first.
         different: Shape (studies, looks), how many comparisons help or harm, after each look.
         equivalent: Shape (studies, looks), how many are within the margin, after each look.
@@ -40,13 +40,16 @@ class History:
     evidence: Values
 
 
-def replay(design: Design, differences: Values) -> History:
+def replay(design: Design, differences: Values, failed: Counts | None = None) -> History:
     """Play studies through a design, look by look.
 
     Args:
         design: The plan.
         differences: Shape (studies, arms, max_seeds), positive where the arm is better; NaN after
             the last seed that an arm has.
+        failed: Shape (studies, arms), pairs before the first one of which a run failed; `max_seeds`
+            where none did. None: nowhere. Such a comparison ends before the look that needs more,
+            undecided: what the other seeds say is of seeds that survived.
 
     Returns:
         The history. Invariant: more seeds change no outcome but OPEN.
@@ -63,12 +66,17 @@ def replay(design: Design, differences: Values) -> History:
     )
 
     outcome = np.full(differences.shape[:2], OPEN)
+    failed = np.full(outcome.shape, design.max_seeds) if failed is None else failed
     look = np.full(outcome.shape, -1)
     different = np.zeros((len(outcome), len(design.looks)), dtype=np.int64)
     equivalent = np.zeros_like(different)
     for k, seeds in enumerate(design.looks):
         is_open = outcome == OPEN
-        is_open &= (~is_open | ~np.isnan(differences[..., seeds - 1])).all(axis=1, keepdims=True)
+        ends = failed < seeds
+        ready = ends | ~np.isnan(differences[..., seeds - 1])
+        is_open &= (~is_open | ready).all(axis=1, keepdims=True)
+        outcome[is_open & ends] = FAILED
+        is_open &= ~ends
         look[is_open] = k
         helps, harms, agrees = evidence[..., k]
         decided = _count(outcome, HELPS, HARMS)

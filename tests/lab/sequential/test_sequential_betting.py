@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from sequential_cases import errs_at_most
-from warminit.lab.verdict.betting import LARGEST_BET, BettingLooks
-from warminit.lab.verdict.design import Design
+from warminit.lab.sequential.betting import LARGEST_BET, BettingLooks
+from warminit.lab.sequential.design import Design
 
 LOG40 = math.log(40)
 

@@ -2,16 +2,20 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from warminit.errors import WarminitError
-from warminit.lab.verdict.betting import BettingLooks
-from warminit.lab.verdict.boundaries import GAMMA, StudentLooks
+
+if TYPE_CHECKING:
+    from warminit.lab.sequential.betting import BettingLooks
+    from warminit.lab.sequential.boundaries import StudentLooks
 
 #: With 5 seeds a t test at the first look's level has power; with 3 it has next to none.
 FIRST_LOOK = 5
 #: 13 seeds have power 0.9 at one standard deviation; 18 have it over all looks, with futility.
 MAX_SEEDS = 18
+#: Hwang, Shih and DeCani's gamma. 1 spends early, close to Pocock; docs/sequential.md compares it.
+GAMMA = 1.0
 #: Each seed costs one integral, 0.1 s and 3 MB; no study of training runs comes near.
 MOST_SEEDS = 100
 
@@ -88,10 +92,15 @@ class Design:
         object.__setattr__(self, "looks", tuple(looks))
 
     @property
-    def rule(self) -> StudentLooks | BettingLooks:
+    def rule(self) -> "StudentLooks | BettingLooks":
         """What measures the evidence at each look."""
+        # Inside, for these load SciPy, which a study that is only planned need not wait for.
         if self.method == "betting":
+            from warminit.lab.sequential.betting import BettingLooks
+
             return BettingLooks(self.looks, self.max_seeds, self.bound, self.alpha)
+        from warminit.lab.sequential.boundaries import StudentLooks
+
         return StudentLooks(self.looks, self.max_seeds, self.gamma)
 
     def level(self, decided: int) -> float:

@@ -4,79 +4,40 @@ Pure functions of the differences: the same seeds give the same decisions, and w
 decided stays decided. The rule in plain words and its measured error rates: `docs/sequential.md`.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Hashable, Mapping
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from warminit.errors import WarminitError
-from warminit.lab.verdict.design import Design
-from warminit.lab.verdict.replay import EQUIVALENT, HARMS, HELPS, OPEN, UNDECIDABLE, History, replay
-
-__all__ = ["Decision", "Design", "Outcome", "Step", "decide"]
+from warminit.lab.sequential.decision import Decision, Outcome, Reason, Step
+from warminit.lab.sequential.design import Design
+from warminit.lab.sequential.replay import (
+    EQUIVALENT,
+    FAILED,
+    HARMS,
+    HELPS,
+    OPEN,
+    UNDECIDABLE,
+    Counts,
+    History,
+    replay,
+)
 
 Values = NDArray[np.float64]
-Outcome = Literal["go on", "helps", "harms", "equivalent", "undecidable"]
+Arm = TypeVar("Arm", bound=Hashable)
 _NAMES: dict[int, Outcome] = {
     OPEN: "go on",
     HELPS: "helps",
     HARMS: "harms",
     EQUIVALENT: "equivalent",
     UNDECIDABLE: "undecidable",
+    FAILED: "undecidable",
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One comparison at one look.
-
-    Attributes:
-        seeds: Seeds that the look uses.
-        mean: Mean difference.
-        evidence: The t statistic; with betting, the log capital. Signed, for helps or for harms.
-        boundary: The size of the evidence from which this look says helps or harms.
-        interval: For the mean difference, adjusted for the looks. It has 0 inside exactly where
-            the evidence is inside the boundaries.
-        confidence: The interval's nominal coverage, over all looks.
-    """
-
-    seeds: int
-    mean: float
-    evidence: float
-    boundary: float
-    interval: tuple[float, float]
-    confidence: float
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What the looks so far say of one comparison.
-
-    Attributes:
-        outcome: "go on" while the comparison is open.
-        seeds: Seeds at its last look, 0 before the first.
-        look: Number of looks taken.
-        interval: The interval that the outcome rests on: it is beside 0 for helps and harms, and
-            within the margin for equivalent. None before the first look.
-        confidence: The interval's nominal coverage, over all looks.
-        p: Two-sided p of no difference, or p of no equivalence where that is the outcome, adjusted
-            for the looks and the family. At most alpha exactly where the outcome is helps, harms
-            or equivalent. None before the first look.
-        path: One step a look.
-    """
-
-    outcome: Outcome
-    seeds: int = 0
-    look: int = 0
-    interval: tuple[float, float] | None = None
-    confidence: float | None = None
-    p: float | None = None
-    path: tuple[Step, ...] = ()
-
-
-def decide(design: Design, differences: Mapping[str, ArrayLike]) -> dict[str, Decision]:
+def decide(design: Design, differences: Mapping[Arm, ArrayLike]) -> dict[Arm, Decision]:
     """Decide every comparison as far as its differences go.
 
     A look is taken once every open comparison has its seeds. A comparison's seeds beyond its last
@@ -85,14 +46,14 @@ def decide(design: Design, differences: Mapping[str, ArrayLike]) -> dict[str, De
     Args:
         design: The plan, chosen before the first run.
         differences: For each arm its paired differences in the order of the seeds, positive where
-            the arm is better.
+            the arm is better, NaN where a run of the pair failed. What follows a NaN is not used.
 
     Returns:
         One decision an arm. Invariant: more seeds never change an outcome but "go on".
 
     Raises:
-        WarminitError: For more arms than the family, more seeds than the maximum, differences that
-            are not finite, or ones beyond the bound of betting.
+        WarminitError: For more arms than the family, more seeds than the maximum, an infinite
+            difference, or one beyond the bound of betting.
 
     Example:
         >>> found = decide(
@@ -102,19 +63,25 @@ def decide(design: Design, differences: Mapping[str, ArrayLike]) -> dict[str, De
         >>> found["a"].outcome, found["b"].outcome
         ('helps', 'go on')
     """
-    values = _padded(design, differences)
-    history = replay(design, values)
+    values, failed = padded(design, differences)
+    history = replay(design, values, failed)
     return {arm: _decision(design, values[0], history, i) for i, arm in enumerate(differences)}
 
 
-def _padded(design: Design, differences: Mapping[str, ArrayLike]) -> Values:
-    """Give the differences as shape (1, arms, max_seeds), NaN where a seed is still to come."""
+def padded(design: Design, differences: Mapping[Arm, ArrayLike]) -> tuple[Values, Counts]:
+    """Check differences, and give them as `replay` takes one study.
+
+    Returns:
+        The differences, shape (1, arms, max_seeds), NaN where a seed is still to come; and how many
+        pairs come before the first failed one, shape (1, arms), `max_seeds` where none failed.
+    """
     if not 1 <= len(differences) <= design.family:
         raise WarminitError(
             f"differences={list(differences)}: expected 1 to {design.family} arms, the design's"
             " family. Plan the family before the first run: Design(family=...)."
         )
     values = np.full((1, len(differences), design.max_seeds), np.nan)
+    failed = np.full((1, len(differences)), design.max_seeds)
     for i, (arm, given) in enumerate(differences.items()):
         row = np.asarray(given, dtype=np.float64)
         if row.ndim != 1 or len(row) > design.max_seeds:
@@ -122,25 +89,31 @@ def _padded(design: Design, differences: Mapping[str, ArrayLike]) -> Values:
                 f"differences[{arm!r}] has shape {row.shape}: expected at most"
                 f" max_seeds={design.max_seeds} numbers. Pass the first {design.max_seeds} seeds."
             )
-        if not np.isfinite(row).all():
-            place = int(np.flatnonzero(~np.isfinite(row))[0])
+        if np.isinf(row).any():
+            place = int(np.flatnonzero(np.isinf(row))[0])
             raise WarminitError(
-                f"differences[{arm!r}][{place}]={row[place]}: expected a finite number. Leave a"
-                " diverged run's seed out, and report the failure."
+                f"differences[{arm!r}][{place}]={row[place]}: expected a finite number, or NaN"
+                " where a run of the pair failed. Pass float('nan') for a run that diverged."
             )
+        if np.isnan(row).any():
+            failed[0, i] = int(np.flatnonzero(np.isnan(row))[0])
+            row = row[: failed[0, i]]
         values[0, i, : len(row)] = row
-    return values
+    return values, failed
 
 
 def _decision(design: Design, values: Values, history: History, arm: int) -> Decision:
     outcome, looks = int(history.outcome[0, arm]), int(history.look[0, arm]) + 1
+    reason: Reason = "failure" if outcome == FAILED else ""
+    if outcome == UNDECIDABLE:
+        reason = "maximum" if looks == len(design.looks) else "futility"
     path = tuple(
         _step(design, values[arm], history.evidence[:2, 0, arm, k], k, rank)
         for k in range(looks)
         for rank in [_rank(history, arm, k, equivalence=False)]
     )
     if not path:
-        return Decision(_NAMES[outcome])
+        return Decision(_NAMES[outcome], reason, max_seeds=design.max_seeds)
     rank = _rank(history, arm, looks - 1, equivalence=outcome == EQUIVALENT)
     level, left = design.level(rank), design.family - rank
     rule, seen = design.rule, history.evidence[:, 0, arm, looks - 1]
@@ -152,11 +125,13 @@ def _decision(design: Design, values: Values, history: History, arm: int) -> Dec
         p = 2 * rule.p_value(float(seen[:2].max()), looks - 1) * left
     return Decision(
         outcome=_NAMES[outcome],
+        reason=reason,
         seeds=path[-1].seeds,
         look=looks,
         interval=interval,
         confidence=confidence,
         p=min(p, 1.0),
+        max_seeds=design.max_seeds,
         path=path,
     )
 

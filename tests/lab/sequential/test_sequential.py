@@ -10,10 +10,10 @@ from scipy import stats
 
 from sequential_cases import Values, draw, errs_at_most, found
 from warminit.errors import WarminitError
-from warminit.lab.verdict.boundaries import StudentLooks
-from warminit.lab.verdict.design import Design
-from warminit.lab.verdict.replay import EQUIVALENT, _step_down, replay
-from warminit.lab.verdict.sequential import Decision, decide
+from warminit.lab.sequential.boundaries import StudentLooks
+from warminit.lab.sequential.decide import Decision, decide
+from warminit.lab.sequential.design import Design
+from warminit.lab.sequential.replay import EQUIVALENT, _step_down, replay
 
 TINY = 1e-9  # a margin within which nothing is ever equivalent
 
@@ -68,7 +68,7 @@ def test_no_more_studies_than_alpha_are_wrongly_equivalent(monkeypatch: pytest.M
     def right() -> bool:
         # "helps" would end a study before it can err: evidence for it is taken away
         with monkeypatch.context() as patch:
-            patch.setattr("warminit.lab.verdict.replay._step_down", only_agrees)
+            patch.setattr("warminit.lab.sequential.replay._step_down", only_agrees)
             wrong = int((replay(design, studies).outcome == EQUIVALENT).sum())
         return bool(stats.binomtest(wrong, 4000, 0.05, alternative="greater").pvalue > 1e-4)
 
@@ -208,6 +208,35 @@ def test_small_differences_are_equivalent_and_hopeless_ones_end_early() -> None:
     assert decide(Design(margin=TINY, futility=0), {"a": flat})["a"].seeds == 18
 
 
+def test_a_failed_run_ends_its_comparison_undecided_and_no_other() -> None:
+    design, strong = Design(family=2, margin=TINY), [3.0, 3.1, 2.9, 3.2, 3.0, 2.8, 3.1]
+    # Without the failed pair the five others would say "helps" at once.
+    survivors = [*strong[:2], math.nan, *strong[3:]]
+    assert decide(design, {"a": np.delete(survivors, 2), "b": strong})["a"].outcome == "helps"
+    found = decide(design, {"a": survivors, "b": strong})
+    assert (found["a"].outcome, found["a"].reason, found["a"].look) == ("undecidable", "failure", 0)
+    assert found["b"].outcome == "helps"
+    # It gives none of its level to the other one, and a look does not wait for its seeds.
+    alone = decide(design, {"a": [math.nan], "b": strong})["b"]
+    assert (alone.outcome, alone.confidence) == ("helps", 0.975)
+
+
+def test_a_failure_after_the_decision_changes_nothing_and_before_it_keeps_the_path() -> None:
+    design = Design(margin=TINY)
+    strong = [3.0, 3.1, 2.9, 3.2, 3.0]
+    assert decide(design, {"a": [*strong, math.nan]}) == decide(design, {"a": strong})
+    weak = [0.5, -0.2, 0.9, 0.1, 0.6]
+    before, after = (decide(design, {"a": x})["a"] for x in (weak, [*weak, math.nan, 0.4]))
+    assert (before.outcome, after.outcome, after.reason) == ("go on", "undecidable", "failure")
+    assert (after.path, after.interval, after.seeds) == (before.path, before.interval, 5)
+
+
+def test_it_says_why_a_comparison_is_undecidable() -> None:
+    flat = [0.01, -0.01] * 9
+    assert decide(Design(margin=TINY), {"a": flat})["a"].reason == "futility"
+    assert decide(Design(margin=TINY, futility=0), {"a": flat})["a"].reason == "maximum"
+
+
 BAD: list[tuple[str, Callable[[], Any]]] = [
     ("max_seeds=1: expected a whole number from 2 to 100", lambda: Design(max_seeds=1)),
     ("family=0: expected a whole number", lambda: Design(family=0)),
@@ -223,7 +252,7 @@ BAD: list[tuple[str, Callable[[], Any]]] = [
     ("expected 1 to 1 arms", lambda: decide(Design(), {"a": [], "b": []})),
     ("expected 1 to 1 arms", lambda: decide(Design(), {})),
     ("max_seeds=18 numbers", lambda: decide(Design(), {"a": [0.1] * 19})),
-    ("differences['a'][1]=nan", lambda: decide(Design(), {"a": [0.1, math.nan]})),
+    ("differences['a'][1]=inf", lambda: decide(Design(), {"a": [0.1, math.inf]})),
     ("bound=1: a paired", lambda: decide(Design(method="betting"), {"a": [0.1, 2.0]})),
 ]  # fmt: skip
 

@@ -1,0 +1,97 @@
+"""runs of a sequential study -> its comparisons, with the interval and p of the look that decided.
+
+A p of a fixed number of seeds does not hold where one looks more often: those are left out.
+"""
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+from warminit.lab.runs.looks import Cell, Scores, cell_of, decisions, needed, score
+from warminit.lab.sequential.decision import Decision
+from warminit.lab.store.store import StoredRun
+from warminit.lab.study.study import Study
+from warminit.lab.verdict.comparison import Comparison
+from warminit.lab.verdict.paired import compare_paired
+
+
+def scores_of(study: Study, runs: Sequence[StoredRun]) -> Scores:
+    """Return the primary metric of every run that has ended, NaN where it failed."""
+    found: dict[Cell, dict[int, float]] = {}
+    for run in runs:
+        found.setdefault(cell_of(run.spec), {})[run.spec.seed] = score(run.result, study.metric)
+    return found
+
+
+def adjusted_comparisons(
+    study: Study, runs: Sequence[StoredRun], *, unit: str
+) -> dict[Cell, Comparison]:
+    """Compare every arm of a sequential study with the baseline, as its looks decided.
+
+    Args:
+        study: A sequential one.
+        runs: What is in the store of it.
+        unit: Of the primary metric.
+
+    Returns:
+        By data set, model and arm, where any pair has finished. `n` is the seeds of the decision:
+        later ones, as of an earlier fixed study, are not used. Invariant: `confidence_interval` is
+        the interval that the outcome rests on.
+    """
+    scores = scores_of(study, runs)
+    found = {}
+    for cell, decision in decisions(study, scores).items():
+        arm, baseline = scores.get(cell, {}), scores.get((*cell[:2], study.baseline), {})
+        seeds = [
+            seed
+            for seed in study.seeds
+            if all(math.isfinite(each.get(seed, math.nan)) for each in (arm, baseline))
+        ]
+        if decision.outcome != "go on" and decision.reason != "failure":
+            seeds = seeds[: decision.seeds]
+        if not seeds:
+            continue
+        comparison = compare_paired(
+            [arm[seed] for seed in seeds],
+            [baseline[seed] for seed in seeds],
+            arm=cell[2],
+            baseline=study.baseline,
+            margin=study.margin,
+            higher_is_better=not study.lower_is_better,
+            unit=unit,
+        )
+        found[cell] = _adjusted(comparison, decision)
+    return found
+
+
+def spared(study: Study, runs: Sequence[StoredRun]) -> int:
+    """Return how many of the runs that the maximum would take are not there and not needed now."""
+    cells = itertools.product(study.datasets, study.models, (arm.label for arm in study.arms))
+    asked = {(cell, seed) for cell in cells for seed in study.seeds}
+    there = {(cell_of(run.spec), run.spec.seed) for run in runs}
+    return len(asked - there - needed(study, scores_of(study, runs)))
+
+
+def _adjusted(comparison: Comparison, decision: Decision) -> Comparison:
+    interval = decision.interval
+    if interval is not None and not comparison.higher_is_better:
+        interval = (-interval[1], -interval[0])  # differences are arm minus baseline
+    return replace(
+        comparison,
+        decision=decision,
+        confidence_interval=interval,
+        p_holm=decision.p,
+        equivalence_interval=interval if decision.outcome == "equivalent" else None,
+        p_one_sided=None,
+        p_two_sided=None,
+        p_sign_flip=None,
+        sign_flip_method=None,
+        p_wilcoxon=None,
+        p_equivalence=None,
+        p_noninferiority=None,
+        power=None,
+        power_at=None,
+        seeds_needed=None,
+        seeds_to_decide=None,
+    )

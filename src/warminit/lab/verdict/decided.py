@@ -1,0 +1,56 @@
+"""a Decision, texts of its numbers -> the verdict of a sequential comparison in one sentence."""
+
+from warminit.lab.sequential.decision import Decision
+
+
+def decided_sentence(
+    decision: Decision,
+    *,
+    arm: str,
+    baseline: str,
+    n: int,
+    difference: str,
+    size: str,
+    margin: str,
+    interval: str,
+    p: str,
+) -> str:
+    """Say what a sequential comparison shows.
+
+    Args:
+        decision: What the looks say.
+        arm: Label of the arm.
+        baseline: Label of the baseline.
+        n: Seeds that both have finished, up to the decision.
+        difference: With its sign and unit.
+        size: With its unit and side: `0.41 points above`.
+        margin: With its unit.
+        interval: With its coverage; empty before the first look.
+        p: Adjusted; empty before the first look.
+    """
+    most = decision.max_seeds
+    numbers = f"{difference} ({interval}), adjusted p {p}" if interval else difference
+    seeds = f"{n} seed{'' if n == 1 else 's'}"
+    if decision.outcome in ("helps", "harms"):
+        return (
+            f"{arm} {decision.outcome}: {size} {baseline} ({interval}), decided after {n} of at "
+            f"most {most} seeds, adjusted p {p}."
+        )
+    if decision.outcome == "equivalent":
+        return (
+            f"{arm} and {baseline} are equivalent within {margin}: {numbers}, decided after {n} of "
+            f"at most {most} seeds."
+        )
+    if decision.outcome == "go on":
+        return f"{arm} against {baseline} is open after {n} of at most {most} seeds: {numbers}."
+    if decision.reason == "failure":
+        return (
+            f"{arm} against {baseline} is undecidable, because a run failed: {difference} over "
+            f"{seeds} that both finished, not tested."
+        )
+    why = (
+        "the maximum"
+        if decision.reason == "maximum"
+        else f"ended early because {most} seeds are unlikely to decide"
+    )
+    return f"no detectable difference between {arm} and {baseline} with {seeds}, {why}: {numbers}."

@@ -1,0 +1,136 @@
+"""Analysis -> for each arm the steps and seconds to the baseline's final accuracy and others."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from warminit.lab.runs.results import RunResult
+from warminit.lab.verdict.analysis import Analysis, Cell
+from warminit.lab.verdict.time_to import TimeTo, time_to
+
+Runs = Mapping[int, RunResult | None]
+"""By seed; None where the run ended with an error."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArmTime:
+    """How long one arm takes to one accuracy, beside the baseline.
+
+    Attributes:
+        dataset: Name of the data set.
+        model: Name of the model.
+        arm: Label of the arm.
+        baseline: Label of the baseline.
+        final: Whether the accuracy is the baseline's own, the mean of its final ones.
+        steps: Restricted mean steps of both, and their ratio.
+        seconds_arm: The time of the arm's initialization and of so many of its steps, evaluations
+            among them, as measured.
+        seconds_baseline: The same of the baseline.
+    """
+
+    dataset: str
+    model: str
+    arm: str
+    baseline: str
+    final: bool
+    steps: TimeTo
+    seconds_arm: float
+    seconds_baseline: float
+
+    @property
+    def sentence(self) -> str:
+        """The comparison as one plain sentence."""
+        t = self.steps
+        what = f", the final accuracy of {self.baseline}" if self.final else ""
+        interval = (
+            "" if t.interval is None else ", 95 % interval {:.2f} to {:.2f}".format(*t.interval)
+        )
+        return (
+            f"Time to {100 * t.threshold:.2f} %{what}: {t.steps_arm:,.0f} steps, {self.baseline}"
+            f" {t.steps_baseline:,.0f} (ratio {t.ratio:.2f}{interval}). It is reached by"
+            f" {t.arrived_arm} of {t.n} runs, {self.baseline} {t.arrived_baseline} of {t.n};"
+            f" evaluated every {t.spacing:,.0f} steps."
+        )
+
+
+def times(analysis: Analysis) -> tuple[ArmTime, ...]:
+    """Compare how long arms take to the baseline's final accuracy and to the study's thresholds.
+
+    Seeds that have ended in both arms are paired, failed runs among them: a run that never arrives
+    counts as arriving at its last step.
+
+    Returns:
+        For each arm but the baseline, in the study's order, one for each accuracy; none where runs
+        have no curve of the accuracy.
+    """
+    runs: dict[tuple[str, str, str], dict[int, RunResult | None]] = {}
+    for run in analysis.runs:
+        place = (run.spec.dataset, run.spec.model, run.spec.arm.label)
+        runs.setdefault(place, {})[run.spec.seed] = run.result
+    baselines = {
+        (cell.dataset, cell.model): cell
+        for cell in analysis.cells
+        if cell.arm == analysis.study.baseline
+    }
+    found: list[ArmTime] = []
+    for cell in analysis.cells:
+        baseline = baselines[cell.dataset, cell.model]
+        if cell.arm != baseline.arm:
+            pair = [runs.get((each.dataset, each.model, each.arm), {}) for each in (cell, baseline)]
+            found += _times(analysis, cell, baseline, *pair)
+    return tuple(found)
+
+
+def _times(
+    analysis: Analysis, cell: Cell, baseline: Cell, arm_runs: Runs, baseline_runs: Runs
+) -> list[ArmTime]:
+    steps = next((r.eval_steps for r in baseline_runs.values() if r and _curve(r)), ())
+    seeds = [
+        seed
+        for seed in analysis.study.seeds
+        if all(seed in runs and _fits(runs[seed], steps) for runs in (arm_runs, baseline_runs))
+    ]
+    finals = [
+        r.metrics["accuracy"] for s in baseline.scores if (r := baseline_runs[s]) and _curve(r)
+    ]
+    if not steps or not seeds or not finals:
+        return []
+    arm_curves, baseline_curves = (
+        [_curve(runs[seed]) or [math.nan] * len(steps) for seed in seeds]
+        for runs in (arm_runs, baseline_runs)
+    )
+    # Rounded down to the six digits that kept curves have, or equal accuracies would not reach it.
+    final = math.floor(fmean(finals) * 1e6 + 1e-3) / 1e6
+    found: list[ArmTime] = []
+    for threshold in (final, *analysis.study.thresholds):
+        reached = time_to(steps, arm_curves, baseline_curves, threshold)
+        found.append(
+            ArmTime(
+                dataset=cell.dataset,
+                model=cell.model,
+                arm=cell.arm,
+                baseline=baseline.arm,
+                final=not found,
+                steps=reached,
+                seconds_arm=_seconds(arm_runs, seeds, steps[-1], reached.steps_arm),
+                seconds_baseline=_seconds(baseline_runs, seeds, steps[-1], reached.steps_baseline),
+            )
+        )
+    return found
+
+
+def _curve(result: RunResult | None) -> Sequence[float]:
+    return () if result is None else result.eval_metrics.get("accuracy", ())
+
+
+def _fits(result: RunResult | None, steps: tuple[int, ...]) -> bool:
+    """Tell whether a run can be paired: an error, or a curve of the accuracy at these steps."""
+    return result is None or (bool(_curve(result)) and result.eval_steps == steps)
+
+
+def _seconds(runs: Runs, seeds: Sequence[int], last: int, steps: float) -> float:
+    done = [result for seed in seeds if (result := runs[seed]) is not None]
+    if not done:
+        return math.nan
+    return fmean(r.init_seconds for r in done) + steps * fmean(r.train_seconds for r in done) / last
