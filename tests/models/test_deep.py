@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from arm_guarantees import global_states, identity, values
 from warminit import init_, prewarm_, whiten_
 from warminit.errors import WarminitError
-from warminit.initializers.stems.conditioning import DEEP_PATCHES
+from warminit.initializers.stems.fed import DEEP_PATCHES
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

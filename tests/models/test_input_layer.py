@@ -91,39 +91,6 @@ def test_a_frozen_backbone_is_refused_by_one_sentence() -> None:
     assert values(model) == before
 
 
-class FlatPatches(nn.Module):
-    """A vision transformer's embedding as a rearrangement and a linear layer."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(48)
-        self.embedding = nn.Linear(48, 12)
-        self.mixer = nn.Conv1d(16, 16, 1)
-        self.head = nn.Linear(12, 5)
-
-    def forward(self, fed: Tensor) -> Tensor:
-        patches = fed.unfold(2, 4, 4).unfold(3, 4, 4)  # (N, C, h, w, p1, p2)
-        flat = patches.permute(0, 2, 3, 4, 5, 1).reshape(len(fed), -1, 48)
-        scores: Tensor = self.head(self.mixer(self.embedding(self.norm(flat))).mean(1))
-        return scores
-
-
-@pytest.mark.parametrize("method", ["whitening-small-head", "prewarm", "dct", "lsuv"])
-@pytest.mark.parametrize("with_convolution", [False, True])
-def test_a_linear_layer_over_patches_is_refused_by_what_it_is(
-    method: str, with_convolution: bool
-) -> None:
-    model = FlatPatches()
-    if not with_convolution:
-        model.mixer = nn.Identity()  # type: ignore[assignment]
-    before = values(model)
-    with pytest.raises(
-        WarminitError, match=r"embedding is a Linear over flattened patches of 3 x 4 x 4"
-    ):
-        init_(model, images(), method)
-    assert values(model) == before
-
-
 class Deformable(nn.Module):
     """A layer with filters that takes offsets, as torchvision's DeformConv2d does."""
 

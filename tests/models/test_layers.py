@@ -225,20 +225,6 @@ def transposed_first() -> nn.Module:
     return nn.Sequential(nn.ConvTranspose2d(3, 3, 2), nn.Conv2d(3, 8, 3), nn.Conv2d(3, 8, 3))
 
 
-class LinearPatches(nn.Module):
-    """A patch embedding that is a linear layer, with two convolutions further on."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.embed = nn.Linear(3 * 16, 3)
-        self.mix = nn.Sequential(nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1))
-
-    def forward(self, images: Tensor) -> Tensor:
-        patches = images.unfold(2, 4, 4).unfold(3, 4, 4).permute(0, 2, 3, 1, 4, 5).flatten(3)
-        mixed: Tensor = self.mix(self.embed(patches).permute(0, 3, 1, 2))
-        return mixed
-
-
 class Functional(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -265,10 +251,6 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], dict[str, Any], tuple[str, ...
     "a transposed one first": (
         transposed_first, {},
         ("the first layer that runs is '0', a ConvTranspose2d", "1 (Conv2d, 3 channels)"),
-    ),
-    "a linear layer over patches": (
-        LinearPatches, {},
-        ("embed is a Linear over flattened patches of 3 x 4 x 4", "nn.Conv2d(3, 3, 4, stride=4)"),
     ),
     "a transposed one by name": (
         transposed_first, {"layers": "0"},

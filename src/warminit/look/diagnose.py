@@ -18,7 +18,7 @@ from warminit.look.diagnosis import Diagnosis
 from warminit.look.measures import energy_captured, near_duplicates, spread, white_distance
 from warminit.models.deep import activations
 from warminit.models.effective import effective_weight
-from warminit.models.find import FoundLayer
+from warminit.models.layer import FoundLayer
 from warminit.models.ranks import whole
 from warminit.models.record import CONVOLUTIONS
 from warminit.models.restore import errors_explained
@@ -50,7 +50,8 @@ def diagnose(
     device gives the same figures.
 
     Args:
-        model: Any module with a convolution of 1, 2 or 3 dimensions.
+        model: Any module with a convolution of 1, 2 or 3 dimensions, or a linear layer over
+            flattened patches, whose filters are then in the order C, *K.
         images: (N, C, *size), one training batch as the model is fed, or batches of them; uint8 is
             divided by 255 and, with `mean` and `std`, standardized.
         layers: Dotted name of the layer, or the module; found as by `find_layer` by default.
@@ -91,7 +92,7 @@ def _diagnosis(
     with errors_explained(model):
         target = subject.first(layers)
         batch, statistics = subject.images.detach(), standardization(mean, std, target.in_channels)
-        if target.behind:
+        if not target.takes_images:
             batch, statistics = activations(model, target, subject.as_fed(batch)), None
         weight, bank, bias = _bank(target)
     patches, every_position = _patches(batch, statistics, target, seed)
@@ -170,14 +171,14 @@ def effective_rank(singular_values: Tensor) -> float | None:
 def _bank(layer: FoundLayer) -> tuple[Tensor, Tensor, Tensor]:
     """Return the weight, filters (F, C * prod(K)) over all input channels, and biases (F,)."""
     conv = layer.module
-    plain = type(conv) in CONVOLUTIONS and not is_parametrized(conv)
+    plain = type(conv) in (*CONVOLUTIONS, nn.Linear) and not is_parametrized(conv)
     weight = whole(conv.weight.detach()) if plain else effective_weight(conv)
     if weight is None:
         raise WarminitError(
             f"{layer.name} is a {type(conv).__name__} in whose forward no convolution was seen; "
             "one is needed to know its filters. Name another layer with layers=."
         )
-    filters = weight.cpu().double()
+    filters = layer.as_filters(weight.cpu().double())
     bias = filters.new_zeros(len(filters))
     if conv.bias is not None:
         bias = whole(conv.bias.detach()).cpu().double()
@@ -187,7 +188,7 @@ def _bank(layer: FoundLayer) -> tuple[Tensor, Tensor, Tensor]:
     width = filters.shape[1]
     bank = filters.new_zeros(len(filters), layer.in_channels, *layer.kernel_size)
     for group, (rows, own) in enumerate(
-        zip(bank.chunk(conv.groups), filters.chunk(conv.groups), strict=True)
+        zip(bank.chunk(layer.groups), filters.chunk(layer.groups), strict=True)
     ):
         rows[:, group * width : (group + 1) * width] = own
     return weight, bank.flatten(1), bias
@@ -200,7 +201,7 @@ def _patches(
     channels, size = images.shape[1], images.shape[2:]
     extents = [
         dilation * (kernel - 1) + 1
-        for dilation, kernel in zip(layer.module.dilation, layer.kernel_size, strict=True)
+        for dilation, kernel in zip(layer.dilation, layer.kernel_size, strict=True)
     ]
     places = [side - extent + 1 for side, extent in zip(size, extents, strict=True)]
     if min(places) < 1:
@@ -214,7 +215,7 @@ def _patches(
     every_position = len(images) * math.prod(places) <= most
     if every_position:
         windows = images.cpu()
-        for axis, (extent, dilation) in enumerate(zip(extents, layer.module.dilation, strict=True)):
+        for axis, (extent, dilation) in enumerate(zip(extents, layer.dilation, strict=True)):
             windows = windows.unfold(axis + 2, extent, 1)[..., ::dilation]
         taken = windows.movedim(1, 1 + len(size)).reshape(len(images) * math.prod(places), -1)
     else:
@@ -227,7 +228,7 @@ def _patches(
             most // len(images),
             layer.kernel_size,
             generator,
-            dilation=layer.module.dilation,
+            dilation=layer.dilation,
         )
     patches = _as_fed(taken.view(len(taken), channels, -1), statistics).flatten(1)
     _check_values("images, as sampled,", patches)
@@ -255,7 +256,7 @@ def _drop_positive_(
         if not len(left):
             return
         fed = _as_fed(chunk, statistics)
-        outputs = convolve(fed, filters[left], bias[left], dilation=layer.module.dilation)
+        outputs = convolve(fed, filters[left], bias[left], dilation=layer.dilation)
         never[left] = ~(outputs > 0).transpose(0, 1).flatten(1).any(1)
 
 

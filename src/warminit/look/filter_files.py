@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from warminit.errors import WarminitError, WarminitWarning
 from warminit.images.check import is_dense
 from warminit.initializers.stems.conditioning import trained_note
-from warminit.models.find import FoundLayer, find_layer
+from warminit.models.find import first_layer
+from warminit.models.layer import FoundLayer
 from warminit.models.restore import errors_explained, restored_on_error
 from warminit.models.surroundings import own_arithmetic
 from warminit.models.write import WRITABLE, write_rows_
@@ -111,7 +112,10 @@ def save_filters(
 
 @takes_old_names("layer")
 def load_filters_(
-    model: nn.Module, path: str | os.PathLike[str], layers: str | nn.Module | None = None
+    model: nn.Module,
+    path: str | os.PathLike[str],
+    layers: str | nn.Module | None = None,
+    images: Tensor | None = None,
 ) -> InitReport:
     """Write the filters of a file into a model's convolution, in place, from its first filter on.
 
@@ -122,6 +126,8 @@ def load_filters_(
         model: Any module with a convolution; call before or after the optimizer is made.
         path: A file of `save_filters` or `warminit filters`.
         layers: Dotted name of the layer, or the module; the model's first convolution by default.
+        images: (N, C, *size), as the model is fed; needed where the layer is a linear one over
+            flattened patches, since only images tell the order of a patch's values.
 
     Returns:
         The report of the method that made the filters, for this layer, with the file's metadata
@@ -134,14 +140,16 @@ def load_filters_(
     started = time.perf_counter()
     bank = _read(expanded(path))
     with own_arithmetic(), errors_explained(model):
-        target = find_layer(model, layers)
+        target = first_layer(model, layers, images)
         conv = target.module
         _check_fit(bank.filters, target, str(path))
         filters = bank.filters[: target.out_channels].float()
         if (trained := trained_note(target, model)) is not None:
             warnings.warn(trained, WarminitWarning, stacklevel=2)
         with restored_on_error([conv]):
-            notes = write_rows_(target.name, conv, torch.arange(len(filters)), filters)
+            notes = write_rows_(
+                target.name, conv, torch.arange(len(filters)), target.as_weight(filters)
+            )
             if len(bank.filters) > len(filters):
                 cut = f"the first {len(filters)} of {len(bank.filters)} filters fit into the layer"
                 notes = (*notes, cut)
@@ -220,10 +228,10 @@ def _value(value: Any) -> Any:
 
 
 def _check_fit(filters: Tensor, target: FoundLayer, path: str) -> None:
-    conv, channels = target.module, filters.shape[1]
-    wanted = target.in_channels // conv.groups
+    channels, groups = filters.shape[1], target.groups
+    wanted = target.in_channels // groups
     if channels != wanted:
-        per = " per group" if conv.groups > 1 else ""
+        per = " per group" if groups > 1 else ""
         raise WarminitError(
             f"path={path!r} holds filters of {channels} channels, and {target.name} takes "
             f"{wanted}{per}. Make them from images of {wanted} channels, or name another layer "
@@ -236,10 +244,10 @@ def _check_fit(filters: Tensor, target: FoundLayer, path: str) -> None:
             f"{target.kernel_size}. Make them with the kernel size of the layer, or name "
             "another with layers=."
         )
-    if conv.groups > 1 and len(filters) != target.out_channels:
+    if groups > 1 and len(filters) != target.out_channels:
         raise WarminitError(
             f"path={path!r} holds {len(filters)} filters, and {target.name} has "
-            f"{target.out_channels} in {conv.groups} groups: which group a filter is for is known "
+            f"{target.out_channels} in {groups} groups: which group a filter is for is known "
             "of the whole weight only. Save the whole weight."
         )
 

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from warminit.errors import WarminitError
 from warminit.models.effective import effective_weight
-from warminit.models.find import find_layer
+from warminit.models.find import first_layer
+from warminit.models.layer import FoundLayer
 from warminit.models.ranks import is_sharded
 from warminit.renamed import takes_old_names
 from warminit.report import InitReport
@@ -38,6 +39,7 @@ def plot_filters(
     model_or_weight: nn.Module | Tensor,
     *,
     layers: str | nn.Module | None = None,
+    images: Tensor | None = None,
     conditioned: Conditioned = None,
     columns: int | None = None,
 ) -> "Image":
@@ -51,6 +53,8 @@ def plot_filters(
     Args:
         model_or_weight: A model, a layer, or a weight (F, C, *K) of 1 to 3 spatial dimensions.
         layers: Dotted name of the layer, or the module; the model's input layer by default.
+        images: (N, C, *size), as the model is fed; needed where the layer is a linear one over
+            flattened patches, since only images tell the order of a patch's values.
         conditioned: Which filters get a border: the first n, these indices, or those that the
             report of an initialization says were set.
         columns: Filters a row; by default about as many as there are rows.
@@ -75,7 +79,7 @@ def plot_filters(
             "plot_filters draws with Pillow, which is not installed. Install it with `pip install "
             "pillow`, or everything with `pip install warminit[lab]`."
         ) from error
-    filters = filter_weight(model_or_weight, layers)
+    filters = filter_weight(model_or_weight, layers, images)
     tiles = filter_tiles(filters)
     marked = set(conditioned_rows(conditioned, len(tiles)))
     columns = _columns(len(tiles), columns, wide=tiles.shape[2] / tiles.shape[1])
@@ -92,8 +96,17 @@ def plot_filters(
     return Image.fromarray(canvas)
 
 
-def filter_weight(model_or_weight: nn.Module | Tensor, layers: Any = None) -> Tensor:
+def filter_weight(
+    model_or_weight: nn.Module | FoundLayer | Tensor,
+    layers: Any = None,
+    images: Tensor | None = None,
+) -> Tensor:
     """Return filters (F, C, *K) as the layer computes with them, on the CPU in float32.
+
+    Args:
+        model_or_weight: A model, a layer of it that is found already, or a weight.
+        layers: As for `plot_filters`.
+        images: As for `plot_filters`.
 
     Raises:
         WarminitError: If it is no bank of filters, or not finite.
@@ -106,12 +119,14 @@ def filter_weight(model_or_weight: nn.Module | Tensor, layers: Any = None) -> Te
             )
         name, weight = "the weight", model_or_weight
     else:
-        found = find_layer(model_or_weight, layers)
+        found = model_or_weight
+        if isinstance(found, nn.Module):
+            found = first_layer(found, layers, images)
         name = f"{found.name}.weight"
         weight = found.module.weight
         if not is_sharded(weight):  # all ranks would have to gather it
             effective = effective_weight(found.module)
-            weight = weight if effective is None else effective
+            weight = found.as_filters(weight if effective is None else effective)
     if is_sharded(weight):
         raise WarminitError(
             f"{name} is spread over ranks. Pass `weight.full_tensor()`, which every rank must call."

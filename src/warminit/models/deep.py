@@ -3,20 +3,15 @@
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _NormBase
 
 from warminit.errors import WarminitError
-from warminit.models.find import FoundLayer, is_frozen
-from warminit.models.record import CONVOLUTIONS, as_input
-from warminit.models.restore import fully_sharded, said, set_modes, undisturbed
+from warminit.models.find import is_frozen
+from warminit.models.layer import FoundLayer
+from warminit.models.reach import fed_to
+from warminit.models.record import CONVOLUTIONS
 from warminit.models.survey import Survey, unwrap
 from warminit.models.write import check_weight
-
-
-class _Reached(BaseException):  # no error: the layer is reached, and no `except` is to stop that
-    pass
 
 
 def chosen_layers(survey: Survey, first: FoundLayer, layers: Any) -> list[FoundLayer]:
@@ -31,7 +26,11 @@ def chosen_layers(survey: Survey, first: FoundLayer, layers: Any) -> list[FoundL
         WarminitError: If a name is no convolution that runs, or there are fewer than asked for.
     """
     named = dict(survey.model.named_modules())
-    order = [name for name in survey.order() if isinstance(named.get(name), CONVOLUTIONS)]
+    order = [
+        name
+        for name in survey.order()
+        if isinstance(named.get(name), CONVOLUTIONS) or named.get(name) is first.module
+    ]
     if isinstance(layers, int) and not isinstance(layers, bool):
         order = [name for name in order if not is_frozen(named[name], survey.model)]
         if first.name in order:
@@ -75,49 +74,15 @@ def activations(model: nn.Module, target: FoundLayer, images: Tensor) -> Tensor:
 
     Args:
         model: Any module.
-        target: A convolution of it.
+        target: A layer of it.
         images: (N, C, *size), as the model is fed.
 
     Returns:
-        (N, in_channels, *size of that layer), detached.
+        (N, in_channels, *size of that layer), detached; of a linear layer over flattened patches
+        (N * patches, C, *K), each patch as an image of its own.
 
     Raises:
         WarminitError: If the layer is not reached, or the model raises.
     """
-    inner = unwrap(model)
-    fed: list[Tensor] = []
-    # FSDP2 expects a pass that has begun to end.
-    whole_pass = bool(fully_sharded(inner))
-
-    def take(_module: nn.Module, args: Any, kwargs: Any) -> None:
-        given = (each for each in (*args, *kwargs.values()) if isinstance(each, Tensor))
-        if not fed and (first := next(given, None)) is not None:
-            fed.append(first.detach().clone() if whole_pass else first.detach())
-        if not whole_pass:
-            raise _Reached
-
-    batch = as_input(inner, images)
-    with undisturbed(inner):
-        set_modes(inner, training=False)
-        for module in inner.modules():
-            if isinstance(module, _NormBase):
-                module.training = True
-        handle = target.module.register_forward_pre_hook(take, with_kwargs=True)
-        try:
-            with torch.no_grad():
-                inner(batch)
-        except _Reached:
-            pass
-        except Exception as error:
-            raise WarminitError(
-                f"images of shape {tuple(images.shape)} do not go through the model as far as "
-                f"{target.name}: {said(error)}. Pass the batch that the model is fed."
-            ) from error
-        finally:
-            handle.remove()
-    if fed:
-        return fed[0]
-    raise WarminitError(
-        f"{target.name} is not reached when the images go through the model. Leave it out of "
-        "layers."
-    )
+    fed = fed_to(unwrap(model), target.module, target.name, [images], batch_statistics=True)[0]
+    return fed if target.flat is None else target.flat.filters(fed)

@@ -6,8 +6,10 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from warminit.models.ranks import is_sharded
@@ -15,25 +17,17 @@ from warminit.models.restore import undisturbed
 
 
 def effective_weight(module: nn.Module) -> Tensor | None:
-    """Return the weight that a convolution really computes with, or None where none is seen.
+    """Return the weight that a layer really computes with, or None where none is seen.
 
-    One image of zeros goes through the module alone, in eval mode, and the weight that reaches
-    torch's convolution is read. So parametrizations and layers that standardize their weight on the
-    fly are seen as they are. The module is as before afterwards. Of a sharded weight the parts are
-    gathered: every rank must call.
+    One image of zeros, or one vector for a linear layer, goes through the module alone, in eval
+    mode, and the weight that reaches torch's convolution or linear function is read. So
+    parametrizations and layers that standardize their weight on the fly are seen as they are. The
+    module is as before afterwards. Of a sharded weight the parts are gathered: every rank must
+    call.
     """
-    conv: Any = module
-    _, per_group, *kernel_size = weight_shape(module)
-    # Twice what the kernel covers, so that every padding mode has enough to take from.
-    most = 0 if isinstance(conv.padding, str) else max(conv.padding)
-    size = [
-        2 * (dilation * (kernel - 1) + 1 + most)
-        for kernel, dilation in zip(kernel_size, conv.dilation, strict=True)
-    ]
     weight = next(module.parameters())
-    shape = (1, per_group * conv.groups, *size)
-    image = torch.zeros(shape, dtype=weight.dtype, device=weight.device)
-    seen = _SeenConvolution()
+    image = torch.zeros(_fitting(module), dtype=weight.dtype, device=weight.device)
+    seen: Any = _SeenLinear() if isinstance(module, nn.Linear) else _SeenConvolution()
     # The class's own forward: hooks of the user are not for this image.
     no_autocast = torch.autocast(image.device.type, enabled=False)
     quiet = warnings.catch_warnings(action="ignore")
@@ -45,16 +39,34 @@ def effective_weight(module: nn.Module) -> Tensor | None:
         # A forward that takes more than an image fails; what was seen before that, was seen.
         with suppress(Exception):
             type(module).forward(module, image)
-    return seen.weight
+    found: Tensor | None = seen.weight
+    return found
+
+
+def _fitting(module: Any) -> tuple[int, ...]:
+    """Return the shape of an image, or a vector, that a layer takes."""
+    _, width, *kernel_size = weight_shape(module)
+    if isinstance(module, nn.Linear):
+        return 1, width
+    # Twice what the kernel covers, so that every padding mode has enough to take from.
+    most = 0 if isinstance(module.padding, str) else max(module.padding)
+    size = [
+        2 * (dilation * (kernel - 1) + 1 + most)
+        for kernel, dilation in zip(kernel_size, module.dilation, strict=True)
+    ]
+    return 1, width * module.groups, *size
 
 
 def weight_shape(module: Any) -> tuple[int, ...]:
-    """Return (F, C / groups, *K) of a convolution's weight itself.
+    """Return (F, C / groups, *K) of a convolution's weight itself, (F, D) of a linear layer's.
 
     Where somebody exchanged the weight (fewer channels, pruned filters, another kernel), the
     module's attributes still say what it was built with.
     """
-    told = (module.out_channels, module.in_channels // module.groups, *module.kernel_size)
+    if isinstance(module, nn.Linear):
+        told: tuple[int, ...] = (module.out_features, module.in_features)
+    else:
+        told = (module.out_channels, module.in_channels // module.groups, *module.kernel_size)
     weight = dict(module.named_parameters(recurse=False)).get("weight")
     if weight is None or is_lazy(weight) or weight.ndim != len(told):
         return told
@@ -98,4 +110,18 @@ class _SeenConvolution(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if self.weight is None and func is torch.ops.aten.convolution.default:
             self.weight = args[1].detach().clone()
+        return func(*args, **(kwargs or {}))
+
+
+class _SeenLinear(TorchFunctionMode):
+    """Remembers the weight of the first linear function that is called under it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight: Tensor | None = None
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = {**dict(zip(("input", "weight"), args, strict=False)), **(kwargs or {})}
+        if self.weight is None and func is F.linear and "weight" in given:
+            self.weight = given["weight"].detach().clone()
         return func(*args, **(kwargs or {}))

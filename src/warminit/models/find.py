@@ -1,58 +1,27 @@
 """model -> the layer to condition: named, or told from metadata, channels or the order of calls."""
 
+import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
-import torch
-import torch.fx
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from warminit.errors import WarminitError
-from warminit.models.effective import weight_shape
-from warminit.models.flat_patches import refuse_flat_patches
-from warminit.models.record import CONVOLUTIONS, PARAMETRIC, WHOLE_MODEL
+from warminit.models.flat_patches import find_flat_patches
+from warminit.models.layer import FoundLayer, channels_of
+from warminit.models.record import CONVOLUTIONS, WHOLE_MODEL
+from warminit.models.refuse import (
+    candidates,
+    pass_images,
+    refuse_programs,
+    refuse_quantized,
+    refuse_side_branch,
+)
 from warminit.models.survey import Survey, unwrap
 from warminit.models.write import WRITABLE, check_weight
-
-
-@dataclass(frozen=True, slots=True)
-class FoundLayer:
-    """A convolution that can be conditioned.
-
-    Attributes:
-        name: Dotted name, without the wrappers of compilation and data parallelism.
-        module: The convolution.
-        found: How it was chosen.
-        behind: Dotted name of the frozen convolution that runs before it; "" where it is fed the
-            images themselves.
-    """
-
-    name: str
-    module: Any
-    found: str
-    behind: str = ""
-
-    @property
-    def spatial_dims(self) -> int:
-        """1, 2 or 3."""
-        return len(self.module.kernel_size)
-
-    @property
-    def in_channels(self) -> int:
-        """C, by the weight's shape."""
-        return _channels(self.module)
-
-    @property
-    def out_channels(self) -> int:
-        """F, by the weight's shape."""
-        return weight_shape(self.module)[0]
-
-    @property
-    def kernel_size(self) -> tuple[int, ...]:
-        """K, by the weight's shape."""
-        return weight_shape(self.module)[2:]
 
 
 def find_layer(
@@ -61,7 +30,7 @@ def find_layer(
     images: Tensor | None = None,
     survey: Survey | None = None,
 ) -> FoundLayer:
-    """Find the convolution to condition.
+    """Find the layer to condition: a convolution, or a linear layer over flattened patches.
 
     A convolution that is frozen, in a model that trains, is passed over: its filters are meant to
     stay. So is none that a layer of another kind takes its offsets from: such a model is refused.
@@ -69,44 +38,63 @@ def find_layer(
     Without `layer`: what timm's metadata name (`pretrained_cfg["first_conv"]`); else the only
     convolution that takes as many channels as the images have; else, of several, the one that runs
     first when one image goes through in eval mode, after which every mode, buffer and random state
-    is as it was.
+    is as it was. A linear layer is taken where it runs first and is fed patches of the images.
 
     Args:
         model: Any module, wrapped or not.
         layer: Dotted name, or the module.
-        images: (N, C, *size), as the model is fed; None takes the first convolution.
+        images: (N, C, *size), as the model is fed; None takes the first convolution. Only images
+            tell the order in which a linear layer takes the values of a patch.
         survey: Of the model and these images, where it is at hand.
 
     Returns:
-        A convolution whose weight has values that can be written.
+        A layer whose weight has values that can be written.
 
     Raises:
         WarminitError: If there is none; the text names the candidates.
     """
     model = unwrap(model)
     named = dict(model.named_modules())
+    survey = survey if images is None else survey or Survey(model, images)
     if layer is not None:
-        name, module, how = _named(named, layer, model)
-    elif images is None:
-        name, module, how = _chosen(model, named, None)
+        result = _named(named, layer, model, survey)
     else:
-        survey = survey or Survey(model, images)
-        name, module, how = _chosen(model, named, survey)
-    behind = ""
-    if layer is None:
-        _refuse_side_branch(name, survey)
-        if is_frozen(module, model):
-            behind = name
-            name, module, how = _first_that_trains(model, named, name, survey)
-    _refuse_quantized({name: module})
-    if not isinstance(module, CONVOLUTIONS):
+        result = _chosen(model, named, survey if images is not None else None)
+        refuse_side_branch(result.name, survey)
+        if is_frozen(result.module, model):
+            result = _first_that_trains(model, named, result.name, survey)
+    refuse_quantized({result.name: result.module})
+    if not isinstance(result.module, CONVOLUTIONS) and result.flat is None:
         raise WarminitError(
-            f"layer {name!r} is a {type(module).__name__}; a Conv1d, Conv2d or Conv3d is needed. "
-            f"{_candidates(named)}"
+            f"layer {result.name!r} is a {type(result.module).__name__}; a Conv1d, Conv2d or "
+            f"Conv3d is needed. {candidates(named)}"
+            f"{pass_images({'': result.module}, survey)}"
         )
-    result = FoundLayer(name or WHOLE_MODEL, module, how, behind)
+    result = replace(result, name=result.name or WHOLE_MODEL)
     check_weight(result.name, result.module)
     return result
+
+
+def first_layer(
+    model: nn.Module, layer: str | nn.Module | None = None, images: Tensor | None = None
+) -> FoundLayer:
+    """Find the layer to condition where no image is needed to make its filters.
+
+    The first convolution, whatever the images are; they are only looked at where a model has none,
+    or where a linear layer is named.
+
+    Raises:
+        WarminitError: As `find_layer`.
+    """
+    inner = unwrap(model)
+    named = dict(inner.named_modules())
+    module = named.get(layer) if isinstance(layer, str) else layer
+    linear = isinstance(module, nn.Linear)
+    if not linear and (
+        layer is not None or any(isinstance(each, CONVOLUTIONS) for each in named.values())
+    ):
+        images = None
+    return find_layer(inner, layer, images)
 
 
 def affine_layers(model: nn.Module) -> dict[str, nn.Module]:
@@ -136,7 +124,7 @@ def is_frozen(module: nn.Module, model: nn.Module) -> bool:
 
 def _first_that_trains(
     model: nn.Module, named: Mapping[str, nn.Module], frozen: str, survey: Survey | None
-) -> tuple[str, nn.Module, str]:
+) -> FoundLayer:
     names = list(named)
     if survey is not None and survey.images.ndim >= 3:
         names = survey.order()
@@ -144,133 +132,137 @@ def _first_that_trains(
     for name in names:
         module = named.get(name)
         if isinstance(module, CONVOLUTIONS) and not is_frozen(module, model):
-            return name, module, f"the first convolution that trains, {frozen} is frozen"
+            found = f"the first convolution that trains, {frozen} is frozen"
+            return FoundLayer(name, module, found, frozen)
     raise WarminitError(
         f"{frozen} is frozen (requires_grad=False), and no convolution after it trains; one that "
         f"trains is needed. Pass layers={frozen!r} to set the frozen one."
     )
 
 
-def _refuse_side_branch(name: str, survey: Survey | None) -> None:
-    other = survey.side_branches().get(name) if survey is not None else None
-    if other is not None:
-        raise WarminitError(
-            f"{name} is a side branch: {other} takes the same images and a second tensor, such as "
-            f"the offsets that {name} gives, and is no convolution of torch.nn. Pass layers= to "
-            "name the layer to set."
-        )
-
-
-def _refuse_programs(model: nn.Module, named: Mapping[str, nn.Module]) -> None:
-    kinds = ((torch.jit.ScriptModule, "scripted"), (torch.fx.GraphModule, "exported"))
-    for kind, how in kinds:
-        if any(isinstance(each, kind) for each in named.values()):
-            raise WarminitError(
-                f"{type(model).__name__} is {how}: a program without modules of torch.nn, so its "
-                f"layers are not known. Condition the model before it is {how}."
-            )
-
-
-def _refuse_quantized(named: dict[str, nn.Module]) -> None:
-    for name, module in named.items():
-        if "quantized" in type(module).__module__.split("."):
-            check_weight(name, module)
-
-
 def _named(
-    named: dict[str, nn.Module], layer: str | nn.Module, model: nn.Module
-) -> tuple[str, nn.Module, str]:
+    named: dict[str, nn.Module],
+    layer: str | nn.Module,
+    model: nn.Module,
+    survey: Survey | None,
+) -> FoundLayer:
     if isinstance(layer, str):
         if layer not in named:
             raise WarminitError(
                 f"layers={layer!r} is missing from this {type(model).__name__}; a dotted name of a "
-                f"convolution is needed. {_candidates(named)}"
+                f"convolution is needed. {candidates(named)}"
             )
-        return layer, named[layer], "given by name"
+        return _with_patches(FoundLayer(layer, named[layer], "given by name"), named, survey)
     if not isinstance(layer, nn.Module):
         raise WarminitError(
             f"layers={layer!r} is a {type(layer).__name__}; a dotted name or a module is needed. "
-            f"{_candidates(named)}"
+            f"{candidates(named)}"
         )
     names = [name for name, module in named.items() if module is layer]
     if not names:
         raise WarminitError(
             f"layers={type(layer).__name__}(...) is not a module of this {type(model).__name__}. "
-            f"{_candidates(named)}"
+            f"{candidates(named)}"
         )
-    return names[0], layer, "given as a module"
+    return _with_patches(FoundLayer(names[0], layer, "given as a module"), named, survey)
 
 
-def _chosen(
-    model: nn.Module, named: dict[str, nn.Module], survey: Survey | None
-) -> tuple[str, nn.Module, str]:
+def _with_patches(
+    found: FoundLayer, named: Mapping[str, nn.Module], survey: Survey | None
+) -> FoundLayer:
+    """Add how a named linear layer takes the values of a patch, where it takes patches."""
+    if not isinstance(found.module, nn.Linear):
+        return found
+    first = find_flat_patches(named, survey)
+    return replace(found, flat=first[1]) if first and first[0] == found.name else found
+
+
+def _chosen(model: nn.Module, named: dict[str, nn.Module], survey: Survey | None) -> FoundLayer:
     convolutions = {name: m for name, m in named.items() if isinstance(m, CONVOLUTIONS)}
     if not convolutions:
-        _refuse_quantized(named)
-        _refuse_programs(model, named)
-        refuse_flat_patches(named, survey)
+        refuse_quantized(named)
+        refuse_programs(model, named)
+    dims = {len(module.kernel_size) for module in convolutions.values()}
+    fitting: dict[str, nn.Module] = {}
+    if survey is not None:
+        images = survey.images
+        # A lazy convolution does not know its channels yet: it is found, and refused as lazy.
+        fitting = {
+            name: module
+            for name, module in convolutions.items()
+            if any(map(is_lazy, module.parameters()))
+            or (
+                channels_of(module) == images.shape[1]
+                and len(module.kernel_size) == images.ndim - 2
+            )
+        }
+        told = _first_conv_of_metadata(model)
+        if told in fitting:
+            return FoundLayer(told, fitting[told], "timm's metadata")
+        if len(fitting) == 1 and _may_be_first(next(iter(fitting)), named, survey):
+            name, module = next(iter(fitting.items()))
+            found = f"the only convolution that takes {images.shape[1]} channels"
+            return FoundLayer(name, module, found)
+    if (flat := find_flat_patches(named, survey)) is not None:
+        found = "the linear layer that takes the patches of the images"
+        return FoundLayer(flat[0], named[flat[0]], found, flat=flat[1])
+    if not convolutions:
         raise WarminitError(
             f"{type(model).__name__} has no convolution among its {len(named)} modules; one is "
-            f"needed as its first layer. {_candidates(named)} Pass another model."
+            f"needed as its first layer. {candidates(named)}{pass_images(named, survey)} "
+            "Pass another model."
         )
-    dims = {len(module.kernel_size) for module in convolutions.values()}
     if survey is None or survey.images.ndim - 2 not in dims:
-        refuse_flat_patches(named, survey)
         # Without usable images to go by; the caller checks them against this layer.
         name = next(iter(convolutions))
-        return name, convolutions[name], "the model's first convolution"
-    images = survey.images
-    # A lazy convolution does not know its channels yet: it is found, and refused as lazy.
-    fitting = {
-        name: module
-        for name, module in convolutions.items()
-        if any(map(is_lazy, module.parameters()))
-        or (_channels(module) == images.shape[1] and len(module.kernel_size) == images.ndim - 2)
-    }
-    told = _first_conv_of_metadata(model)
-    if told in fitting:
-        return told, fitting[told], "timm's metadata"
-    if len(fitting) == 1 and _may_be_first(next(iter(fitting)), convolutions, survey):
-        name, module = next(iter(fitting.items()))
-        return name, module, f"the only convolution that takes {images.shape[1]} channels"
+        return FoundLayer(name, convolutions[name], "the model's first convolution")
+    return _first_to_run(model, named, fitting, survey)
+
+
+def _first_to_run(
+    model: nn.Module,
+    named: dict[str, nn.Module],
+    fitting: Mapping[str, nn.Module],
+    survey: Survey,
+) -> FoundLayer:
+    shape = tuple(survey.images.shape)
     if not fitting:
         raise WarminitError(
-            f"images has {images.shape[1]} channels, shape {tuple(images.shape)}, and no "
-            f"convolution takes them. {_candidates(named)} Pass the batch that the model is fed."
+            f"images has {shape[1]} channels, shape {shape}, and no convolution takes them. "
+            f"{candidates(named)} Pass the batch that the model is fed."
         )
     first = next(iter(survey.order()), None)
     if first is None:
         raise WarminitError(
             f"no layer of this {type(model).__name__} is called when one image goes through, so "
-            f"which is first is not known. {_candidates(named)} Name it with layers=."
+            f"which is first is not known. {candidates(named)} Name it with layers=."
         )
-    if first in convolutions and first not in fitting:
+    if first in fitting:
+        return FoundLayer(first, fitting[first], "the first convolution that runs")
+    if isinstance(named[first], CONVOLUTIONS):
         raise WarminitError(
-            f"images has {images.shape[1]} channels, shape {tuple(images.shape)}, and the first "
-            f"layer that runs, {first!r}, takes {_channels(convolutions[first])}. Pass the batch "
-            "that the model is fed; images of (N, H, W, C) become (N, C, H, W) by "
-            ".permute(0, 3, 1, 2)."
+            f"images has {shape[1]} channels, shape {shape}, and the first layer that runs, "
+            f"{first!r}, takes {channels_of(named[first])}. Pass the batch that the model is fed; "
+            "images of (N, H, W, C) become (N, C, H, W) by .permute(0, 3, 1, 2)."
         )
-    if first not in fitting:
-        refuse_flat_patches(named, survey)
-        raise WarminitError(
-            f"the first layer that runs is {first!r}, a {type(named[first]).__name__}; a "
-            f"convolution is needed. {_candidates(named)}"
-        )
-    return first, fitting[first], "the first convolution that runs"
+    raise WarminitError(
+        f"the first layer that runs is {first!r}, a {type(named[first]).__name__}; a "
+        f"convolution is needed. {candidates(named)}"
+    )
 
 
-def _channels(module: Any) -> int:
-    channels: int = weight_shape(module)[1] * module.groups
-    return channels
-
-
-def _may_be_first(name: str, convolutions: Mapping[str, nn.Module], survey: Survey) -> bool:
+def _may_be_first(name: str, named: Mapping[str, nn.Module], survey: Survey) -> bool:
     """Tell whether no other layer is seen to run before the only one that takes the channels.
 
-    Images of (N, H, W, C) fit a later layer with as many channels as they are high.
+    Images of (N, H, W, C) fit a later layer with as many channels as they are high; and a model
+    that takes its patches by a linear layer may have a convolution that refines its output.
     """
-    if name == next(iter(convolutions)):
+    before = [named[each] for each in itertools.takewhile(lambda each: each != name, named)]
+    if not any(isinstance(each, (*CONVOLUTIONS, nn.Linear)) for each in before):
+        return True
+    if not any(isinstance(each, CONVOLUTIONS) for each in before):
+        with suppress(WarminitError):
+            return find_flat_patches(named, survey) is None
         return True
     try:
         ran = survey.order()
@@ -284,16 +276,3 @@ def _first_conv_of_metadata(model: nn.Module) -> str | None:
     value = config.get("first_conv") if isinstance(config, dict) else None
     names = value if isinstance(value, list | tuple) else [value]
     return next((name for name in names if isinstance(name, str)), None)
-
-
-def _candidates(named: dict[str, nn.Module]) -> str:
-    rows = []
-    for name, module in named.items():
-        if isinstance(module, PARAMETRIC):
-            kind = type(module).__name__
-            width: Any = getattr(module, "in_channels", None)
-            width = _channels(module) if isinstance(module, CONVOLUTIONS) else width
-            rows.append(f"{name} ({kind}, {width} channels)" if width else f"{name} ({kind})")
-    shown = ", ".join(rows[:6]) or "none"
-    more = f" and {len(rows) - 6} more" if len(rows) > 6 else ""
-    return f"Layers with weights: {shown}{more}."

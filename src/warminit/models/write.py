@@ -85,9 +85,9 @@ def write_rows_(name: str, module: nn.Module, rows: Tensor, filters: Tensor) -> 
 
     Args:
         name: Dotted name of the layer, for texts.
-        module: A convolution.
+        module: A convolution or a linear layer.
         rows: (n,) indices of filters.
-        filters: (n, C / groups, *K), float32.
+        filters: (n, C / groups, *K), or (n, D) for a linear layer, float32.
 
     Returns:
         Notes for the report: none, or that the layer discards the filters' scale.
@@ -179,8 +179,9 @@ def _read_back(
     effective = effective_weight(module)
     kind = type(module).__name__
     if effective is None or before is None:
+        function = "linear function" if isinstance(module, nn.Linear) else "convolution"
         raise WarminitError(
-            f"{name} is a {kind} in whose forward no convolution was seen, so the filters' effect "
+            f"{name} is a {kind} in whose forward no {function} was seen, so the filters' effect "
             "cannot be verified. Name another layer with layers=."
         )
     made, meant = effective[rows].double().flatten(1), filters.double().flatten(1)

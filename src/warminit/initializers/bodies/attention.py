@@ -100,12 +100,19 @@ def find_attention(model: nn.Module, images: Tensor) -> SeenAttention:
         WarminitError: If there is no such layer, or the model cannot be run on the image.
     """
     found = list(_candidates(model))
-    stem = find_layer(model, None, images).module
+    stem = find_layer(model, None, images)
     verify = _Verify([each for each in found if each.query.attribute == "weight"])
     sizes: list[tuple[int, ...]] = []
 
+    def size(_module: Any, _args: Any, out: Any) -> None:
+        if stem.flat is None:
+            sizes.append(tuple(out.shape[2:]))
+            return
+        grid = zip(images.shape[2:], stem.kernel_size, strict=True)
+        sizes.append(tuple(extent // kernel for extent, kernel in grid))
+
     def attach() -> list[Any]:
-        return [stem.register_forward_hook(lambda _m, _i, out: sizes.append(tuple(out.shape[2:])))]
+        return [stem.module.register_forward_hook(size)]
 
     error = watched(model, images, verify, attach)
     if error is not None:

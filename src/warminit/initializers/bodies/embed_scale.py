@@ -20,6 +20,7 @@ from warminit.initializers.bodies.parameters import (
     write_,
 )
 from warminit.initializers.stems.subject import Statistics, check_ranks_agree
+from warminit.models.deep import activations
 from warminit.models.effective import in_eval_mode
 from warminit.models.find import find_layer
 from warminit.models.ranks import agreed, all_or_none
@@ -86,12 +87,14 @@ def embed_scale(
             check_images(tensor)
         target = find_layer(model, layers, tensor)
         conv = target.module
-        channels = conv.in_channels
+        channels = target.in_channels
         checked = check_images(tensor, spatial_dims=target.spatial_dims, channels=channels)
         names = ["weight"] if conv.bias is None else ["weight", "bias"]
         for name in names:
             check_parameter(f"{target.name}.{name}", conv, name)
         fed = as_model_input(checked[:_MOST_IMAGES], standardization(mean, std, channels))
+    if target.flat is not None:
+        fed = target.as_weight(activations(model, target, fed))
     before = agreed(_root_mean_square(conv, fed))
     if not 0 < before < float("inf"):
         raise WarminitError(
@@ -117,8 +120,8 @@ def embed_scale(
         method="embed-scale",
         layer=target.name,
         found=target.found,
-        filters_set=conv.out_channels,
-        out_channels=conv.out_channels,
+        filters_set=target.out_channels,
+        out_channels=target.out_channels,
         parameters={"rms": rms, "rms_before": before, "factor": factor},
         seed=seed,
         seconds=time.perf_counter() - started,

@@ -12,7 +12,7 @@ from torch.nn.utils import parametrize
 
 from warminit.errors import WarminitError
 from warminit.models.deep import activations
-from warminit.models.find import FoundLayer
+from warminit.models.layer import FoundLayer
 from warminit.models.outputs import close
 from warminit.models.ranks import agreed, is_sharded
 from warminit.models.record import WHOLE_MODEL

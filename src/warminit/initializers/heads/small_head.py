@@ -114,6 +114,8 @@ def whitening_small_head(
             found = error
         with restored_on_error(written):
             report = whiten_subject_(model, subject, "whitening-small-head", seed, **options)
+            if report.provenance["patches_per_image"] != "given":  # no others could be drawn
+                provenance.pop("patches_per_image", None)
             try:
                 if isinstance(found, WarminitError):
                     raise found

@@ -136,10 +136,16 @@ def _set_directions(
     """Put the directions of the layer's input into the first filters of each of its groups."""
     n_filters = len(drawn) // layer.groups
     kernel = tuple(drawn.shape[2:])
-    count_positions(layer.inputs, kernel, layer.dilation)
+    if kernel:
+        count_positions(layer.inputs, kernel, layer.dilation)
     short = 0
-    for group, inputs in enumerate(layer.inputs.chunk(layer.groups, dim=1)):
-        patches = sample_patches(inputs, n_patches, kernel, generator, dilation=layer.dilation)
+    for group, inputs in enumerate(layer.inputs.chunk(layer.groups, dim=1) if kernel else [None]):
+        if inputs is None:  # a linear layer is fed its patches, and no others are there
+            patches = layer.inputs.flatten(0, -2)
+            most = n_patches * len(layer.inputs)
+            patches = patches[torch.randperm(len(patches), generator=generator)[:most]]
+        else:
+            patches = sample_patches(inputs, n_patches, kernel, generator, dilation=layer.dilation)
         directions = data_directions(patches, n_filters, basis, generator)
         first = group * n_filters
         drawn[first : first + len(directions)] = directions.cpu().view(-1, *drawn.shape[1:])

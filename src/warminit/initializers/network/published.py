@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from warminit.checks import check_seed
 from warminit.errors import WarminitError, unexpected
-from warminit.models.find import affine_layers, find_layer
+from warminit.models.find import affine_layers, first_layer
 from warminit.models.restore import errors_explained, restored_on_error
 from warminit.models.surroundings import own_arithmetic
 from warminit.models.write import check_weight, write_values_
@@ -39,7 +39,7 @@ def torch_default(
 
     Args:
         model: Any module with an `nn.Conv2d`; biases stay.
-        images: Not used.
+        images: Not used, but where a linear layer over flattened patches comes first.
         seed: Of the draw.
         layers: Dotted name of the layer, or the module; the first convolution by default.
         scope: "first" draws that layer, "all" every convolution and linear layer.
@@ -48,7 +48,7 @@ def torch_default(
         The report; every weight lies within 1 / sqrt(fan_in).
     """
     draw = partial(nn.init.kaiming_uniform_, a=math.sqrt(5))
-    return _redraw(model, draw, "torch-default", seed, layers, scope)
+    return _redraw(model, images, draw, "torch-default", seed, layers, scope)
 
 
 def he_normal(
@@ -65,7 +65,7 @@ def he_normal(
 
     Args:
         model: Any module with an `nn.Conv2d`; biases stay.
-        images: Not used.
+        images: Not used, but where a linear layer over flattened patches comes first.
         seed: Of the draw.
         layers: Dotted name of the layer, or the module; the first convolution by default.
         scope: "first" draws that layer, "all" every convolution and linear layer.
@@ -74,7 +74,7 @@ def he_normal(
         The report; the weight's variance is 2 / fan_in in expectation.
     """
     draw = partial(nn.init.kaiming_normal_, nonlinearity="relu")
-    return _redraw(model, draw, "he-normal", seed, layers, scope)
+    return _redraw(model, images, draw, "he-normal", seed, layers, scope)
 
 
 def he_uniform(
@@ -89,7 +89,7 @@ def he_uniform(
 
     Args:
         model: Any module with an `nn.Conv2d`; biases stay.
-        images: Not used.
+        images: Not used, but where a linear layer over flattened patches comes first.
         seed: Of the draw.
         layers: Dotted name of the layer, or the module; the first convolution by default.
         scope: "first" draws that layer, "all" every convolution and linear layer.
@@ -98,7 +98,7 @@ def he_uniform(
         The report; every weight lies within sqrt(6 / fan_in).
     """
     draw = partial(nn.init.kaiming_uniform_, nonlinearity="relu")
-    return _redraw(model, draw, "he-uniform", seed, layers, scope)
+    return _redraw(model, images, draw, "he-uniform", seed, layers, scope)
 
 
 def glorot(
@@ -113,7 +113,7 @@ def glorot(
 
     Args:
         model: Any module with an `nn.Conv2d`; biases stay.
-        images: Not used.
+        images: Not used, but where a linear layer over flattened patches comes first.
         seed: Of the draw.
         layers: Dotted name of the layer, or the module; the first convolution by default.
         scope: "first" draws that layer, "all" every convolution and linear layer.
@@ -121,7 +121,7 @@ def glorot(
     Returns:
         The report; every weight lies within sqrt(6 / (fan_in + fan_out)).
     """
-    return _redraw(model, nn.init.xavier_uniform_, "glorot", seed, layers, scope)
+    return _redraw(model, images, nn.init.xavier_uniform_, "glorot", seed, layers, scope)
 
 
 def orthogonal(
@@ -137,7 +137,7 @@ def orthogonal(
 
     Args:
         model: Any module with an `nn.Conv2d`; biases stay.
-        images: Not used.
+        images: Not used, but where a linear layer over flattened patches comes first.
         seed: Of the draw.
         layers: Dotted name of the layer, or the module; the first convolution by default.
         scope: "first" draws that layer, "all" every convolution and linear layer.
@@ -148,11 +148,12 @@ def orthogonal(
         whichever is smaller.
     """
     draw = partial(nn.init.orthogonal_, gain=gain)
-    return _redraw(model, draw, "orthogonal", seed, layers, scope)
+    return _redraw(model, images, draw, "orthogonal", seed, layers, scope)
 
 
 def _redraw(
     model: nn.Module,
+    images: Tensor,
     draw: _Draw,
     method: str,
     seed: int,
@@ -168,7 +169,7 @@ def _redraw(
             "layers", layers, "nothing with scope='all', which draws every layer", "Leave one out."
         )
     with own_arithmetic(), errors_explained(model):
-        first = find_layer(model, layers)
+        first = first_layer(model, layers, images if isinstance(images, Tensor) else None)
         chosen = {first.name: first.module} if scope == "first" else affine_layers(model)
         # All are drawn before one is written, on the CPU in float32, so that every device and dtype
         # starts from the same values, and an error leaves the model as it was.
@@ -176,7 +177,12 @@ def _redraw(
         drawn = []
         for name, module in chosen.items():
             weight = check_weight(name, module)
-            drawn.append((weight, draw(torch.empty(weight.shape), generator=generator)))
+            if module is first.module and first.flat is not None:  # drawn as filters are
+                shape = (first.out_channels, first.in_channels, *first.kernel_size)
+                values = first.as_weight(draw(torch.empty(shape), generator=generator))
+            else:
+                values = draw(torch.empty(weight.shape), generator=generator)
+            drawn.append((weight, values))
         with torch.no_grad(), restored_on_error(chosen.values()):
             for weight, values in drawn:
                 write_values_(weight, values)

@@ -22,8 +22,7 @@ from warminit.initializers.stems.filters import (
 )
 from warminit.initializers.stems.options import Algorithm, PrewarmOptions, RuleOptions
 from warminit.initializers.stems.rules import Hyperparameters
-from warminit.initializers.stems.subject import Layers, Statistics, only
-from warminit.models.find import find_layer
+from warminit.initializers.stems.subject import Layers, Statistics, Subject, only
 from warminit.renamed import takes_old_names
 from warminit.report import InitReport
 
@@ -88,12 +87,14 @@ def prewarm_(
         name: rest.pop(name) for name in ("centering", "spatial", "scaling") if name in rest
     }
     ingredients["scaling"] = check_scaling(ingredients.get("scaling"), scale)
+    subject: Images | Subject = images
     if fraction is not None:
-        n_filters = _filters_of(fraction, n_filters, model, images, layers)
+        subject = Subject(model, images, batches, mean=mean, std=std)
+        n_filters = _filters_of(fraction, n_filters, subject, layers)
     defaults = {"centering": "patch", "spatial": True, "scaling": "global"}
     return condition_(
         model,
-        images,
+        subject,
         partial(kmeans_filters, algorithm=algorithm, **ingredients),
         method="prewarm",
         seed=seed,
@@ -163,9 +164,7 @@ def prewarm_filters(
     )
 
 
-def _filters_of(
-    fraction: float, n_filters: int | None, model: nn.Module, images: Images, layers: Layers
-) -> int:
+def _filters_of(fraction: float, n_filters: int | None, subject: Subject, layers: Layers) -> int:
     """Return how many filters a share of the bank is."""
     if n_filters is not None:
         raise WarminitError(
@@ -176,9 +175,7 @@ def _filters_of(
         raise WarminitError(
             f"fraction={fraction!r}; a number above 0 and at most 1 is needed. The paper's is 0.5."
         )
-    sample = images if isinstance(images, Tensor) else None
-    out_channels: int = find_layer(model, only(layers), sample).module.out_channels
-    return max(1, round(fraction * out_channels))
+    return max(1, round(fraction * subject.first(only(layers)).out_channels))
 
 
 def kmeans_filters(

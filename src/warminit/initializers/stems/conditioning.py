@@ -13,13 +13,13 @@ from warminit.checks import as_kernel_size, outside
 from warminit.errors import WarminitError, WarminitWarning
 from warminit.images.check import check_images, standardization
 from warminit.images.source import Batch, Images, read_images, within_memory
+from warminit.initializers.stems.fed import fed_images
 from warminit.initializers.stems.options import RuleOptions
 from warminit.initializers.stems.resolve import resolve_rules
-from warminit.initializers.stems.rules import Hyperparameters, share_of_total
+from warminit.initializers.stems.rules import Hyperparameters
 from warminit.initializers.stems.subject import Layers, Subject, only
-from warminit.models.deep import activations
-from warminit.models.find import FoundLayer
 from warminit.models.fresh import looks_trained
+from warminit.models.layer import FoundLayer
 from warminit.models.ranks import agreed, agreed_tensor, all_or_none, is_sharded, world_size
 from warminit.models.restore import errors_explained, restored_on_error
 from warminit.models.surroundings import own_arithmetic
@@ -27,9 +27,6 @@ from warminit.models.survey import unwrap
 from warminit.models.write import check_freezable, check_weight, freeze_rows_, write_rows_
 from warminit.renamed import PARAMETERS, in_new_names
 from warminit.report import InitReport
-
-DEEP_PATCHES = 8
-"""Patches an image for layers beyond the first: the pixel rules do not apply to activations."""
 
 MakeFilters = Callable[[Batch, Hyperparameters, tuple[int, ...], int], Tensor]
 """(images of one group, hyperparameters, kernel_size, seed) -> filters (n, C / groups, *K)."""
@@ -151,26 +148,17 @@ def _condition_each_(
     notes = [subject.note] if subject.note else []
     made: list[_Made] = []
     for target in targets:
-        fed, given, name = subject.images.detach(), options, ""
-        if target is not first or target.behind:
-            with all_or_none():
-                fed = activations(subject.model, target, subject.as_fed(subject.images))
-            given, name = _for_activations(options), f"what {target.name} is fed"
-        if target.behind:
-            given = {**options, "mean": None, "std": None, "raw_images": None}
-            given["patches_per_image"] = (
-                options.get("patches_per_image") or share_of_total(len(fed))[0]
-            )
-            notes.append(
-                f"{target.behind} is frozen and stays; {target.name} is set to suit {name}"
-            )
-        made.append(_make(target, fed, make_filters, seed, given, name))
+        fed = fed_images(subject, target, options, first)
+        notes += fed.notes
+        each = _make(target, fed.images, make_filters, seed, fed.options, fed.name)
+        made.append(replace(each, hyper=fed.reported(each.hyper)))
         if (trained := trained_note(target, subject.model)) is not None:
             notes.append(trained)
             warnings.warn(trained, WarminitWarning, stacklevel=outside())
         with all_or_none():
             notes += made[-1].notes
-            notes += write_rows_(target.name, target.module, made[-1].rows, made[-1].filters)
+            filters = target.as_weight(made[-1].filters)
+            notes += write_rows_(target.name, target.module, made[-1].rows, filters)
     return made, tuple(notes)
 
 
@@ -183,8 +171,7 @@ def _make(
     name: str,
 ) -> _Made:
     """Make the filters of one layer, each group its own, from the patches of all ranks."""
-    conv = target.module
-    groups = conv.groups
+    groups = target.groups
     with all_or_none():
         if name:  # activations; the images themselves are checked already
             images = check_images(
@@ -195,12 +182,12 @@ def _make(
             target.out_channels,
             target.kernel_size,
             groups=groups,
-            dilation=conv.dilation,
+            dilation=target.dilation,
             seed=seed,
             **options,
         )
         statistics = standardization(options.get("mean"), options.get("std"), target.in_channels)
-        batch = Batch(images, statistics, tuple(conv.dilation))
+        batch = Batch(images, statistics, target.dilation)
     batch, hyper, note = _bounded(batch, agreed(hyper))
     per_group = target.out_channels // groups
     rows, filters = [], []
@@ -233,15 +220,6 @@ def _bounded(batch: Batch, hyper: Hyperparameters) -> tuple[Batch, Hyperparamete
     return bounded, replace(hyper, n_patches=n_patches), note
 
 
-def _for_activations(options: RuleOptions) -> RuleOptions:
-    """Return the options that hold for a layer whose images are activations."""
-    kept: RuleOptions = {}
-    if "scale" in options:
-        kept["scale"] = options["scale"]
-    kept["patches_per_image"] = options.get("patches_per_image") or DEEP_PATCHES
-    return kept
-
-
 def trained_note(target: FoundLayer, model: nn.Module) -> str | None:
     """Return a note where a layer looks trained, else None."""
     weight = check_weight(target.name, target.module)
@@ -265,8 +243,8 @@ def _reported(target: FoundLayer, hyper: Hyperparameters) -> dict[str, Any]:
         "patch_size": hyper.patch_size,
         "scale": hyper.scale,
     }
-    if target.module.groups > 1:
-        shown["groups"] = target.module.groups
-    if any(step != 1 for step in target.module.dilation):
-        shown["dilation"] = tuple(target.module.dilation)
+    if target.groups > 1:
+        shown["groups"] = target.groups
+    if any(step != 1 for step in target.dilation):
+        shown["dilation"] = target.dilation
     return shown

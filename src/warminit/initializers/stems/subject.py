@@ -16,7 +16,8 @@ from warminit.images.check import (
 )
 from warminit.images.source import Images, read_images
 from warminit.models.deep import chosen_layers
-from warminit.models.find import FoundLayer, find_layer
+from warminit.models.find import find_layer
+from warminit.models.layer import FoundLayer
 from warminit.models.ranks import agreed, all_or_none, world_size
 from warminit.models.survey import Survey
 

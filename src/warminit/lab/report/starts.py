@@ -50,7 +50,7 @@ def start_of(dataset: ImageDataset, run: StoredRun) -> Start:
         model = build_model(spec.model, dataset.in_channels, dataset.image_size, dataset.n_classes)
         split = place_split(dataset, "train", place)
         images = first_batch(split, spec.protocol.batch_size, spec.seed)
-        layer = find_layer(model, images=images).module
+        layer = find_layer(model, images=images)
         before = filter_weight(layer).clone()
         seed_everything(spec.seed, place)
         arm(model, images.clone(), seed=spec.seed, **run.arm_parameters)

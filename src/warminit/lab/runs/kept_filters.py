@@ -35,7 +35,7 @@ def keep_filters(model: nn.Module, images: Images) -> dict[str, Any]:
     """
     try:
         found = find_layer(model, images=images if isinstance(images, Tensor) else None)
-        filters = filter_weight(found.module)
+        filters = filter_weight(found)
     except WarminitError:
         return {}
     fitting = max(1, MOST_BYTES // (4 * filters[0].numel()))

@@ -22,7 +22,7 @@ from warminit.lab.study.checks import check_parameters, published_patches
 from warminit.lab.study.protocol import affordable_interval, learning_rates
 from warminit.lab.study.spec import ArmSpec, RunSpec
 from warminit.lab.study.study import Study
-from warminit.models.find import find_layer
+from warminit.models.find import first_layer
 from warminit.renamed import in_names_of, parameters_in_keys
 
 
@@ -101,8 +101,8 @@ def _evaluated(spec: RunSpec, n_evaluated: int) -> RunSpec:
 
 def model_rules(dataset: ImageDataset, model_name: str) -> Hyperparameters:
     """Derive Pre-Warm's rules for a model's first convolution from a training split."""
-    conv = find_layer(_throwaway(dataset, model_name)).module
-    return derive_rules(dataset.train_images, conv.out_channels, conv.kernel_size)
+    layer = first_layer(_throwaway(dataset, model_name), images=dataset.train_images[:1])
+    return derive_rules(dataset.train_images, layer.out_channels, layer.kernel_size)
 
 
 def _throwaway(dataset: ImageDataset, model_name: str) -> torch.nn.Module:

@@ -1,0 +1,83 @@
+"""subject, layer, options -> what its filters are made from, and the options that hold for it."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from warminit.checks import check_count
+from warminit.initializers.stems.options import RuleOptions
+from warminit.initializers.stems.rules import Hyperparameters, share_of_total
+from warminit.initializers.stems.subject import Subject
+from warminit.models.deep import activations
+from warminit.models.layer import FoundLayer
+from warminit.models.ranks import all_or_none
+
+DEEP_PATCHES = 8
+"""Patches an image for layers beyond the first: the pixel rules do not apply to activations."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fed:
+    """What the filters of one layer are made from.
+
+    Attributes:
+        images: (N, C, *size): the images, or what the layer is fed.
+        options: Those that hold for them.
+        name: What they are called in error texts; "" for the images themselves.
+        notes: For the report.
+        whole_patches: How many of `images` come from one image of the caller, where each is one
+            patch; 0 elsewhere.
+    """
+
+    images: Tensor
+    options: RuleOptions
+    name: str = ""
+    notes: tuple[str, ...] = ()
+    whole_patches: int = 0
+
+    def reported(self, hyper: Hyperparameters) -> Hyperparameters:
+        """Return the hyperparameters with the patches of one image of the caller."""
+        if not self.whole_patches:
+            return hyper
+        why = {**hyper.provenance, "n_patches": "the patches that the layer is fed"}
+        return replace(hyper, n_patches=self.whole_patches, provenance=why)
+
+
+def fed_images(
+    subject: Subject, target: FoundLayer, options: RuleOptions, first: FoundLayer
+) -> Fed:
+    """Return what the filters of a layer are made from.
+
+    The images, for the layer that takes them. Else what the model, conditioned so far, feeds it.
+
+    Args:
+        subject: Model and images.
+        target: The layer.
+        options: As given by the caller.
+        first: The input layer.
+    """
+    if target is first and target.takes_images:
+        return Fed(subject.images.detach(), options)
+    with all_or_none():
+        fed = activations(subject.model, target, subject.as_fed(subject.images))
+    name = f"what {target.name} is fed"
+    asked = options.get("patches_per_image")
+    raw: RuleOptions = {**options, "mean": None, "std": None, "raw_images": None}
+    if target.behind:
+        raw["patches_per_image"] = asked or share_of_total(len(fed))[0]
+        note = f"{target.behind} is frozen and stays; {target.name} is set to suit {name}"
+        return Fed(fed, raw, name, (note,))
+    if target is first:
+        # They lie on a grid, so there are no others to draw: all are taken, or so many an image.
+        patches = fed.view(len(subject.images), -1, *fed.shape[1:])
+        if asked is not None and check_count("patches_per_image", asked) < patches.shape[1]:
+            spread = torch.linspace(0, patches.shape[1] - 1, asked, dtype=torch.float64)
+            patches = patches[:, spread.round().long().to(fed.device)]
+        raw["patches_per_image"] = 1
+        note = f"a patch is normalized before {target.name}, which is set to suit {name}"
+        return Fed(patches.flatten(0, 1), raw, name, (note,), patches.shape[1])
+    later: RuleOptions = {"patches_per_image": asked or DEEP_PATCHES}
+    if "scale" in options:
+        later["scale"] = options["scale"]
+    return Fed(fed, later, name)
