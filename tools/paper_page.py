@@ -11,13 +11,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from kept_format import RESULTS, read_kept
+from kept_format import RESULTS
 from warminit.lab.paper.claims import MEASURED
 from warminit.lab.paper.findings import Finding, Rules, findings
 from warminit.lab.paper.published import TABLE_3
 from warminit.lab.study.table1 import TABLE_1
 from warminit.lab.verdict.analysis import Analysis
 from warminit.lab.verdict.cells import cell_rows
+from warminit.lab.verdict.kept import read_kept
 
 FOLDER = RESULTS / "paper"
 

@@ -19,9 +19,10 @@ FAILS: set[int] = set()
 def train(init: Init, seed: int) -> dict[str, float]:
     """The accuracy falls with the size of the filters, and a little with the seed."""
     CALLS.append(seed)
-    model = nn.Sequential(nn.Conv2d(1, 4, 3))
+    layer = nn.Conv2d(1, 4, 3)
+    model = nn.Sequential(layer)
     init(model, IMAGES)
-    size = float(model[0].weight.detach().abs().mean())
+    size = float(layer.weight.detach().abs().mean())
     if seed in FAILS and size > 0.3:
         raise RuntimeError("the loop's own complaint")
     return {"accuracy": 1 / (1 + size) - 0.01 * (seed % 7)}

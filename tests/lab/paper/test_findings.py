@@ -6,7 +6,7 @@ from scipy import stats
 from study_runs import result, scored, small_study, stored
 from warminit.lab.paper.claims import CLAIMS, MEASURED, needed_datasets
 from warminit.lab.paper.costs import claim_seconds
-from warminit.lab.paper.findings import Finding, findings
+from warminit.lab.paper.findings import Finding, Rules, findings
 from warminit.lab.study.builtin import load_study
 from warminit.lab.study.table1 import STEPS
 from warminit.lab.verdict.analysis import Analysis, analyse
@@ -27,12 +27,12 @@ def table_3(dataset: str, gain: float, *, control: float = 0.0, seeds: int = 8) 
     return analyse(study, scored(study, {arm: each[:seeds] for arm, each in scores.items()}))
 
 
-def found(studies: dict[str, Analysis], rules: dict[str, dict] | None = None) -> dict[str, Finding]:
+def found(studies: dict[str, Analysis], rules: Rules | None = None) -> dict[str, Finding]:
     return {each.claim.key: each for each in findings(studies, rules or {})}
 
 
-def all_four(gain: float, **more: float) -> dict[str, Analysis]:
-    return {f"table3-{name}": table_3(name, gain, **more) for name in MEASURED}
+def all_four(gain: float, control: float = 0.0) -> dict[str, Analysis]:
+    return {f"table3-{name}": table_3(name, gain, control=control) for name in MEASURED}
 
 
 def test_nothing_kept_says_nothing() -> None:

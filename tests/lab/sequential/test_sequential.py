@@ -11,7 +11,8 @@ from scipy import stats
 from sequential_cases import Values, draw, errs_at_most, found
 from warminit.errors import WarminitError
 from warminit.lab.sequential.boundaries import StudentLooks
-from warminit.lab.sequential.decide import Decision, decide
+from warminit.lab.sequential.decide import decide
+from warminit.lab.sequential.decision import Decision
 from warminit.lab.sequential.design import Design
 from warminit.lab.sequential.replay import EQUIVALENT, _step_down, replay
 

@@ -71,7 +71,9 @@ class Comparison:
         """The verdict in one word, by the rule of docs/statistics.md or docs/sequential.md."""
         if self.decision is not None:
             found = self.decision.outcome
-            return "undecided" if found in ("go on", "undecidable") else found
+            if found == "go on" or found == "undecidable":  # noqa: PLR1714 - mypy narrows these
+                return "undecided"
+            return found
         decisive = self.p_two_sided if self.p_holm is None else self.p_holm
         if decisive is None or self.p_equivalence is None:
             return "not tested"
