@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -48,6 +49,12 @@ if "FIRST_STEP" in os.environ:
     sys.meta_path.insert(0, Finder())
 '''
 
+_FIRST_CALL = (
+    "import torch, warminit; from torch import nn; model = nn.Sequential(nn.Conv2d(3, 32, 3),"
+    " nn.ReLU(), nn.Flatten(), nn.Linear(28800, 10)); images = torch.randn(256, 3, 32, 32);"
+    " model(images[:1])"
+)
+
 
 def measure(data_root: Path | None) -> list[Measured]:
     """Measure Section 4 of the targets; the data set of the first step is cached before."""
@@ -55,6 +62,12 @@ def measure(data_root: Path | None) -> list[Measured]:
     contenders = {
         "import torch": [python, "-c", "import torch"],
         "import torch, warminit": [python, "-c", "import torch, warminit"],
+        "a model and a batch": [python, "-c", _FIRST_CALL],
+        "a model and a batch, init_": [
+            python,
+            "-c",
+            f"{_FIRST_CALL}; warminit.init_(model, images)",
+        ],
         "warminit --help": [warminit, "--help"],
     }
     seconds = interleaved(
@@ -62,12 +75,13 @@ def measure(data_root: Path | None) -> list[Measured]:
         REPEATS,
         clock=_children,
     )
-    pairs = zip(seconds["import torch, warminit"], seconds["import torch"], strict=True)
-    over_torch = statistics.median(ours - torch for ours, torch in pairs)
+    over_torch = _over(seconds, "import torch, warminit", "import torch")
+    first_call = _over(seconds, "a model and a batch, init_", "a model and a batch")
     helped = statistics.median(seconds["warminit --help"])
     note = "CPU time of the process, user and system"
     targets = (
         ("import warminit", "seconds over import torch", 0.05, over_torch),
+        ("init_, the first call of a process", "seconds over model and batch", 0.3, first_call),
         ("warminit --help", "seconds", 0.5, helped),
     )
     found = [
@@ -75,6 +89,11 @@ def measure(data_root: Path | None) -> list[Measured]:
         for setting, target, wanted, value in targets
     ]
     return [*found, _first_step(data_root)]
+
+
+def _over(seconds: Mapping[str, Sequence[float]], name: str, other: str) -> float:
+    pairs = zip(seconds[name], seconds[other], strict=True)
+    return statistics.median(ours - without for ours, without in pairs)
 
 
 def _first_step(data_root: Path | None) -> Measured:

@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from warminit.models.ranks import is_sharded
 from warminit.models.restore import undisturbed
@@ -27,7 +26,8 @@ def effective_weight(module: nn.Module) -> Tensor | None:
     """
     weight = next(module.parameters())
     image = torch.zeros(_fitting(module), dtype=weight.dtype, device=weight.device)
-    seen: Any = _SeenLinear() if isinstance(module, nn.Linear) else _SeenConvolution()
+    # Not a dispatch mode: torch imports its compiler for one, which takes a second.
+    seen: Any = _Seen(F.linear) if isinstance(module, nn.Linear) else _Seen(*CONVOLUTIONS)
     # The class's own forward: hooks of the user are not for this image.
     no_autocast = torch.autocast(image.device.type, enabled=False)
     quiet = warnings.catch_warnings(action="ignore")
@@ -100,28 +100,19 @@ def _gathered(module: nn.Module) -> Iterator[None]:
         module._parameters.update(held)  # noqa: SLF001 - as above
 
 
-class _SeenConvolution(TorchDispatchMode):
-    """Remembers the weight of the first convolution that runs under it."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # torch gives it no types
-        self.weight: Tensor | None = None
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if self.weight is None and func is torch.ops.aten.convolution.default:
-            self.weight = args[1].detach().clone()
-        return func(*args, **(kwargs or {}))
+CONVOLUTIONS = (torch.conv1d, torch.conv2d, torch.conv3d, torch.convolution)
 
 
-class _SeenLinear(TorchFunctionMode):
-    """Remembers the weight of the first linear function that is called under it."""
+class _Seen(TorchFunctionMode):
+    """Remembers the weight of the first of some functions that is called under it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *functions: Any) -> None:
         super().__init__()
+        self.functions = functions
         self.weight: Tensor | None = None
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         given = {**dict(zip(("input", "weight"), args, strict=False)), **(kwargs or {})}
-        if self.weight is None and func is F.linear and "weight" in given:
+        if self.weight is None and func in self.functions and "weight" in given:
             self.weight = given["weight"].detach().clone()
         return func(*args, **(kwargs or {}))

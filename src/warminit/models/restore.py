@@ -5,7 +5,7 @@ import random
 import sys
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -32,13 +32,24 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
     held meanwhile: what code writes through `.data`, NumPy or a kernel shows in no version counter.
     """
     before = Snapshot([model])
-    with random_state_kept(), callers_defaults(), torch.compiler.set_stance("force_eager"):
+    with random_state_kept(), callers_defaults(), _eager():
         try:
             yield
         finally:
             for module in fully_sharded(model):
                 module.reshard()
             before.restore()
+
+
+def _eager() -> AbstractContextManager[None]:
+    """Let compiled code run as it was written.
+
+    A process that has not imported torch's compiler has no compiled code, and its import takes a
+    second.
+    """
+    if "torch._dynamo" not in sys.modules:
+        return nullcontext()
+    return torch.compiler.set_stance("force_eager")
 
 
 @contextmanager
