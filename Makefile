@@ -47,8 +47,8 @@ $(FRAMEWORKS): $(STAMP)
 	@$(RUN) pip install --quiet -c $(PINS) --no-deps segmentation-models-pytorch
 	@touch $@
 
-demo: $(STAMP) ## Compare Pre-Warm with torch's default on real images (at most 3 minutes)
-	$(VENV)/bin/warminit compare
+demo: $(STAMP) ## Compare four starts on real images until it is decided (about a minute)
+	$(VENV)/bin/warminit compare --until-decided --max-seeds 8 --steps 100
 
 test: $(STAMP) ## Run the tests, with the branch coverage of the core
 	$(RUN) pytest -n $(WORKERS) --dist loadgroup --cov --cov-report=term $(RAY_TESTS:%=--ignore=%)

@@ -12,7 +12,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
-from benchmarks import listing1
+from benchmarks import demo, listing1
 from benchmarks.__main__ import main
 from benchmarks.harness import Measured, environment, interleaved, paired_ratio
 from benchmarks.images import inertia
@@ -179,3 +179,22 @@ def test_its_inertia_is_scikit_learns() -> None:
     _, nearest = pairwise_distances_argmin_min(patches, centroids)
     found = inertia(torch.from_numpy(patches), torch.from_numpy(centroids))
     assert found == pytest.approx((nearest**2).mean(), rel=1e-9)
+
+
+def test_the_demo_that_is_measured_is_that_of_the_makefile() -> None:
+    makefile = (Path(__file__).parents[2] / "Makefile").read_text(encoding="utf-8")
+    assert f"/warminit {' '.join(demo.COMMAND)}\n" in makefile
+
+
+def test_the_demo_tells_its_seconds_and_what_it_spared(monkeypatch: pytest.MonkeyPatch) -> None:
+    cells = [{"outcome": outcome} for outcome in ("baseline", "helps", "undecided")]
+    found = {"runs": [None] * 29, "spared_runs": 3, "cells": cells}
+
+    def ran(command: list[str], **_: object) -> None:
+        folder = command[command.index("--out") + 1]
+        (Path(folder) / "results.json").write_text(json.dumps(found))
+
+    monkeypatch.setattr("benchmarks.demo.subprocess.run", ran)
+    (entry,) = demo.measure(None)
+    assert entry.note.startswith("29 runs, 3 spared; helps, undecided; 0 s of CPU time")
+    assert 0 <= entry.value < 60

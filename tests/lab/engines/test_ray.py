@@ -68,6 +68,21 @@ def test_both_engines_give_the_same_bits_and_the_data_travel_once(
     assert on_cluster[0].environment == environment()
 
 
+def test_a_sequential_study_grows_look_by_look_on_a_cluster(
+    joined: Any, data: Path, tmp_path: Path, undisturbed: tuple[StoredRun, ...]
+) -> None:
+    plan = {"max_seeds": 3, "looks": (2, 3), "margin": 1e-9, "futility": 0}
+    study = Study.model_validate(faulty_study(data, 2).model_dump() | {"sequential": plan})
+    done: list[int] = []
+    listener = Listener(finished=lambda run, _: done.append(run.spec.seed))
+    on_cluster = run_study(study, tmp_path, engine=RAY, listener=listener)
+    local = {run.key: facts(run) for run in undisturbed}
+    assert len(on_cluster) in (4, 6)  # decided at the first look, or at the last
+    assert all(facts(run) == local[run.key] for run in on_cluster)
+    assert sorted(done[:4]) == [7, 7, 42, 42]
+    assert done[4:] == [13] * (len(on_cluster) - 4)
+
+
 def test_a_data_set_comes_back_as_it_was_without_a_copy_or_a_warning() -> None:
     dataset = make_dataset()
     values = packed(dataset)
