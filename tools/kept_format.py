@@ -14,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 
+from warminit.errors import WarminitError
 from warminit.lab.runs.results import DERIVED, RunResult
 from warminit.lab.store.store import StoredRun
 from warminit.lab.study.toml import study_toml
@@ -29,6 +30,8 @@ MOST_POINTS = 50
 
 def write_kept(analysis: Analysis, folder: Path) -> None:
     """Write a study's kept form to a folder, which is made where it is absent."""
+    if analysis.study.tune is not None:
+        raise WarminitError("tune: expected a study that is not tuned; keep its page and store.")
     folder.mkdir(parents=True, exist_ok=True)
     analysis = replace(analysis, runs=tuple(map(_light, analysis.runs)))
     (folder / "study.toml").write_text(study_toml(analysis.study), encoding="utf-8")

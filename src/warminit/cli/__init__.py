@@ -18,7 +18,17 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from warminit.cli import across, banks, listings, looking, report, reproduce, results, studies
+from warminit.cli import (
+    across,
+    banks,
+    listings,
+    looking,
+    report,
+    reproduce,
+    results,
+    studies,
+    trying,
+)
 from warminit.cli.command_line import remember
 from warminit.errors import WarminitError, WarminitWarning
 
@@ -125,15 +135,22 @@ def _warminit(
     """Start a vision network from its own data, and measure honestly whether that helps."""
 
 
-def _add(command: Callable[..., None], *examples: str) -> None:
+def _add(command: Callable[..., None], *examples: str, name: str | None = None) -> None:
     """Register a command; its help is its docstring, reflowed, and its examples a line each."""
     paragraphs = (inspect.getdoc(command) or "").split("\n\n")
     app.command(
+        name=name,
         help="\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs),
         epilog="\n\n".join(["Examples:", *(f"  {line}" for line in examples)]),
     )(command)
 
 
+_add(
+    trying.try_,
+    "warminit try my_project.networks:small --images my-images/ --resize 32",
+    "warminit try resnet20 --images cifar10 --steps 500 --max-seeds 8",
+    name="try",
+)
 _add(
     studies.compare,
     "warminit compare",

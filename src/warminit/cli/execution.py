@@ -203,6 +203,7 @@ def estimated(study: "Study", place: Place, console: "Console") -> Forecast:
         WarminitError: If none of its data sets is available, or it cannot be planned.
     """
     from warminit.lab.engines.estimate import estimate
+    from warminit.lab.engines.tuned import most_runs
     from warminit.lab.runs.plan import plan_runs
     from warminit.lab.store.stored_study import stored_runs
     from warminit.lab.terminal.progress import loading_progress
@@ -221,7 +222,10 @@ def estimated(study: "Study", place: Place, console: "Console") -> Forecast:
             partial += [name] * at_hand[name].partial
     finished = [run.key for run in stored_runs(place.folder(study)) if run.result is not None]
     study = study.model_copy(update={"datasets": tuple(at_hand)})
-    runs = plan_runs(study, at_hand, device=source.device, threads=source.threads)
+    if study.tune is None:
+        runs = plan_runs(study, at_hand, device=source.device, threads=source.threads)
+    else:
+        runs = most_runs(study, at_hand, source)
     found = estimate(runs, source, finished, workers=place.workers)
     return Forecast(found, missing, tuple(partial))
 
@@ -229,7 +233,7 @@ def estimated(study: "Study", place: Place, console: "Console") -> Forecast:
 def print_estimate(study: "Study", place: Place, forecast: Forecast, console: "Console") -> None:
     """Print what a study would need."""
     found = forecast.estimate
-    most = "at most " if study.sequential is not None else ""
+    most = "at most " if study.sequential is not None or study.tune is not None else ""
     measured = "from a few steps measured on this machine"
     lines = (
         describe(study),

@@ -71,6 +71,7 @@ def compare(
     warmup: training.Warmup = 0,
     weight_decay: training.WeightDecay = 0.0,
     augmentation: training.Augmentation = "none",
+    tune_lr: training.TuneRates = None,
     loss_margin: options.LossMargin = 0.02,
     dry_run: options.DryRun = False,
     out: options.Out = None,
@@ -118,6 +119,7 @@ def compare(
         },
         validation=validation,
         loss_margin=loss_margin,
+        tune=None if tune_lr is None else {"lr_start": options.names(tune_lr) or []},
     )
     place = Place(
         out=out,

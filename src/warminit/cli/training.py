@@ -49,3 +49,12 @@ Augmentation = Annotated[
         rich_help_panel=_TRAINING,
     ),
 ]
+TuneRates = Annotated[
+    str | None,
+    typer.Option(
+        metavar="RATES",
+        help="Choose each arm's learning rate among these first, on validation images.",
+        show_default="none",
+        rich_help_panel=_TRAINING,
+    ),
+]

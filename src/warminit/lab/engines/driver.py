@@ -12,9 +12,11 @@ from warminit.lab.engines.choose import engine_for, planning_device
 from warminit.lab.engines.due import Due
 from warminit.lab.engines.job import Begin, DataSource, Job, Outcome, begin, execute
 from warminit.lab.engines.options import Engine, EngineOptions, Places
+from warminit.lab.engines.tuned import plan_tuned, plan_tuning
 from warminit.lab.runs.environment import environment
 from warminit.lab.runs.plan import PlannedRun, plan_runs
 from warminit.lab.runs.results import RunResult
+from warminit.lab.runs.tuning import chosen, tuned
 from warminit.lab.store.store import Store, StoredRun
 from warminit.lab.store.stored_study import STORE_NAME, runs_in_order
 from warminit.lab.study.study import Study
@@ -76,19 +78,35 @@ def run_study(
     options.check(source.device)
     with planning_device(options, source):
         datasets = _load(study, source, listener)
-        runs = plan_runs(study, datasets, device=source.device, threads=source.threads)
         incomplete = [name for name, each in datasets.items() if each.partial]
         places: Places = {}
-        return complete(
-            study,
-            runs,
-            folder,
-            engine_for(options, _job, source, make_begin=_begin, datasets=datasets, places=places),
-            about={"partial": json.dumps(incomplete)},
-            device=source.device,
-            listener=listener,
-            places=places,
-        )
+
+        def done(
+            runs: tuple[PlannedRun, ...],
+            at_hand: Mapping[str, ImageDataset],
+            before: tuple[PlannedRun, ...] = (),
+        ) -> tuple[StoredRun, ...]:
+            return complete(
+                study,
+                runs,
+                folder,
+                engine_for(
+                    options, _job, source, make_begin=_begin, datasets=at_hand, places=places
+                ),
+                about={"partial": json.dumps(incomplete)},
+                device=source.device,
+                listener=listener,
+                places=places,
+                before=before,
+            )
+
+        if study.tune is None:
+            runs = plan_runs(study, datasets, device=source.device, threads=source.threads)
+            return done(runs, datasets)
+        tuning, validated = plan_tuning(study, datasets, source)
+        ended = done(tuning, validated)
+        rates = chosen(tuned(study, ((run.spec, run.result) for run in ended)))
+        return done(plan_tuned(study, datasets, source, rates), datasets, before=tuning)
 
 
 def _job(source: DataSource) -> Job:
@@ -109,6 +127,7 @@ def complete(
     device: str = "cpu",
     listener: Listener | None = None,
     places: Places | None = None,
+    before: tuple[PlannedRun, ...] = (),
 ) -> tuple[StoredRun, ...]:
     """Have an engine do those of the planned runs that are still needed, and store each at once.
 
@@ -117,15 +136,17 @@ def complete(
 
     `about` is kept beside them, so that their results can be read without the data. `places` has
     the environments of the runs that were done on other machines, by key, once they are yielded.
+    `before` are runs of the study that have ended: they are not tried again, and are returned too.
     """
     listener = listener or Listener()
     here, places = environment(device), {} if places is None else places
+    keys = [run.key for run in (*before, *runs)]
     with Store.opened(folder / STORE_NAME) as store:
         store.set_about(
             {
                 **(about or {}),
                 "study": study.model_dump_json(),
-                "keys": json.dumps([run.key for run in runs]),
+                "keys": json.dumps(keys),
             }
         )
         finished = store.finished_keys()
@@ -138,7 +159,7 @@ def complete(
                     store.add(run, places.pop(run.key, here), outcome)
                     listener.finished(run, outcome)
                     due.after(run, outcome)
-        return runs_in_order([run.key for run in runs], store)
+        return runs_in_order(keys, store)
 
 
 def _results(study: Study, finished: Iterable[str], store: Store) -> Mapping[str, RunResult | None]:
@@ -155,6 +176,8 @@ def finished_runs(
     with closing(Store.existing(folder / STORE_NAME)) as store:
         if store.about("study") == study.model_dump_json():
             return runs_in_order(json.loads(store.about("keys") or "[]"), store)
+        if study.tune is not None:
+            return ()  # which runs it has depends on what they measured
         runs = plan(study, source or DataSource())
         return runs_in_order([run.key for run in runs], store)
 

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from warminit.lab.data.load import ImageDataset
-from warminit.lab.report.tables import Entry, Table, placed
+from warminit.lab.report.tables import Entry, Table, metric_name, placed
 from warminit.lab.verdict.analysis import Analysis
+from warminit.lab.verdict.cells import scale_of
 
 MOST_CLASSES = 20
 """Class names that are listed; of more, the rest are counted."""
@@ -36,6 +37,26 @@ def arms_table(analysis: Analysis) -> Table:
     caption = "What each arm did at the first seed."
     table = Table("arms", caption, headings, tuple(rows), frozenset({"filters set"}))
     return placed(analysis, table)
+
+
+def tuned_table(analysis: Analysis) -> Table:
+    """Return one row an arm and learning rate of a tuned study."""
+    scale = scale_of(analysis)
+    rows = tuple(
+        (
+            Entry(analysis.title(row.cell[0])),
+            Entry(row.cell[1]),
+            Entry(row.cell[2]),
+            Entry(f"{row.lr_start:g}", row.lr_start),
+            Entry("failed" if row.mean is None else scale.level(row.mean), row.mean),
+            Entry("chosen" if row.chosen else ""),
+        )
+        for row in analysis.tuned
+    )
+    metric = f"{metric_name(analysis)}{', %' if scale.percent else ''}"
+    headings = ("data set", "model", "arm", "learning rate", metric, "best")
+    caption = "Mean over the tuning seeds, on validation images."
+    return Table("tuned", caption, headings, rows, frozenset({"learning rate", metric}))
 
 
 def datasets_table(datasets: Mapping[str, ImageDataset]) -> Table:

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -15,7 +16,12 @@ from markupsafe import Markup
 
 from warminit.lab.data.load import ImageDataset
 from warminit.lab.figures.theme import config
-from warminit.lab.report.details import arms_table, datasets_table, environment_table
+from warminit.lab.report.details import (
+    arms_table,
+    datasets_table,
+    environment_table,
+    tuned_table,
+)
 from warminit.lab.report.figures import (
     PageFigure,
     forest_figure,
@@ -35,6 +41,7 @@ from warminit.lab.report.tables import (
 from warminit.lab.report.texts import asked, reproduce, state, summary, verdicts
 from warminit.lab.verdict.analysis import Analysis
 from warminit.lab.verdict.settings import across_settings
+from warminit.lab.verdict.tuning import at_baselines_best, tuning_sentences
 from warminit.lab.verdict.wording import notes
 
 LEAST_SETTINGS = 3
@@ -72,6 +79,7 @@ def page(
         "forest": forest_figure(analysis),
         "results": results_table(analysis),
         "settings": _settings(analysis),
+        "tuned": _tuned(analysis),
         "times": times_table(analysis),
         "failed": failed_table(analysis),
         "grid": grid_figures(analysis, datasets or {}),
@@ -141,6 +149,20 @@ def _policy(*scripts: str) -> str:
         f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:; "
         "base-uri 'none'; form-action 'none'"
     )
+
+
+def _tuned(analysis: Analysis) -> dict[str, Any] | None:
+    """Return what was chosen, and the comparison at the baseline's best; None if not tuned."""
+    other = analysis.at_baseline
+    if other is None:
+        return None
+    return {
+        "sentences": tuning_sentences(analysis),
+        "table": tuned_table(analysis),
+        "title": at_baselines_best(analysis),
+        "verdicts": verdicts(other)[0],
+        "results": replace(results_table(other), name="results-at-baseline"),
+    }
 
 
 def _settings(analysis: Analysis) -> dict[str, Any] | None:

@@ -63,6 +63,9 @@ def _optimizer(study: Study) -> str:
     else:
         told = sorted({f"{start:g} to {end:g}" for start, end in rates})
     rate = f"learning rate {' or '.join(told)} ({protocol.schedule})"
+    if study.tune is not None:
+        tried = ", ".join(f"{each:g}" for each in study.tune.lr_start)
+        rate = f"learning rate of each arm chosen among {tried} ({protocol.schedule})"
     warmup = f"warm-up of {protocol.warmup:,} steps" if protocol.warmup else "no warm-up"
     decay = (
         f"weight decay {protocol.weight_decay:g}" if protocol.weight_decay else "no weight decay"

@@ -15,6 +15,7 @@ from warminit.lab.study.lines import lines_at_fault
 from warminit.lab.study.protocol import Protocol, Strict
 from warminit.lab.study.sequential import Sequential, completed
 from warminit.lab.study.spec import ArmSpec, RunSpec
+from warminit.lab.study.tune import Tune
 
 LOSSES = ("loss", "train_loss", "calibration_error")
 METRICS = ("accuracy", "balanced_accuracy", "accuracy_area", *LOSSES)
@@ -56,6 +57,8 @@ class Study(Strict):
             arm's best, where that is at least 0.3.
         thresholds: Accuracies, shares; the report has each arm's steps to them, and to the
             baseline's final accuracy.
+        tune: Choose each arm's learning rate first, on validation images and seeds of its own; the
+            arms are then compared at each one's best, and all at the baseline's best.
         sequential: Decide every comparison as soon as its seeds say enough, and run no more of it:
             the design, or true for the default one. `seeds` are then the first ones, and are
             continued by those of `default_seeds` up to the design's maximum.
@@ -78,6 +81,7 @@ class Study(Strict):
     loss_margin: float = Field(default=0.02, gt=0)
     stuck_below: float | None = Field(default=None, ge=0, le=1)
     thresholds: tuple[Annotated[float, Field(gt=0, le=1)], ...] = ()
+    tune: Tune | None = None
     sequential: Sequential | None = None
 
     @model_validator(mode="before")
@@ -124,10 +128,21 @@ class Study(Strict):
             raise unknown("baseline", self.baseline, labels)
         if not self.own_loop and self.metric not in METRICS:
             raise unknown("metric", self.metric, METRICS)
+        if self.tune is not None:
+            self._check_tune(self.tune)
         if self.sequential is not None:
             self.__dict__["seeds"] = self._up_to(self.sequential.max_seeds)
             self.design()
         return self
+
+    def _check_tune(self, tune: Tune) -> None:
+        if self.sequential is not None or self.own_loop:
+            other = "a training loop of one's own" if self.own_loop else "sequential"
+            raise unexpected("tune", list(tune.lr_start), f"none beside {other}", "Leave it out.")
+        shared = sorted({*tune.seeds} & {*self.seeds})
+        if shared:
+            step = "Tune on other seeds, or leave tune.seeds out."
+            raise unexpected("tune.seeds", shared, "seeds that the comparison has not", step)
 
     def _up_to(self, most: int) -> tuple[int, ...]:
         """Return the seeds, continued up to a number of them."""
@@ -194,6 +209,7 @@ class Study(Strict):
                 (): cls.model_fields,
                 ("protocol",): Protocol.model_fields,
                 ("sequential",): Sequential.model_fields,
+                ("tune",): Tune.model_fields,
             }
             raise WarminitError(explain(error, source, keys)) from error
         try:

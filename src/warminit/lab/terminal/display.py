@@ -11,6 +11,7 @@ from warminit.lab.verdict.analysis import Analysis
 from warminit.lab.verdict.cells import Row, cell_rows
 from warminit.lab.verdict.rows import last_line
 from warminit.lab.verdict.times import times
+from warminit.lab.verdict.tuning import OWN_BEST, at_baselines_best, tuning_sentences
 from warminit.lab.verdict.wording import counted, notes
 
 MARK = "≠"
@@ -25,6 +26,23 @@ LONGEST_UNBROKEN = 28
 
 def print_analysis(analysis: Analysis, console: Console) -> None:
     """Print a table for each data set and model, then one sentence of verdict a comparison."""
+    if analysis.at_baseline is not None:
+        say(console, *tuning_sentences(analysis), "", OWN_BEST)
+    _print_places(analysis, console)
+    if analysis.at_baseline is not None:
+        say(console, at_baselines_best(analysis))
+        _print_places(analysis.at_baseline, console)
+    for note in notes(analysis):
+        say(console, note)
+    for run in analysis.failed:
+        say(
+            console,
+            f"failed: {'' if analysis.study.own_loop else run.spec.dataset + ' '}"
+            f"{run.spec.arm.label} seed {run.spec.seed}: {last_line(run.error)}",
+        )
+
+
+def _print_places(analysis: Analysis, console: Console) -> None:
     study, rows = analysis.study, cell_rows(analysis)
     found = times(analysis)
     for dataset in study.datasets:
@@ -39,15 +57,6 @@ def print_analysis(analysis: Analysis, console: Console) -> None:
                 said = [each for each in found if (each.dataset, each.model, each.arm) == place]
                 say(console, *(f"  {each.sentence}" for each in said))
             console.print()
-    for note in notes(analysis):
-        say(console, note)
-    for run in analysis.failed:
-        say(
-            console,
-            f"failed: {'' if study.own_loop else run.spec.dataset + ' '}{run.spec.arm.label} seed "
-            f"{run.spec.seed}: "
-            f"{last_line(run.error)}",
-        )
 
 
 def say(console: Console, *lines: str) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from warminit.lab.runs.tuning import Tuned, at_baseline, chosen, is_at, tuned
 from warminit.lab.store.store import StoredRun
 from warminit.lab.store.stored_study import read_study
 from warminit.lab.study.study import Study
@@ -71,6 +72,9 @@ class Analysis:
         mixed: What differs between the runs although they are compared (`allow_mixed`), in words.
         evaluated: Images that each run is evaluated on, by data set, where that is known.
         spared: Of a sequential study, runs of its maximum that are not there and not needed now.
+        tuned: Of a tuned study, how each arm did at each learning rate; `cells` and `runs` are then
+            those at each arm's best.
+        at_baseline: Of a tuned study, the same with every arm at the baseline's best.
     """
 
     study: Study
@@ -80,6 +84,8 @@ class Analysis:
     mixed: tuple[str, ...] = ()
     evaluated: Mapping[str, int] = field(default_factory=dict)
     spared: int = 0
+    tuned: tuple[Tuned, ...] = ()
+    at_baseline: "Analysis | None" = None
 
     @property
     def in_points(self) -> bool:
@@ -94,7 +100,8 @@ class Analysis:
     @property
     def missing(self) -> int:
         """Runs that the study needs, a sequential one for its next look, and the store has not."""
-        return self.asked - self.spared - len(self.runs)
+        missing = self.asked - self.spared - len(self.runs)
+        return max(missing, self.at_baseline.missing) if self.at_baseline else missing
 
     @property
     def asked(self) -> int:
@@ -127,8 +134,8 @@ def analyse(
     """Compare every arm with the baseline on the study's primary metric.
 
     Holm's correction goes over the family: every comparison of the study. Those of cross-entropy
-    are a family of their own. A sequential study is
-    decided look by look, with the same family.
+    are a family of their own. A sequential study is decided look by look, with the same family. In
+    a tuned study the comparison at each arm's best is one family, that at the baseline's another.
 
     Args:
         study: What was asked.
@@ -143,6 +150,20 @@ def analyse(
     Raises:
         WarminitError: If versions or devices differ between runs.
     """
+    if study.tune is not None:
+        rows = tuned(study, ((run.spec, run.result) for run in runs))
+        rates = chosen(rows)
+        own, other = (
+            analyse(
+                study.model_copy(update={"tune": None}),
+                [run for run in runs if is_at(study, run.spec, each)],
+                allow_mixed=allow_mixed,
+                partial=partial,
+                evaluated=evaluated,
+            )
+            for each in (rates, at_baseline(study, rates))
+        )
+        return replace(own, study=study, tuned=rows, at_baseline=other)
     mixed = refuse_mixed([run.environment for run in runs], allow_mixed=allow_mixed)
     by_cell: dict[tuple[str, str, str], list[StoredRun]] = {}
     for run in runs:

@@ -44,6 +44,7 @@ def _run_row(
         "steps": spec.protocol.steps,
         "batch_size": spec.protocol.batch_size,
         "precision": spec.protocol.precision,
+        **({"lr_start": spec.protocol.lr_start} if analysis.study.tune else {}),
         "validation": spec.validation,
     }
     if run.result is not None:
@@ -105,6 +106,7 @@ def summary(analysis: Analysis) -> dict[str, Any]:
         "spared_runs": analysis.spared,
         "cells": [row.values() for row in cell_rows(analysis)],
         "verdicts": [comparison.verdict for comparison in analysis.comparisons],
+        **_tuned(analysis),
         "times": [asdict(each) for each in times(analysis)],
         "failed": [
             {
@@ -116,6 +118,20 @@ def summary(analysis: Analysis) -> dict[str, Any]:
             }
             for run in analysis.failed
         ],
+    }
+
+
+def _tuned(analysis: Analysis) -> dict[str, Any]:
+    """Return what was chosen, and the comparison at the baseline's best, of a tuned study."""
+    if analysis.at_baseline is None:
+        return {}
+    other = analysis.at_baseline
+    return {
+        "tuned": [asdict(row) | {"mean": row.mean} for row in analysis.tuned],
+        "at_baseline": {
+            "cells": [row.values() for row in cell_rows(other)],
+            "verdicts": [comparison.verdict for comparison in other.comparisons],
+        },
     }
 
 

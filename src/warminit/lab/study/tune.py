@@ -1,0 +1,41 @@
+"""the key `tune` of a study -> Tune (validated): what is tuned for each arm beforehand."""
+
+from typing import Annotated, Any
+
+from pydantic import Field, field_validator
+
+from warminit.errors import unexpected
+from warminit.lab.study.protocol import Strict
+
+FIRST_SEED = 9001
+"""Of tuning: far from the paper's seeds, and from those that continue them."""
+
+
+class Tune(Strict):
+    """The learning rates among which each arm's best is chosen, on validation images.
+
+    Attributes:
+        lr_start: Learning rates of the first step, two or more. The last rate keeps its ratio to
+            the first: the protocol's where it gives both, else a hundredth.
+        seeds: Of the tuning runs, or how many: 9001, 9002 and so on.
+        validation: Training images that are set aside for it; None: the study's own, and where it
+            has none, a tenth of the training images.
+    """
+
+    lr_start: tuple[Annotated[float, Field(gt=0)], ...] = Field(min_length=2)
+    seeds: tuple[int, ...] = Field(default=(9001, 9002, 9003), min_length=1)
+    validation: int | None = Field(default=None, ge=1)
+
+    @field_validator("lr_start")
+    @classmethod
+    def _once(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if len(set(value)) < len(value):
+            raise unexpected("lr_start", list(value), "each rate once")
+        return value
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _count_seeds(cls, value: Any) -> Any:
+        if isinstance(value, int) and not isinstance(value, bool):
+            return tuple(range(FIRST_SEED, FIRST_SEED + value))
+        return value
