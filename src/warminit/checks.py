@@ -57,7 +57,7 @@ def count_positions(
     images: Tensor,
     patch_size: tuple[int, ...],
     dilation: tuple[int, ...] = (),
-    instead: str = "name a layer of a smaller kernel with layer=",
+    instead: str = "name a layer of a smaller kernel with layers=",
 ) -> int:
     """Count the positions of a (dilated) patch in an image: at least 1, or an error."""
     size = tuple(images.shape[2:])

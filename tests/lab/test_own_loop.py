@@ -450,3 +450,20 @@ def test_the_name_stays_the_function_and_others_are_unknown() -> None:
     assert warminit.lab.compare is module.compare
     with pytest.raises(AttributeError, match="has no attribute 'compair'"):
         warminit.lab.compair  # noqa: B018
+
+
+def test_files_and_texts_name_nothing_that_is_inside_the_loop(tmp_path: Path) -> None:
+    analysis = compare(train, ARMS, seeds=2, out=tmp_path, quiet=True)
+    assert repr(analysis).splitlines() == [
+        "Analysis of own-loop: 4 runs", analysis.comparisons[0].verdict,
+    ]  # fmt: skip
+    for kind in ("csv", "latex"):
+        text = export(analysis, tmp_path / kind, kind).read_text()
+        assert "yours" not in text
+        assert not {"dataset", "data set", "model", "steps", "batch"} & set(
+            re.split(r"[ ,_&]+", text)
+        )
+    header, first = (tmp_path / "csv").read_text().splitlines()[:2]
+    assert header.startswith("arm,seed,accuracy,")
+    assert first.startswith("torch-default,42,")
+    assert "yours" not in (tmp_path / "report.html").read_text()

@@ -229,7 +229,7 @@ def _first_to_run(
     if not fitting:
         raise WarminitError(
             f"images has {shape[1]} channels, shape {shape}, and no convolution takes them. "
-            f"{candidates(named)} Pass the batch that the model is fed."
+            f"{candidates(named)} {_goes_through(survey)}"
         )
     first = next(iter(survey.order()), None)
     if first is None:
@@ -248,6 +248,16 @@ def _first_to_run(
     raise WarminitError(
         f"the first layer that runs is {first!r}, a {type(named[first]).__name__}; a "
         f"convolution is needed. {candidates(named)}"
+    )
+
+
+def _goes_through(survey: Survey) -> str:
+    """Return the next step where no layer takes the images: are they the wrong ones?"""
+    if survey.lazy or survey.passed.error is not None or not survey.passed.calls:
+        return "Pass the batch that the model is fed."
+    return (
+        "An image goes through the model all the same: it rearranges the pixels before its first "
+        "layer. Choose an initializer that sets no first layer, such as small-head."
     )
 
 

@@ -195,14 +195,14 @@ def runs_table(analysis: Analysis) -> Table:
     )  # fmt: skip
     table = tuple(
         (
-            Entry(analysis.title(row["dataset"])),
-            Entry(row["model"]),
+            Entry(analysis.title(run.spec.dataset)),
+            Entry(run.spec.model),
             Entry(row["arm"]),
             Entry(str(row["seed"]), row["seed"]),
             *(_number(row.get(name), 1, 3 if "seconds" in name else 4) for name in columns),
             Entry("failed" if row["error"] else "done"),
         )
-        for row in rows
+        for run, row in zip(analysis.runs, rows, strict=True)
     )
     numeric = frozenset(headings[3:-1])
     return placed(analysis, Table("runs", "Every run that has ended.", headings, table, numeric))

@@ -87,6 +87,12 @@ class Analysis:
     tuned: tuple[Tuned, ...] = ()
     at_baseline: "Analysis | None" = None
 
+    def __repr__(self) -> str:
+        """Return the verdicts, one a line: the figures of all runs would fill pages."""
+        verdicts = [each.verdict for each in self.comparisons]
+        head = f"{type(self).__name__} of {self.study.name}: {len(self.runs)} runs"
+        return "\n".join((head, *verdicts))
+
     @property
     def in_points(self) -> bool:
         """Whether the primary metric is a share from 0 to 1, shown in percent and points."""

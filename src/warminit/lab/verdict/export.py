@@ -98,6 +98,8 @@ def to_latex(analysis: Analysis) -> str:
             del rows[-1]["one-sided p"]
     # "escape" goes over the cells only; the headings come from the metric's name.
     table = pd.DataFrame(rows)
+    if analysis.study.own_loop:  # both are inside the loop
+        table = table.drop(columns=["data set", "model"])
     table.columns = [str(name).replace("_", r"\_") for name in table.columns]
     return str(table.to_latex(index=False, escape=True))
 

@@ -25,7 +25,8 @@ def run_rows(analysis: Analysis) -> list[dict[str, Any]]:
     at or before that share of the steps; `steps_to_accuracy_0.9` and so on are the first evaluated
     step with at least that accuracy, `steps_to_baseline` with at least the mean final accuracy of
     the study's baseline; `accuracy_area` is the mean of the accuracy curve over the evaluations.
-    What was not measured is missing, what was not reached None.
+    What was not measured is missing, what was not reached None. Of a user's own loop neither data
+    set, model nor protocol is known: there are no such columns.
     """
     baselines = _baseline_accuracies(analysis)
     return [_run_row(analysis, run, baselines) for run in analysis.runs]
@@ -35,18 +36,17 @@ def _run_row(
     analysis: Analysis, run: StoredRun, baselines: Mapping[tuple[str, str], float]
 ) -> dict[str, Any]:
     spec = run.spec
-    row: dict[str, Any] = {
-        "dataset": spec.dataset,
-        "partial": spec.dataset in analysis.partial,
-        "model": spec.model,
-        "arm": spec.arm.label,
-        "seed": spec.seed,
-        "steps": spec.protocol.steps,
-        "batch_size": spec.protocol.batch_size,
-        "precision": spec.protocol.precision,
-        **({"lr_start": spec.protocol.lr_start} if analysis.study.tune else {}),
-        "validation": spec.validation,
-    }
+    row: dict[str, Any] = {"arm": spec.arm.label, "seed": spec.seed}
+    if not analysis.study.own_loop:
+        partial = spec.dataset in analysis.partial
+        row = {"dataset": spec.dataset, "partial": partial, "model": spec.model, **row}
+        row |= {
+            "steps": spec.protocol.steps,
+            "batch_size": spec.protocol.batch_size,
+            "precision": spec.protocol.precision,
+            **({"lr_start": spec.protocol.lr_start} if analysis.study.tune else {}),
+            "validation": spec.validation,
+        }
     if run.result is not None:
         metrics = run.result.metrics
         row |= {name: value for name, value in metrics.items() if name not in DERIVED}
