@@ -257,7 +257,7 @@ def _cell(
 def _compared(study: Study, cell: Cell, baseline: Cell) -> Cell:
     if cell.arm == baseline.arm:
         return cell
-    ended = [seed for seed in study.seeds if all(seed in _ended(each) for each in (cell, baseline))]
+    ended = {*cell.scores, *cell.failed} & {*baseline.scores, *baseline.failed}
     if ended:
         failed = [[seed in each.failed for seed in ended] for each in (cell, baseline)]
         cell = replace(cell, failures=compare_failures(*failed))
@@ -289,10 +289,6 @@ def _cross_entropy(study: Study, cell: Cell, baseline: Cell) -> Comparison | Non
         higher_is_better=False,
         unit="nats",
     )
-
-
-def _ended(cell: Cell) -> set[int]:
-    return {*cell.scores, *cell.failed}
 
 
 def _unit(study: Study) -> str:
