@@ -19,7 +19,7 @@ UntilDecided = Annotated[
 MaxSeeds = Annotated[
     int | None,
     typer.Option(
-        min=2, max=100, metavar="N", help="Most seeds with --until-decided.", show_default="18"
+        min=2, max=100, metavar="N", help="Most seeds until it is decided.", show_default="18"
     ),
 ]
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from warminit.lab.verdict.analysis import Analysis
 
 BASELINE = "torch-default"
-STEPS, BATCH, MAX_SEEDS = 200, 64, 12
+STEPS, BATCH = 200, 64
 MARGIN = 0.5
 """Points of accuracy: who asks whether to bother does not mean less."""
 
@@ -40,17 +40,21 @@ def try_(
     ],
     images: Annotated[
         str,
-        typer.Option(metavar="FOLDER", help="Your images: a folder, a file, a hub id or a name."),
+        typer.Option(
+            metavar="FOLDER",
+            help="Your images: a folder, a file, a hub id or a name.",
+            show_default="none: give it",
+        ),
     ],
-    arm: Annotated[
+    initializer: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Initializer to try.", show_default="that of init_"),
+        typer.Option(metavar="NAME", help="What to try; see `arms`.", show_default="that of init_"),
     ] = None,
     margin: Annotated[
         float,
         typer.Option(metavar="POINTS", help="Differences below this do not matter to you."),
     ] = MARGIN,
-    max_seeds: MaxSeeds = MAX_SEEDS,
+    max_seeds: MaxSeeds = None,
     steps: options.Steps = STEPS,
     batch_size: options.BatchSize = BATCH,
     out: options.Out = None,
@@ -77,10 +81,10 @@ def try_(
         name="try",
         datasets=[str(here) if here.exists() else images],
         models=[model],
-        arms=[BASELINE, arm or DEFAULT_METHOD],
+        arms=[BASELINE, initializer or DEFAULT_METHOD],
         baseline=BASELINE,
         margin=margin / 100,
-        sequential={"max_seeds": max_seeds or MAX_SEEDS},
+        sequential={} if max_seeds is None else {"max_seeds": max_seeds},
         protocol={"steps": steps, "batch_size": batch_size},
     )
     place = Place(

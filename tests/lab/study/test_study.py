@@ -65,7 +65,7 @@ def refusal(**changes: Any) -> str:
             {"baseline": "torch-defautl"},
             "baseline='torch-defautl': expected torch-default or",
         ),
-        ({"metric": "acuracy"}, "loss or train_loss. Did you mean 'accuracy'?"),
+        ({"metric": "acuracy"}, "train_loss or calibration_error. Did you mean 'accuracy'?"),
         ({"patch_counts": "published"}, "(got 'published'). Did you mean 'as-published'?"),
         (
             {"patch_counts": "as-published"},
