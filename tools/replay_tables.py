@@ -13,12 +13,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from kept_format import RESULTS, read_kept
+from kept_format import RESULTS
 from warminit.lab.runs.looks import Cell, needed
 from warminit.lab.study.study import Study
 from warminit.lab.verdict.adjusted import scores_of
 from warminit.lab.verdict.analysis import Analysis, analyse
 from warminit.lab.verdict.comparison import Comparison
+from warminit.lab.verdict.kept import read_kept
 
 PAGE = RESULTS.parent / "sequential.md"
 MARKS = "<!-- replays begin -->", "<!-- replays end -->"

@@ -140,9 +140,8 @@ def analyse(
     """Compare every arm with the baseline on the study's primary metric.
 
     Holm's correction goes over the family: every comparison of the study. Those of cross-entropy
-    are a family of their own. A sequential study is decided look by look, with the same family, and
-    its cross-entropy is not tested: a p of a fixed number of seeds does not hold there. In a tuned
-    study the comparison at each arm's best is one family, that at the baseline's another.
+    are a family of their own; a sequential study, decided look by look, does not test them. In a
+    tuned study the comparison at each arm's best is one family, that at the baseline's another.
 
     Args:
         study: What was asked.
@@ -192,8 +191,7 @@ def analyse(
         )
         for cell in cells
     ]
-    sequential = study.sequential is not None
-    if sequential:
+    if study.sequential is not None:
         adjusted = adjusted_comparisons(study, runs, unit=_unit(study))
         cells = [
             replace(
@@ -210,7 +208,7 @@ def analyse(
         partial=frozenset(partial),
         mixed=mixed,
         evaluated=evaluated or {},
-        spared=spared(study, runs) if sequential else 0,
+        spared=0 if study.sequential is None else spared(study, runs),
     )
 
 
