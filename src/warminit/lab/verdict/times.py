@@ -92,7 +92,7 @@ def _times(
         if all(seed in runs and _fits(runs[seed], steps) for runs in (arm_runs, baseline_runs))
     ]
     finals = [
-        r.metrics["accuracy"] for s in baseline.scores if (r := baseline_runs[s]) and _curve(r)
+        r.metrics["accuracy"] for s in baseline.scores if (r := baseline_runs.get(s)) and _curve(r)
     ]
     if not steps or not seeds or not finals:
         return []
