@@ -43,6 +43,7 @@ def write_kept(analysis: Analysis, folder: Path) -> None:
     verdicts = {
         "partial": sorted(analysis.partial),
         "missing_runs": analysis.missing,
+        **({} if analysis.study.sequential is None else {"spared_runs": analysis.spared}),
         "environments": [json.loads(each) for each in environments],
         "comparisons": [
             {"dataset": cell.dataset, "model": cell.model}

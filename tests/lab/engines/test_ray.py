@@ -71,8 +71,9 @@ def test_both_engines_give_the_same_bits_and_the_data_travel_once(
 def test_a_sequential_study_grows_look_by_look_on_a_cluster(
     joined: Any, data: Path, tmp_path: Path, undisturbed: tuple[StoredRun, ...]
 ) -> None:
-    plan = {"max_seeds": 3, "looks": (2, 3), "margin": 1e-9, "futility": 0}
-    study = Study.model_validate(faulty_study(data, 2).model_dump() | {"sequential": plan})
+    plan = {"max_seeds": 3, "looks": (2, 3), "futility": 0}
+    changes = {"sequential": plan, "margin": 1e-9}
+    study = Study.model_validate(faulty_study(data, 2).model_dump() | changes)
     done: list[int] = []
     listener = Listener(finished=lambda run, _: done.append(run.spec.seed))
     on_cluster = run_study(study, tmp_path, engine=RAY, listener=listener)

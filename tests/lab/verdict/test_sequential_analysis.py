@@ -126,3 +126,17 @@ def test_terminal_export_and_notes_have_what_the_verdict_uses() -> None:
     fixed = analyse(small_study(), [])
     assert "decision" not in to_json(fixed)
     assert fixed.spared == 0
+
+
+def test_a_run_below_stuck_below_has_failed_and_no_test_of_fixed_seeds_stands_beside() -> None:
+    study = small_study(arms=["torch-default", "prewarm"], sequential=DESIGN, stuck_below=0.5)
+    scores = {"torch-default": BASE[:5], "prewarm": [0.9, 0.9, 0.1, 0.9, 0.9]}
+    analysis = analyse(study, scored(study, scores))
+    (comparison,) = analysis.comparisons
+    assert comparison.decision is not None
+    assert comparison.decision.reason == "failure"
+    assert "over 4 seeds that both finished" in comparison.verdict
+    beside = analysis.cells[1].cross_entropy
+    assert beside is not None
+    assert (beside.p_two_sided, beside.p_holm, beside.confidence_interval) == (None, None, None)
+    assert "not tested" in beside.beside("Cross-entropy")

@@ -51,7 +51,7 @@ class Due:
 
     def _note(self, run: PlannedRun, outcome: Outcome | None) -> None:
         scores = self._scores.setdefault(cell_of(run.spec), {})
-        scores[run.spec.seed] = score(outcome, self._study.metric)
+        scores[run.spec.seed] = score(outcome, self._study)
 
     def _look(self) -> None:
         wanted = needed(self._study, self._scores)

@@ -29,9 +29,17 @@ def cell_of(spec: RunSpec) -> Cell:
     return spec.dataset, spec.model, spec.arm.label
 
 
-def score(result: RunResult | str | None, metric: str) -> float:
-    """Return a run's primary metric, NaN where the run failed."""
-    return result.metric(metric) if isinstance(result, RunResult) else math.nan
+def score(result: RunResult | str | None, study: Study) -> float:
+    """Return a run's primary metric, NaN where the run failed.
+
+    A run below the study's `stuck_below` has failed too. Without that number a stuck run counts by
+    its score: what is known only from later runs must not change what was decided.
+    """
+    if not isinstance(result, RunResult):
+        return math.nan
+    floor = study.stuck_below
+    stuck = floor is not None and result.metrics.get("accuracy", floor) < floor
+    return math.nan if stuck else result.metric(study.metric)
 
 
 def decisions(study: Study, scores: Scores) -> "dict[Cell, Decision]":

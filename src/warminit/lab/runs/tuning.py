@@ -80,7 +80,7 @@ def tuned(study: Study, ended: Iterable[tuple[RunSpec, RunResult | None]]) -> tu
     for spec, result in ended:
         if spec.seed in study.tune.seeds:
             place = (cell_of(spec), spec.protocol.lr_start)
-            scores.setdefault(place, {})[spec.seed] = score(result, study.metric)
+            scores.setdefault(place, {})[spec.seed] = score(result, study)
     toward = -1.0 if study.lower_is_better else 1.0
     rows: list[Tuned] = []
     for cell in _cells(study):

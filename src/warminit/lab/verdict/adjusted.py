@@ -20,7 +20,7 @@ def scores_of(study: Study, runs: Sequence[StoredRun]) -> Scores:
     """Return the primary metric of every run that has ended, NaN where it failed."""
     found: dict[Cell, dict[int, float]] = {}
     for run in runs:
-        found.setdefault(cell_of(run.spec), {})[run.spec.seed] = score(run.result, study.metric)
+        found.setdefault(cell_of(run.spec), {})[run.spec.seed] = score(run.result, study)
     return found
 
 
@@ -73,16 +73,12 @@ def spared(study: Study, runs: Sequence[StoredRun]) -> int:
     return len(asked - there - needed(study, scores_of(study, runs)))
 
 
-def _adjusted(comparison: Comparison, decision: Decision) -> Comparison:
-    interval = decision.interval
-    if interval is not None and not comparison.higher_is_better:
-        interval = (-interval[1], -interval[0])  # differences are arm minus baseline
+def untested(comparison: Comparison) -> Comparison:
+    """Return a comparison without what holds for a fixed number of seeds only."""
     return replace(
         comparison,
-        decision=decision,
-        confidence_interval=interval,
-        p_holm=decision.p,
-        equivalence_interval=interval if decision.outcome == "equivalent" else None,
+        confidence_interval=None,
+        equivalence_interval=None,
         p_one_sided=None,
         p_two_sided=None,
         p_sign_flip=None,
@@ -90,8 +86,22 @@ def _adjusted(comparison: Comparison, decision: Decision) -> Comparison:
         p_wilcoxon=None,
         p_equivalence=None,
         p_noninferiority=None,
+        p_holm=None,
         power=None,
         power_at=None,
         seeds_needed=None,
         seeds_to_decide=None,
+    )
+
+
+def _adjusted(comparison: Comparison, decision: Decision) -> Comparison:
+    interval = decision.interval
+    if interval is not None and not comparison.higher_is_better:
+        interval = (-interval[1], -interval[0])  # differences are arm minus baseline
+    return replace(
+        untested(comparison),
+        decision=decision,
+        confidence_interval=interval,
+        equivalence_interval=interval if decision.outcome == "equivalent" else None,
+        p_holm=decision.p,
     )

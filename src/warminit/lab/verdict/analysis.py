@@ -10,7 +10,7 @@ from warminit.lab.runs.tuning import Tuned, at_baseline, chosen, is_at, tuned
 from warminit.lab.store.store import StoredRun
 from warminit.lab.store.stored_study import read_study
 from warminit.lab.study.study import Study
-from warminit.lab.verdict.adjusted import adjusted_comparisons, spared
+from warminit.lab.verdict.adjusted import adjusted_comparisons, spared, untested
 from warminit.lab.verdict.comparison import Comparison
 from warminit.lab.verdict.failures import Failures, compare_failures, stuck_below
 from warminit.lab.verdict.family import holm
@@ -140,8 +140,8 @@ def analyse(
     """Compare every arm with the baseline on the study's primary metric.
 
     Holm's correction goes over the family: every comparison of the study. Those of cross-entropy
-    are a family of their own. A sequential study is decided look by look, with the same family. In
-    a tuned study the comparison at each arm's best is one family, that at the baseline's another.
+    are a family of their own; a sequential study, decided look by look, does not test them. In a
+    tuned study the comparison at each arm's best is one family, that at the baseline's another.
 
     Args:
         study: What was asked.
@@ -191,11 +191,14 @@ def analyse(
         )
         for cell in cells
     ]
-    sequential = study.sequential is not None
-    if sequential:
+    if study.sequential is not None:
         adjusted = adjusted_comparisons(study, runs, unit=_unit(study))
         cells = [
-            replace(cell, comparison=adjusted.get((cell.dataset, cell.model, cell.arm)))
+            replace(
+                cell,
+                comparison=adjusted.get((cell.dataset, cell.model, cell.arm)),
+                cross_entropy=cell.cross_entropy and untested(cell.cross_entropy),
+            )
             for cell in cells
         ]
     return Analysis(
@@ -205,7 +208,7 @@ def analyse(
         partial=frozenset(partial),
         mixed=mixed,
         evaluated=evaluated or {},
-        spared=spared(study, runs) if sequential else 0,
+        spared=0 if study.sequential is None else spared(study, runs),
     )
 
 
