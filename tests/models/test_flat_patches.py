@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ def patches_first(images: Tensor) -> Tensor:
 
 KINDS: dict[str, tuple[Callable[[Tensor], Tensor], tuple[int, ...], tuple[int, ...], int]] = {
     **{
-        order: (lambda images, order=order: rearranged(images, 4, order), (3, 16, 12), (4, 4), 4)
+        order: (partial(rearranged, size=4, order=order), (3, 16, 12), (4, 4), 4)
         for order in ORDERS
     },
     "one channel, 2 x 2": (
@@ -239,7 +240,8 @@ def test_a_convolution_that_refines_the_output_is_not_the_first_layer() -> None:
 
         def forward(self, fed: Tensor) -> Tensor:
             tokens = self.embedding(self.rearrange(fed)).transpose(1, 2)
-            return self.refine(F.fold(tokens, fed.shape[2:], 4, stride=4)) + fed
+            result: Tensor = self.refine(F.fold(tokens, fed.shape[2:], 4, stride=4)) + fed
+            return result
 
     assert find_layer(Restoring(), images=smooth_images(2, 3, 16, 16)).name == "embedding"
 

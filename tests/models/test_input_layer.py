@@ -91,6 +91,36 @@ def test_a_frozen_backbone_is_refused_by_one_sentence() -> None:
     assert values(model) == before
 
 
+@torch.library.custom_op("warminit_tests::deform_conv2d", mutates_args=())
+def deform_conv2d(fed: Tensor, weight: Tensor, offset: Tensor) -> Tensor:
+    """Stands for torchvision's function, whose compiled part is not needed here."""
+    return F.conv2d(fed, weight, padding=1) + offset.mean()
+
+
+class ByFunction(nn.Module):
+    """A deformable convolution that is a function with the weight of a convolution."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.off, self.conv = nn.Conv2d(3, 18, 3, padding=1), nn.Conv2d(3, 16, 3, padding=1)
+        nn.init.zeros_(self.off.weight)
+
+    def forward(self, fed: Tensor) -> Tensor:
+        result: Tensor = deform_conv2d(fed, self.conv.weight, self.off(fed))
+        return result
+
+
+@pytest.mark.parametrize("method", ["whitening-small-head", "prewarm", "lsuv"])
+def test_offsets_of_a_deformable_function_are_refused(method: str) -> None:
+    model = ByFunction()
+    before = values(model)
+    with pytest.raises(
+        WarminitError, match=r"off is a side branch: .*deform_conv2d.*takes the sam"
+    ):
+        init_(model, images(), method)
+    assert values(model) == before
+
+
 class Deformable(nn.Module):
     """A layer with filters that takes offsets, as torchvision's DeformConv2d does."""
 

@@ -1,6 +1,6 @@
 """one pass of one image -> what each layer was fed and gave, in the order of their calls."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -119,7 +119,7 @@ def one_pass(model: nn.Module, image: Tensor) -> Passed:
                 if has_other_filters(module):
                     record.attach_other(module, name)
             set_modes(model, training=False)
-            with torch.no_grad(), _Functions(record.function):
+            with torch.no_grad(), _Functions(record):
                 output = model(image)
             passed.returned = [each.detach().clone() for each in tensors(output)]
         except Exception as error:  # noqa: BLE001 - whatever a model may raise
@@ -159,15 +159,17 @@ class _Record:
 
     def attach_other(self, module: nn.Module, name: str) -> None:
         def begin(module: nn.Module, args: Any, kwargs: Any) -> None:
-            given = [*_given(args, kwargs)]
-            if len(given) < 2:
-                return
-            for call in self._calls:
-                same = call.fed == given[0].shape and call.place == _place(given[0])
-                if same and call.ended is not None and isinstance(call.module, CONVOLUTIONS):
-                    self._beside[call.name] = f"{name or WHOLE_MODEL} ({type(module).__name__})"
+            self.filtered(f"{name or WHOLE_MODEL} ({type(module).__name__})", args, kwargs)
 
         self._handles.append(module.register_forward_pre_hook(begin, with_kwargs=True))
+
+    def filtered(self, by: str, args: Any, kwargs: Any) -> None:
+        """Note which convolutions took what another kind of filters takes now, with a second."""
+        given = [*_given(args, kwargs)]
+        for call in self._calls if len(given) > 1 else []:
+            same = call.fed == given[0].shape and call.place == _place(given[0])
+            if same and call.ended is not None and isinstance(call.module, CONVOLUTIONS):
+                self._beside[call.name] = by
 
     def function(self, name: str) -> None:
         now = self._tick()
@@ -192,18 +194,20 @@ def _place(tensor: Tensor) -> int:
 
 
 class _Functions(TorchFunctionMode):
-    """A context in which torch's normalizations are noted as functions, whoever calls them."""
+    """A context in which normalizations and deformable convolutions are noted as functions."""
 
-    def __init__(self, note: Callable[[str], None]) -> None:
+    def __init__(self, record: _Record) -> None:
         super().__init__()
-        self._note = note
+        self._record = record
 
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         name = getattr(func, "__name__", "")
         if name in _FUNCTIONS:
-            self._note(name)
+            self._record.function(name)
+        elif "deform_conv" in name:
+            self._record.filtered(name, args, kwargs or {})
         return func(*args, **(kwargs or {}))
 
 

@@ -75,9 +75,9 @@ class Survey:
     def side_branches(self) -> dict[str, str]:
         """Return convolutions that only serve a later layer of another kind, and that layer.
 
-        No pass is made for a model without such a layer.
+        No pass is made for a model without such a layer; one that was made tells of functions too.
         """
-        foreign = any(has_other_filters(each) for each in self.model.modules())
+        foreign = "passed" in vars(self) or any(map(has_other_filters, self.model.modules()))
         return self.passed.beside if foreign and not self.lazy else {}
 
     def next_after(self, layer: nn.Module) -> Call | None:
