@@ -1,10 +1,11 @@
 """Patches, statistics and published rules become the weights of a model; every method by name.
 
-`init_` applies a method, `methods` lists them. The families stand in rooms of their own: `stems`,
-`prewarm`, `network` and `heads`.
+`init_` applies a method or several, `methods` lists them. The families stand in rooms of their own:
+`stems`, `prewarm`, `network`, `bodies` and `heads`.
 """
 
 import difflib
+from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
@@ -12,13 +13,12 @@ from torch import nn
 from warminit.checks import check_seed
 from warminit.errors import WarminitError
 from warminit.images.source import Images
+from warminit.initializers.compose import JOIN, get_method, keywords, taken_by
 from warminit.initializers.registry import (
     DEFAULT_METHOD,
     METHODS,
     Initializer,
     Method,
-    get_method,
-    keywords,
     method_names,
     methods,
 )
@@ -35,6 +35,7 @@ __all__ = [
     "keywords",
     "method_names",
     "methods",
+    "taken_by",
 ]
 
 
@@ -42,29 +43,34 @@ __all__ = [
 def init_(
     model: nn.Module,
     images: Images,
-    method: str = DEFAULT_METHOD,
+    method: str | Sequence[str] = DEFAULT_METHOD,
     *,
     seed: int = 0,
     **parameters: Any,
 ) -> InitReport:
-    """Initialize a model by any method, in place; without one, by the one that the search chose.
+    """Initialize a model by any method or several, in place; without one, by a default.
 
     Args:
         model: Any module that the method can use.
         images: (N, C, *size), one training batch as the model is fed, a tensor; or batches of them,
             such as a DataLoader.
-        method: A name that `methods()` lists, or `module:function` of your own. The default,
+        method: A name that `methods()` lists, or `module:function` of your own; or a list of names
+            for different parts of the model, applied in this order with one seed. The default,
             `whitening_small_head`, sets whitening filters in the first convolution and makes the
             last linear layer small, unless a normalization feeds it or its outputs are small.
         seed: Of the method's own generator.
-        **parameters: Passed to the method; docs/initializers.md lists them.
+        **parameters: Passed to the method; docs/initializers.md lists them. Of a list each option
+            begins with its method's name, `zero_residual__value=0.2`, but for `mean`, `std` and
+            `batches`, which are about the images.
 
     Returns:
-        The method's report. What the default left undone, such as the head of a model that does not
-        end in a linear layer, is in its notes.
+        The method's report; of a list one report, whose `parts` are those of the methods. What the
+        default left undone, such as the head of a model that does not end in a linear layer, is in
+        its notes.
 
     Raises:
-        WarminitError: If there is no such method, or as the method raises.
+        WarminitError: If there is no such method, two of a list set the same part, or as a method
+            raises; the model is then bit-identical to before, also where the last of a list fails.
 
     Example:
         >>> import torch
@@ -74,7 +80,11 @@ def init_(
         8
         >>> init_(model, images).method
         'whitening-small-head'
+        >>> model = torch.nn.Sequential(model, torch.nn.Conv2d(8, 8, 3))
+        >>> init_(model, images, ["whitening", "dirac"]).layer
+        '0, 1'
     """
+    method = method if isinstance(method, str) else _joined(method)
     chosen = get_method(method)
     check_seed(seed)
     if method in METHODS_OF_0_1:
@@ -88,3 +98,14 @@ def init_(
             f"{', '.join(sorted(names)) or 'no parameters'}."
         )
     return chosen(model, images, seed=int(seed), **parameters)
+
+
+def _joined(method: Any) -> str:
+    """Return the names of several methods as one."""
+    listed = isinstance(method, Sequence) and bool(method)
+    if not (listed and all(isinstance(each, str) for each in method)):
+        raise WarminitError(
+            f"method={method!r}: expected a name, or a list of names. Pass one such as "
+            f"{DEFAULT_METHOD!r}."
+        )
+    return JOIN.join(method)
