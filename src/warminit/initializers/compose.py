@@ -57,7 +57,7 @@ class Composed:
     def __call__(
         self,
         model: nn.Module,
-        images: Images,
+        images: Images | Subject,
         *,
         seed: int,
         batches: int | None = None,
@@ -75,7 +75,7 @@ class Composed:
         check_seed(seed)
         own = self._options(options)
         about = {key: each for key, each in (("mean", mean), ("std", std)) if each is not None}
-        subject = Subject(model, images, batches, mean=mean, std=std, operations=True)
+        subject = Subject.of(model, images, batches, mean=mean, std=std, operations=True)
         inner = unwrap(model)
         reports: list[InitReport] = []
         set_by: dict[str, str] = {}

@@ -131,6 +131,16 @@ class Survey:
         # From the layer's end to the next one's start: within, a layer may normalize its weight.
         return next((each for each in self.passed.calls if each.began > own.ended), None)
 
+    def normalizes(self) -> bool:
+        """Tell whether anything is normalized but weights, which a layer may normalize itself."""
+        calls = self.passed.calls
+        layers = [each for each in calls if isinstance(each.module, PARAMETRIC) and each.ended]
+        return any(
+            call.normalizes
+            and not any(each.began < call.began < (each.ended or 0) for each in layers)
+            for call in calls
+        )
+
     def last_before(self, call: Call) -> Call | None:
         """Return the call that ended last before the end of another."""
         ended = [

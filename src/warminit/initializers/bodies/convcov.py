@@ -48,8 +48,8 @@ def convcov(
     (2 s)) for a position p of the kernel and c(p, q) = exp(-|p - q|^2 / (2 s)), the covariance is
     the symmetric part of z(p) (c(p, q) - z(q) / 2): neighbours resemble each other, and filters
     are large at their center. The variance s = sigma + growth d + acceleration d^2 / 2 grows with
-    the depth d, from 0 at the first of these layers to 1 at the last. The authors' code is not
-    published; this form and these numbers follow their description and may differ in detail.
+    the depth d, from 0 at the first of these layers to 1 at the last. The authors' repository is
+    empty; this form and these numbers follow their description and may differ in detail.
     Negative eigenvalues become zero. Each layer keeps the root mean square that it has, so that
     the covariance is all that changes.
 

@@ -123,7 +123,15 @@ def mimetic_value(
 
 
 def factors(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor]:
-    """Return (n, rank) and (rank, n) whose product is the best approximation of a matrix (n, n)."""
+    """Return (n, rank) and (rank, n) whose product is the best approximation of a matrix (n, n).
+
+    Both have the square roots of the singular values. Of a small rank, as of a head, only the
+    largest values count, which M^T M tells as exactly in less than half of the time.
+    """
+    if 2 * rank <= len(matrix):
+        squares, vectors = torch.linalg.eigh(matrix.T @ matrix)
+        root, vectors = squares[-rank:].flip(0) ** 0.25, vectors[:, -rank:].flip(1)
+        return matrix @ vectors / root, (vectors * root).T
     left, values, right = torch.linalg.svd(matrix)
     root = values[:rank].sqrt()
     made = left[:, :rank] * root, root[:, None] * right[:rank]
