@@ -121,6 +121,14 @@ def test_the_table() -> None:
         assert not row.evidence or (ROOT / "docs/results" / row.evidence / "runs.csv").is_file()
 
 
+def test_the_page_has_the_table() -> None:
+    page = (ROOT / "docs/initializers.md").read_text(encoding="utf-8")
+    for row in DEFAULTS:
+        link = f"[{row.evidence}](results/{row.evidence}/README.md)"
+        compared = link if row.evidence else "not compared yet"
+        assert f"| {row.architecture} | `{row.method}` | {compared} |\n" in page
+
+
 def test_another_row_is_another_method(monkeypatch: pytest.MonkeyPatch) -> None:
     """A list of methods, each of which gets the survey that chose it."""
     rows = (Default("residual, normalized", "whitening+dirac+zero-residual", ""), *DEFAULTS[:2])
