@@ -23,7 +23,7 @@ CASES = (
 """Title, timm's name, method (None for the default), and seconds asked for."""
 
 MEMORY = 4.0
-"""Most memory above model and images, in sizes of the weights: two copies to put back, new values."""
+"""Most memory above model and images, in sizes of the weights: two copies, new values, a pass."""
 
 _CHILD = """
 import json, resource, sys, time

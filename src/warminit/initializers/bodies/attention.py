@@ -8,7 +8,7 @@ from warminit.errors import WarminitError
 from warminit.initializers.bodies.parameters import Change, whole
 from warminit.initializers.stems.subject import Subject
 from warminit.models.attention import AttentionLayer, Rows
-from warminit.models.find import FoundLayer
+from warminit.models.layer import FoundLayer
 
 
 @dataclass(frozen=True, slots=True)
