@@ -17,7 +17,16 @@ from typing import Any
 from benchmarks.harness import Measured, environment
 from benchmarks.tables import as_line, as_tables
 
-MODULES = ("initialization", "startup", "demo", "laboratory", "driver", "workers", "gpu")
+MODULES = (
+    "initialization",
+    "architectures",
+    "startup",
+    "demo",
+    "laboratory",
+    "driver",
+    "workers",
+    "gpu",
+)
 RESULTS = Path(__file__).parent / "results"
 Record = dict[str, Any]
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"

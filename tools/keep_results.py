@@ -89,7 +89,7 @@ def page(analysis: Analysis, name: str) -> str:
     lines += ["", "Environment:", ""]
     lines += [f"- `{environment}`" for environment in sorted(environments)]
     # What is the search's own is not installed: it lies in the repository's own folder.
-    names = [*study.models, *(arm.name for arm in study.arms)]
+    names = [*study.models, *(name for arm in study.arms for name in arm.names)]
     path = "PYTHONPATH=../../.. " * any(name.startswith("experiments.") for name in names)
     lines += ["", f"Again: `{path}warminit run study.toml` in this folder.", ""]
     return "\n".join(lines)

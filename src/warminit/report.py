@@ -23,6 +23,8 @@ class InitReport:
         seed: Of the method's own generator.
         seconds: Time taken.
         notes: Anything that a reader of the result should know.
+        parts: Where several methods were applied, the report of each; the fields above are then
+            those of all, and options begin with the method's name: `zero_residual__value`.
     """
 
     method: str
@@ -35,6 +37,7 @@ class InitReport:
     seconds: float
     provenance: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    parts: "tuple[InitReport, ...]" = ()
 
     @property
     def arm(self) -> str:
@@ -45,7 +48,11 @@ class InitReport:
         return self.method
 
     def __str__(self) -> str:
-        """Return the report as a small table of plain text."""
+        """Return the report as a small table of plain text; of several methods, one of each."""
+        if self.parts:
+            return "\n\n".join(
+                [f"{self.method}: {self.seconds:.3f} seconds", *map(str, self.parts)]
+            )
         rows = [
             ("layer", self.layer, self.found),
             ("filters set", f"{self.filters_set} of {self.out_channels}", ""),

@@ -124,6 +124,19 @@ def test_the_arms_share_what_they_do_not_set(tmp_path: Path) -> None:
     assert 0 <= results[0].init_seconds <= results[0].init_seconds + results[0].train_seconds < 60
 
 
+def test_methods_together_get_the_options_that_each_takes(tmp_path: Path) -> None:
+    seen: dict[str, int] = {}
+
+    def train(init: Init, seed: int) -> dict[str, float]:
+        report = init(network(), IMAGES, n_filters=1, patches_per_image=9)
+        seen[report.method] = (report.parts or (report,))[0].filters_set
+        return {"accuracy": 1.0}
+
+    arms = ["whitening", "whitening+small-head"]
+    compare(train, arms, 1, out=tmp_path, version="1", quiet=True)
+    assert seen == {"whitening": 1, "whitening+small-head": 1}
+
+
 def test_a_loss_and_another_unit(tmp_path: Path) -> None:
     # He's normal filters are about 1.6 times as wide as torch's, so "size" is surely larger.
     as_loss = compare(

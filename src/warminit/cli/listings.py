@@ -17,7 +17,7 @@ _WITHOUT_DOCSTRING = {"simplecnn-nobn": "simplecnn without batch normalization."
 
 
 def arms(*, as_json: options.AsJson = False) -> None:
-    """List the initializers that can be compared, each in one line."""
+    """List the initializers that can be compared: what each sets and needs."""
     from warminit.initializers import methods
 
     rows = [
@@ -29,9 +29,12 @@ def arms(*, as_json: options.AsJson = False) -> None:
         }
         for each in methods()
     ]
-    _show(rows, ("name", "description"), as_json=as_json)
+    _show(rows, ("name", "sets", "needs", "description"), as_json=as_json)
     if not as_json:
-        new_console().print("Your own: module:function (model, images, *, seed, **parameters).")
+        new_console().print(
+            "Together, where they set different parts: whitening+dirac. Your own: module:function "
+            "(model, images, *, seed, **parameters)."
+        )
 
 
 def models(*, as_json: options.AsJson = False) -> None:
@@ -51,8 +54,9 @@ def models(*, as_json: options.AsJson = False) -> None:
     _show(rows, ("name", "parameters", "description"), as_json=as_json)
     if not as_json:
         new_console().print(
-            "Parameters: 3 x 32 x 32 images, 10 classes. Your own: module:function (in_channels, "
-            "image_size, n_classes)."
+            "Parameters: 3 x 32 x 32 images, 10 classes. Of timm: timm:resnet18, or with options, "
+            "timm:vit_tiny_patch16_224:patch_size=4; its img_size is that of the images. Your own: "
+            "module:function (in_channels, image_size, n_classes)."
         )
 
 
@@ -126,7 +130,7 @@ def _text(value: Any) -> str:
     if value is None:
         return "-"
     if isinstance(value, list):
-        return " x ".join(str(each) for each in value)
+        return (", " if value and isinstance(value[0], str) else " x ").join(map(str, value))
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
     return f"{value:.4f}" if isinstance(value, float) else str(value)

@@ -38,7 +38,7 @@ def _models(shown: str | bool = True) -> Any:
         "--models",
         "--model",
         metavar="NAMES",
-        help="Networks, separated by commas: names, or module:function.",
+        help="Networks, separated by commas: names, timm:name, or module:function.",
         show_default=shown,
     )
 

@@ -46,7 +46,7 @@ def compare(
         str,
         typer.Option(
             metavar="NAMES",
-            help="Initializers to compare, separated by commas, or all; see `arms`.",
+            help="Initializers to compare, separated by commas, or all; see `arms`. Together: a+b.",
             show_default=DEMO_ARMS.replace(",", ", "),
         ),
     ] = DEMO_ARMS,

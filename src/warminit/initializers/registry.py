@@ -86,11 +86,11 @@ _SETS_AND_NEEDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "gabor": ("stem", ("2-D convolution", "images")),
     "krahenbuhl": ("every layer", ("convolution", "images")),
     "lsuv": ("every layer", ("convolution", "images")),
-    "dirac": ("body", ("convolution", "images")),
-    "mimetic": ("body", ("attention", "images")),
-    "impulse": ("body", ("attention", "images")),
-    "convcov": ("body", ("depthwise convolution", "images")),
-    "zero-residual": ("body", ("residual blocks", "images")),
+    "dirac": ("convolutions", ("convolution", "images")),
+    "mimetic": ("attention", ("attention", "images")),
+    "impulse": ("attention", ("attention", "images")),
+    "convcov": ("convolutions", ("depthwise convolution", "images")),
+    "zero-residual": ("residual branches", ("residual blocks", "images")),
     "embed-scale": ("stem", ("convolution", "images")),
     "sinusoidal": ("every layer", ()),
 }
@@ -102,8 +102,10 @@ class Method:
 
     Attributes:
         name: As `init_` takes it.
-        sets: What it sets by default: "stem", "body", "head", "stem, head" or "every layer"; ""
-            where a package that is installed does not say.
+        sets: What it sets by default: "stem", "convolutions" (those after the first), "attention",
+            "residual branches" (what comes last in each), "head", "stem, head" or "every layer"; ""
+            where a package that is installed does not say. Methods that set different parts can be
+            applied together.
         needs: What the model must have ("convolution", "attention", "linear head"), and
             "images" where it looks at them.
         summary: The first line of its docstring.
@@ -149,10 +151,14 @@ def methods() -> Methods:
     )
 
 
-def get_method(name: str) -> Initializer:
-    """Return a method by its name: of `METHODS`, of an installed package, or `module:function`.
+def parts_of(name: str) -> tuple[str, ...]:
+    """Return the parts of a model that a method sets; none where it does not say."""
+    sets, _ = _SETS_AND_NEEDS.get(name, ("", ()))
+    return tuple(filter(None, sets.split(", ")))
 
-    A package offers methods of its own by the entry-point group `warminit.initializers`.
+
+def get_single_method(name: str) -> Initializer:
+    """Return a method by its name: of `METHODS`, of an installed package, or `module:function`.
 
     Raises:
         WarminitError: If there is none; the text names the nearest.
@@ -175,7 +181,7 @@ def get_method(name: str) -> Initializer:
     )
 
 
-def keywords(method: Callable[..., Any]) -> tuple[set[str], bool]:
+def keywords_of(method: Callable[..., Any]) -> tuple[set[str], bool]:
     """Return the names of a method's keywords without `seed`, and whether it takes any other."""
     names, any_other = set(), False
     for each in inspect.signature(method).parameters.values():
@@ -199,7 +205,7 @@ def method_names() -> tuple[str, ...]:
 
 def _summary(name: str) -> str:
     """Return the first line of a method's docstring: what it does, and whose algorithm it is."""
-    lines = (inspect.getdoc(get_method(name)) or "").splitlines()
+    lines = (inspect.getdoc(get_single_method(name)) or "").splitlines()
     return lines[0] if lines else ""
 
 

@@ -1,10 +1,11 @@
 """Lightning trainer, first training batch -> model conditioned before the first optimizer step."""
 
+from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from warminit.initializers import DEFAULT_METHOD, init_
+from warminit.initializers import init_
 from warminit.integrations import needs, old_name
 from warminit.integrations.marks import MARK, is_marked, mark
 from warminit.report import InitReport
@@ -32,8 +33,8 @@ class WarmInit(Callback):
     earlier conditioning (`warminit.integrations.marks`), whichever trainer or callback did it.
 
     Args:
-        method: A name that `warminit.methods()` lists, or `module:function`; by default that of
-            `init_`.
+        method: A name that `warminit.methods()` lists, `module:function`, or a list of names, as
+            for `init_`; by default that of `init_` for this architecture.
         seed: Of the method's own generator.
         **parameters: Passed to the method: `mean` and `std` where batches are standardized,
             `layers` as they are named in the LightningModule, and all others.
@@ -45,7 +46,9 @@ class WarmInit(Callback):
         WarminitError: When training starts, as the method raises; the model is restored.
     """
 
-    def __init__(self, method: str = DEFAULT_METHOD, *, seed: int = 0, **parameters: Any) -> None:
+    def __init__(
+        self, method: str | Sequence[str] | None = None, *, seed: int = 0, **parameters: Any
+    ) -> None:
         self.method, self.seed, self.parameters = method, seed, parameters
         self.report: InitReport | None = None
         self._pending = False

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from warminit.images.check import is_pixel_span, pixel_span
 from warminit.images.source import Images, read_images
-from warminit.initializers import DEFAULT_METHOD, get_method, init_, keywords
+from warminit.initializers import get_method, init_, keywords
 from warminit.integrations import needs, old_name
 from warminit.report import InitReport
 
@@ -18,7 +18,7 @@ with needs("timm", "timm"):
 
 
 def warm_init_(
-    model: nn.Module, images: Images, method: str = DEFAULT_METHOD, **options: Any
+    model: nn.Module, images: Images, method: str | Sequence[str] | None = None, **options: Any
 ) -> InitReport:
     """Initialize a timm model from images that were standardized as timm's transforms do it.
 
@@ -30,7 +30,8 @@ def warm_init_(
     Args:
         model: Of `timm.create_model`.
         images: (N, C, H, W), one training batch as the model is fed, or batches of it.
-        method: A name that `warminit.methods()` lists, or `module:function`.
+        method: A name that `warminit.methods()` lists, `module:function`, or a list of names; by
+            default that of `init_` for this architecture.
         **options: As for `warminit.init_`; `mean` and `std` given here go first.
 
     Returns:
@@ -39,8 +40,10 @@ def warm_init_(
     Raises:
         WarminitError: For any input that cannot be used; the model is then bit-identical to before.
     """
-    names, any_other = keywords(get_method(method))
-    takes = any_other or names >= {"mean", "std"}
+    takes = True  # a default and a list of methods do
+    if isinstance(method, str):
+        names, any_other = keywords(get_method(method))
+        takes = any_other or names >= {"mean", "std"}
     if not takes or "mean" in options or "std" in options:
         return init_(model, images, method, **options)
     batch, note = read_images(images, options.pop("batches", None))

@@ -1,12 +1,13 @@
 """Transformers trainer, first batch -> model conditioned before the first optimizer step."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
 from warminit.errors import WarminitError
-from warminit.initializers import DEFAULT_METHOD, init_
+from warminit.initializers import init_
 from warminit.integrations import needs, old_name
 from warminit.integrations.marks import is_marked, mark
 from warminit.report import InitReport
@@ -26,8 +27,8 @@ class WarmInit(TrainerCallback):
     earlier conditioning (`warminit.integrations.marks`), whichever trainer or callback did it.
 
     Args:
-        method: A name that `warminit.methods()` lists, or `module:function`; by default that of
-            `init_`.
+        method: A name that `warminit.methods()` lists, `module:function`, or a list of names, as
+            for `init_`; by default that of `init_` for this architecture.
         seed: Of the method's own generator.
         **parameters: Passed to the method: `mean` and `std` where `pixel_values` are standardized,
             `layers`, and all others.
@@ -39,7 +40,9 @@ class WarmInit(TrainerCallback):
         WarminitError: In the first step, as the method raises; the model is restored.
     """
 
-    def __init__(self, method: str = DEFAULT_METHOD, *, seed: int = 0, **parameters: Any) -> None:
+    def __init__(
+        self, method: str | Sequence[str] | None = None, *, seed: int = 0, **parameters: Any
+    ) -> None:
         self.method, self.seed, self.parameters = method, seed, parameters
         self.report: InitReport | None = None
         self._pending = False

@@ -1,6 +1,7 @@
 """one pass of one image -> what each layer was fed and gave, in the order of their calls."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,6 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from warminit.models.attention import AttentionCheck, AttentionLayer, attention_candidates
+from warminit.models.computation import Branch, Computation
 from warminit.models.outputs import close, tensors
 from warminit.models.ranks import is_sharded
 from warminit.models.restore import set_modes, undisturbed
@@ -61,12 +64,32 @@ class Passed:
         error: What the model raised, or what reading its output raised.
         beside: Of convolutions, the later layer of another kind that took the same tensor, and a
             second one with it: the offsets of a deformable convolution, say.
+        operations: What the operations tell, where the pass was to see them and the model ran.
+        unseen: What the model raised where its operations are seen, though it runs without that.
     """
 
     calls: list[Call] = field(default_factory=list)
     returned: list[Tensor] = field(default_factory=list)
     error: Exception | None = None
     beside: dict[str, str] = field(default_factory=dict)
+    operations: "Operations | None" = None
+    unseen: Exception | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Operations:
+    """What the operations of a pass tell, beside the calls of layers.
+
+    Attributes:
+        branches: Residual branches, in the order in which they are added; None where ranks hold
+            parts of the parameters, whose names are then not known.
+        attends: Whether two tensors that both come from the image were multiplied as matrices.
+        attention: Modules that look like attention, each with whether the pass verified its layout.
+    """
+
+    branches: tuple[Branch, ...] | None
+    attends: bool
+    attention: tuple[tuple[AttentionLayer, bool], ...]
 
 
 def as_input(model: nn.Module, images: Tensor) -> Tensor:
@@ -100,10 +123,17 @@ def has_other_filters(module: nn.Module) -> bool:
     return weight is not None and weight.ndim >= 3 and not isinstance(module, PARAMETRIC)
 
 
-def one_pass(model: nn.Module, image: Tensor) -> Passed:
-    """Run one image through a model in eval mode, and note its layers as they run."""
+def one_pass(model: nn.Module, image: Tensor, *, operations: bool = False) -> Passed:
+    """Run one image through a model in eval mode, and note its layers as they run.
+
+    Args:
+        model: Any module, not wrapped.
+        image: (1, C, *size), as the model is fed.
+        operations: Whether to see every operation too.
+    """
     passed, image = Passed(), as_input(model, image)
     record = _Record(passed)
+    watcher = _Watcher(model) if operations else None
     # What computes a weight (weight normalization, say) is no layer: no image goes through it.
     names = {
         module: name or WHOLE_MODEL
@@ -119,14 +149,43 @@ def one_pass(model: nn.Module, image: Tensor) -> Passed:
                 if has_other_filters(module):
                     record.attach_other(module, name)
             set_modes(model, training=False)
-            with torch.no_grad(), _Functions(record):
+            with torch.no_grad(), _Functions(record), ExitStack() as stack:
+                if watcher is not None:
+                    watcher.enter(stack, image)
                 output = model(image)
             passed.returned = [each.detach().clone() for each in tensors(output)]
+            passed.operations = None if watcher is None else watcher.told()
         except Exception as error:  # noqa: BLE001 - whatever a model may raise
             passed.error = error
         finally:
             record.detach()
     return passed
+
+
+class _Watcher:
+    """Sees the operations of a pass."""
+
+    def __init__(self, model: nn.Module) -> None:
+        named = dict(model.named_parameters())
+        sharded = any(map(is_sharded, named.values()))
+        names = {id(each): name for name, each in named.items()}
+        self._computation = None if sharded else Computation(names)
+        self._found = [*attention_candidates(model)]
+        self._check = AttentionCheck([each for each in self._found if each.is_linear])
+
+    def enter(self, stack: ExitStack, image: Tensor) -> None:
+        stack.enter_context(self._check)
+        if self._computation is not None:
+            stack.enter_context(self._computation)
+            self._computation.begin(image)
+
+    def told(self) -> Operations:
+        right = self._check.right
+        attention = tuple((each, not each.is_linear or each.name in right) for each in self._found)
+        computation = self._computation
+        if computation is None:
+            return Operations(None, any(verified for _, verified in attention), attention)
+        return Operations(tuple(computation.branches), computation.attends, attention)
 
 
 class _Record:

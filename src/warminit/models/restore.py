@@ -102,8 +102,8 @@ class Snapshot:
     """Everything about modules that code may change, to be put back.
 
     Of each module its class, its attributes and what plain containers among them hold; of each
-    tensor its memory, shape, place in memory, gradient and `requires_grad`; and the states of
-    private random generators.
+    tensor its memory, shape, place in memory, gradient, the hooks on that and `requires_grad`; and
+    the states of private random generators.
     """
 
     def __init__(self, modules: Iterable[nn.Module]) -> None:
@@ -167,7 +167,9 @@ class Snapshot:
         elif not plain:
             value = place.clone()
         grad = tensor.grad if tensor.is_leaf else None
-        return tensor, place, tensor._version, value, grad, tensor.requires_grad  # noqa: SLF001 - as above
+        hooks = tensor._backward_hooks  # noqa: SLF001 - as above
+        kept = hooks if hooks is None else dict(hooks)
+        return tensor, place, tensor._version, value, grad, tensor.requires_grad, kept  # noqa: SLF001 - as above
 
 
 def _restore_tensor(
@@ -177,6 +179,7 @@ def _restore_tensor(
     value: Tensor | None,
     grad: Tensor | None,
     trains: bool,
+    hooks: dict[int, Any] | None,
 ) -> None:
     """Put a tensor back into its place, whose memory has its values already where it has memory."""
     if value is not None and tensor._version != version:  # noqa: SLF001 - torch has no public name for it
@@ -188,6 +191,16 @@ def _restore_tensor(
             tensor.requires_grad_(trains)
         if tensor.grad is not grad:
             tensor.grad = grad
+        _restore_hooks(tensor, hooks)
+
+
+def _restore_hooks(tensor: Tensor, before: dict[int, Any] | None) -> None:
+    """Take away the hooks on a tensor's gradient that are new, as those of frozen filters."""
+    now = tensor._backward_hooks  # noqa: SLF001 - torch has no public name for it
+    if now is not None and before is None:
+        tensor._backward_hooks = None  # noqa: SLF001 - as above
+    elif now is not None and before is not None:
+        _refill(now, before)
 
 
 def _words(storage: Any) -> Tensor:

@@ -9,7 +9,14 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from warminit.errors import WarminitError
-from warminit.models.record import PARAMETRIC, Call, Passed, has_other_filters, one_pass
+from warminit.models.record import (
+    PARAMETRIC,
+    Call,
+    Operations,
+    Passed,
+    has_other_filters,
+    one_pass,
+)
 from warminit.models.restore import said
 
 
@@ -20,6 +27,7 @@ class Survey:
         model: Any module, wrapped or not.
         images: (N, C, *size); the first is used.
         as_fed: Makes of (1, C, *size) what the model is fed.
+        operations: Whether the pass is to see every operation, for residual branches and attention.
 
     Example:
         >>> import torch
@@ -30,9 +38,15 @@ class Survey:
     """
 
     def __init__(
-        self, model: nn.Module, images: Tensor, as_fed: Callable[[Tensor], Tensor] | None = None
+        self,
+        model: nn.Module,
+        images: Tensor,
+        as_fed: Callable[[Tensor], Tensor] | None = None,
+        *,
+        operations: bool = False,
     ) -> None:
         self.model, self.images, self._as_fed = unwrap(model), images, as_fed
+        self._operations = operations
 
     @cached_property
     def lazy(self) -> str:
@@ -54,7 +68,30 @@ class Survey:
                 "first, or name the layer with layers=."
             )
         image = self.images[:1]
-        return one_pass(self.model, image if self._as_fed is None else self._as_fed(image))
+        image = image if self._as_fed is None else self._as_fed(image)
+        passed = one_pass(self.model, image, operations=self._operations)
+        if passed.error is None or not self._operations:
+            return passed
+        # Some operations of torch's own refuse to be seen: the layers are known all the same.
+        plain = one_pass(self.model, image)
+        plain.unseen = passed.error
+        return plain
+
+    def operations(self) -> Operations:
+        """Return what the operations of the pass tell.
+
+        Raises:
+            WarminitError: If the model cannot be run on the image while they are seen.
+        """
+        passed = self.passed
+        error = passed.error or passed.unseen
+        if passed.operations is None:
+            raise WarminitError(
+                f"{self.not_through()} while its operations are seen: "
+                f"{said(error) if error else 'not asked for'}. Pass the batch that the model is "
+                "fed."
+            ) from error
+        return passed.operations
 
     def order(self) -> list[str]:
         """Return the layers with weights in the order in which the image reaches them, each once.
@@ -93,6 +130,16 @@ class Survey:
             return None
         # From the layer's end to the next one's start: within, a layer may normalize its weight.
         return next((each for each in self.passed.calls if each.began > own.ended), None)
+
+    def normalizes(self) -> bool:
+        """Tell whether anything is normalized but weights, which a layer may normalize itself."""
+        calls = self.passed.calls
+        layers = [each for each in calls if isinstance(each.module, PARAMETRIC) and each.ended]
+        return any(
+            call.normalizes
+            and not any(each.began < call.began < (each.ended or 0) for each in layers)
+            for call in calls
+        )
 
     def last_before(self, call: Call) -> Call | None:
         """Return the call that ended last before the end of another."""

@@ -170,6 +170,34 @@ def test_arms_get_the_rules_of_the_training_split_and_the_study_s_own_values(
     assert given.arm_parameters == {"patches_per_image": 3, "algorithm": "fast"}
 
 
+def test_what_is_applied_together_gets_what_each_gets_alone(dataset: ImageDataset) -> None:
+    arms = [
+        "whitening",
+        "whitening+zero-residual",
+        {"name": "whitening+zero-residual", "zero_residual__value": [0.1, 0.2]},
+    ]
+    alone, together, *swept = plan_runs(study(arms=arms, baseline="whitening"), {"digits": dataset})
+    wanted = {f"whitening__{key}": each for key, each in alone.arm_parameters.items()}
+    assert together.arm_parameters == wanted != {}
+    assert [run.arm_parameters["zero_residual__value"] for run in swept] == [0.1, 0.2]
+    assert swept[0].spec.arm.label == "whitening+zero-residual(zero_residual__value=0.1)"
+    assert len({run.key for run in (alone, together, *swept)}) == 4
+
+
+def test_a_user_s_code_in_a_list_is_part_of_the_key(
+    dataset: ImageDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    module = tmp_path / "my_method_for_keys.py"
+    found = []
+    for change in ("", "# and a change\n"):
+        module.write_text(f"def mine(model, images, *, seed): pass\n{change}", encoding="utf-8")
+        linecache.checkcache()
+        arms = ["torch-default", "whitening+my_method_for_keys:mine"]
+        found += keys(study(arms=arms, baseline="torch-default"), dataset)
+    assert len(set(found)) == 3
+
+
 def test_published_patch_counts_are_table_1_s(dataset: ImageDataset) -> None:
     published = {"mnist": 58, "fashion-mnist": 22, "cifar10": 28, "svhn": 16, "cifar100": 16}
     asked = study(

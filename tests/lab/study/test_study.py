@@ -44,6 +44,14 @@ def refusal(**changes: Any) -> str:
         ),
         ({"arms": ["torch-default", "no.such:arm"]}, "method='no.such:arm' cannot be imported"),
         (
+            {"arms": ["torch-default", "whitening+embed-scale"]},
+            "whitening and embed-scale both set the stem",
+        ),
+        (
+            {"arms": ["torch-default", {"name": "whitening+dirac", "n_filters": 3}]},
+            "Did you mean 'whitening__n_filters'?",
+        ),
+        (
             {"arms": ["torch-default", 3]},
             "arms=3: expected the name of an arm, or a table",
         ),

@@ -7,8 +7,7 @@ from torch import Tensor, nn
 
 from warminit.checks import check_count, check_seed
 from warminit.errors import WarminitError
-from warminit.images.source import Images, read_images
-from warminit.initializers.bodies.inputs import first_image
+from warminit.images.source import Images
 from warminit.initializers.bodies.parameters import (
     Change,
     Content,
@@ -20,10 +19,10 @@ from warminit.initializers.bodies.parameters import (
     whole,
     write_,
 )
+from warminit.initializers.stems.subject import Subject
 from warminit.models.ranks import all_or_none
 from warminit.models.record import CONVOLUTIONS
 from warminit.models.surroundings import own_arithmetic
-from warminit.models.survey import Survey, unwrap
 from warminit.report import InitReport
 
 SMALLEST = 5
@@ -33,7 +32,7 @@ SMALLEST = 5
 @own_arithmetic()
 def convcov(
     model: nn.Module,
-    images: Images,
+    images: Images | Subject,
     *,
     seed: int,
     sigma: float = 0.16,
@@ -49,8 +48,8 @@ def convcov(
     (2 s)) for a position p of the kernel and c(p, q) = exp(-|p - q|^2 / (2 s)), the covariance is
     the symmetric part of z(p) (c(p, q) - z(q) / 2): neighbours resemble each other, and filters
     are large at their center. The variance s = sigma + growth d + acceleration d^2 / 2 grows with
-    the depth d, from 0 at the first of these layers to 1 at the last. The authors' code is not
-    published; this form and these numbers follow their description and may differ in detail.
+    the depth d, from 0 at the first of these layers to 1 at the last. The authors' repository is
+    empty; this form and these numbers follow their description and may differ in detail.
     Negative eigenvalues become zero. Each layer keeps the root mean square that it has, so that
     the covariance is all that changes.
 
@@ -78,14 +77,16 @@ def convcov(
     growth = check_number("growth", growth, above=False)
     acceleration = check_number("acceleration", acceleration, above=False)
     smallest = check_count("smallest", smallest)
+    subject = Subject.of(model, images)
     with all_or_none():
-        tensor, read = read_images(images)
-        model = unwrap(model)
-        named = {name: module for name, module in model.named_modules() if name}
-        order = {
-            name: named[name] for name in Survey(model, first_image(model, tensor)).order() if name
-        }
-    layers = {name: each for name, each in order.items() if _is_large_depthwise(each, smallest)}
+        subject.first()
+        order = subject.survey.order()
+    named = dict(subject.survey.model.named_modules())
+    layers = {
+        name: named[name]
+        for name in order
+        if name in named and _is_large_depthwise(named[name], smallest)
+    }
     for name, module in layers.items():
         check_parameter(name, module)
     plain = {name: each for name, each in layers.items() if not computes_its_weight(each)}
@@ -125,7 +126,7 @@ def convcov(
         },
         seed=seed,
         seconds=time.perf_counter() - started,
-        notes=(*([read] if read else []), *notes),
+        notes=(*([subject.note] if subject.note else []), *notes),
     )
 
 

@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from warminit.checks import check_seed
 from warminit.errors import WarminitError
-from warminit.images.source import Images, read_images
-from warminit.initializers.bodies.inputs import first_image
+from warminit.images.source import Images
 from warminit.initializers.bodies.parameters import (
     Change,
     Content,
@@ -21,18 +20,17 @@ from warminit.initializers.bodies.parameters import (
     whole,
     write_,
 )
-from warminit.models.find import find_layer
+from warminit.initializers.stems.subject import Subject
 from warminit.models.ranks import all_or_none
 from warminit.models.record import CONVOLUTIONS
 from warminit.models.surroundings import own_arithmetic
-from warminit.models.survey import unwrap
 from warminit.report import InitReport
 
 
 @own_arithmetic()
 def dirac(
     model: nn.Module,
-    images: Images,
+    images: Images | Subject,
     *,
     seed: int,
     content: Content = "own",
@@ -71,10 +69,10 @@ def dirac(
     started = time.perf_counter()
     check_seed(seed)
     check_content(content)
+    subject = Subject.of(model, images)
     with all_or_none():
-        tensor, read = read_images(images)
-        model = unwrap(model)
-        first = find_layer(model, None, first_image(model, tensor)).module
+        first = subject.first().module
+    model = subject.survey.model
     generator = torch.Generator().manual_seed(seed)
     changes: list[Change] = []
     stay: Counter[str] = Counter()
@@ -113,7 +111,7 @@ def dirac(
         parameters={"content": content},
         seed=seed,
         seconds=time.perf_counter() - started,
-        notes=tuple(each for each in (read, _listed(stay).rstrip(". ")) if each),
+        notes=tuple(each for each in (subject.note, _listed(stay).rstrip(". ")) if each),
     )
 
 

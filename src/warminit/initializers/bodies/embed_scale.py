@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from warminit.checks import check_seed
 from warminit.errors import WarminitError
-from warminit.images.check import as_model_input, check_images, standardization
-from warminit.images.source import Images, read_images
+from warminit.images.check import check_images
+from warminit.images.source import Images
 from warminit.initializers.bodies.parameters import (
     Change,
     check_number,
@@ -19,10 +19,9 @@ from warminit.initializers.bodies.parameters import (
     whole,
     write_,
 )
-from warminit.initializers.stems.subject import Statistics, check_ranks_agree
+from warminit.initializers.stems.subject import Statistics, Subject
 from warminit.models.deep import activations
 from warminit.models.effective import in_eval_mode
-from warminit.models.find import find_layer
 from warminit.models.ranks import agreed, all_or_none
 from warminit.models.restore import restored_on_error
 from warminit.models.surroundings import own_arithmetic
@@ -35,7 +34,7 @@ _MOST_IMAGES = 256
 @own_arithmetic()
 def embed_scale(
     model: nn.Module,
-    images: Images,
+    images: Images | Subject,
     *,
     seed: int,
     rms: float = 1.0,
@@ -79,20 +78,17 @@ def embed_scale(
     started = time.perf_counter()
     check_seed(seed)
     rms = check_number("rms", rms)
+    subject = Subject.of(model, images, mean=mean, std=std)
     with all_or_none():
-        tensor, read = read_images(images)
-    check_ranks_agree(tensor)
-    with all_or_none():
-        if tensor.is_nested:
-            check_images(tensor)
-        target = find_layer(model, layers, tensor)
+        target = subject.first(layers)
         conv = target.module
-        channels = target.in_channels
-        checked = check_images(tensor, spatial_dims=target.spatial_dims, channels=channels)
+        checked = check_images(
+            subject.images, spatial_dims=target.spatial_dims, channels=target.in_channels
+        )
         names = ["weight"] if conv.bias is None else ["weight", "bias"]
         for name in names:
             check_parameter(f"{target.name}.{name}", conv, name)
-        fed = as_model_input(checked[:_MOST_IMAGES], standardization(mean, std, channels))
+        fed = subject.as_fed(checked[:_MOST_IMAGES])
     if target.flat is not None:
         fed = target.as_weight(activations(model, target, fed))
     before = agreed(_root_mean_square(conv, fed))
@@ -125,7 +121,7 @@ def embed_scale(
         parameters={"rms": rms, "rms_before": before, "factor": factor},
         seed=seed,
         seconds=time.perf_counter() - started,
-        notes=() if read is None else (read,),
+        notes=() if subject.note is None else (subject.note,),
     )
 
 

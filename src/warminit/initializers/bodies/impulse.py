@@ -7,14 +7,8 @@ from torch import Tensor, nn
 
 from warminit.checks import check_seed
 from warminit.errors import WarminitError
-from warminit.images.source import Images, read_images
-from warminit.initializers.bodies.attention import (
-    AttentionLayer,
-    Rows,
-    changes_of,
-    find_attention,
-)
-from warminit.initializers.bodies.inputs import first_image
+from warminit.images.source import Images
+from warminit.initializers.bodies.attention import changes_of, find_attention
 from warminit.initializers.bodies.mimetic import (
     PositionChoice,
     attention_report,
@@ -29,10 +23,10 @@ from warminit.initializers.bodies.parameters import (
     write_,
 )
 from warminit.initializers.bodies.positions import find_positions, sinusoidal_positions
-from warminit.initializers.stems.subject import Statistics
+from warminit.initializers.stems.subject import Statistics, Subject
+from warminit.models.attention import AttentionLayer, Rows
 from warminit.models.ranks import all_or_none
 from warminit.models.surroundings import own_arithmetic
-from warminit.models.survey import unwrap
 from warminit.report import InitReport
 
 POSITION_SCALE = 0.36
@@ -49,7 +43,7 @@ _SHIFTS = ((0, 0), (-1, 0), (0, 1), (0, -1), (1, 0), (-1, -1), (-1, 1), (1, -1),
 @own_arithmetic()
 def impulse(
     model: nn.Module,
-    images: Images,
+    images: Images | Subject,
     *,
     seed: int,
     positions: PositionChoice = "keep",
@@ -95,11 +89,10 @@ def impulse(
     check_positions(positions)
     position_scale = check_number("position_scale", position_scale)
     norm = check_number("norm", norm)
+    subject = Subject.of(model, images, mean=mean, std=std, operations=True)
     with all_or_none():
-        tensor, read = read_images(images)
-        model = unwrap(model)
-        seen = find_attention(model, first_image(model, tensor, mean, std))
-        place = find_positions(model, seen)
+        seen = find_attention(subject)
+        place = find_positions(subject.survey.model, seen)
         if other := [each.name for each in seen.layers if each.width != place.width]:
             raise WarminitError(
                 f"{other[0]} has tokens of another width than {place.name}, {place.width}: "
@@ -124,7 +117,7 @@ def impulse(
     write_([*changes, place.change(patches)])
     parameters = {"positions": positions, "position_scale": position_scale, "norm": norm}
     return attention_report(
-        "impulse", seen, new, {**parameters, "content": content}, seed, started, read
+        "impulse", seen, new, {**parameters, "content": content}, seed, started, subject.note
     )
 
 

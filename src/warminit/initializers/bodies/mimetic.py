@@ -9,15 +9,12 @@ from torch import Tensor, nn
 
 from warminit.checks import check_seed
 from warminit.errors import WarminitError
-from warminit.images.source import Images, read_images
+from warminit.images.source import Images
 from warminit.initializers.bodies.attention import (
-    AttentionLayer,
-    Rows,
     SeenAttention,
     changes_of,
     find_attention,
 )
-from warminit.initializers.bodies.inputs import first_image
 from warminit.initializers.bodies.parameters import (
     Content,
     check_content,
@@ -26,10 +23,10 @@ from warminit.initializers.bodies.parameters import (
     write_,
 )
 from warminit.initializers.bodies.positions import find_positions, sinusoidal_positions
-from warminit.initializers.stems.subject import Statistics
+from warminit.initializers.stems.subject import Statistics, Subject
+from warminit.models.attention import AttentionLayer, Rows
 from warminit.models.ranks import all_or_none
 from warminit.models.surroundings import own_arithmetic
-from warminit.models.survey import unwrap
 from warminit.report import InitReport
 
 PositionChoice = Literal["keep", "sinusoidal"]
@@ -38,7 +35,7 @@ PositionChoice = Literal["keep", "sinusoidal"]
 @own_arithmetic()
 def mimetic(
     model: nn.Module,
-    images: Images,
+    images: Images | Subject,
     *,
     seed: int,
     query_key: tuple[float, float] = (0.7, 0.7),
@@ -83,11 +80,10 @@ def mimetic(
     _check_pair("query_key", query_key)
     _check_pair("value", value)
     check_positions(positions)
+    subject = Subject.of(model, images, mean=mean, std=std, operations=True)
     with all_or_none():
-        tensor, read = read_images(images)
-        model = unwrap(model)
-        seen = find_attention(model, first_image(model, tensor, mean, std))
-        place = find_positions(model, seen) if positions == "sinusoidal" else None
+        seen = find_attention(subject)
+        place = find_positions(subject.survey.model, seen) if positions == "sinusoidal" else None
     generator = torch.Generator().manual_seed(seed)
     new: list[tuple[Rows, Tensor]] = []
     for layer in seen.layers:
@@ -99,7 +95,7 @@ def mimetic(
     write_(changes)
     parameters = {"query_key": query_key, "value": value, "positions": positions}
     return attention_report(
-        "mimetic", seen, new, {**parameters, "content": content}, seed, started, read
+        "mimetic", seen, new, {**parameters, "content": content}, seed, started, subject.note
     )
 
 
@@ -127,7 +123,15 @@ def mimetic_value(
 
 
 def factors(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor]:
-    """Return (n, rank) and (rank, n) whose product is the best approximation of a matrix (n, n)."""
+    """Return (n, rank) and (rank, n) whose product is the best approximation of a matrix (n, n).
+
+    Both have the square roots of the singular values. Of a small rank, as of a head, only the
+    largest values count, which M^T M tells as exactly in less than half of the time.
+    """
+    if 2 * rank <= len(matrix):
+        squares, vectors = torch.linalg.eigh(matrix.T @ matrix)
+        root, vectors = squares[-rank:].flip(0) ** 0.25, vectors[:, -rank:].flip(1)
+        return matrix @ vectors / root, (vectors * root).T
     left, values, right = torch.linalg.svd(matrix)
     root = values[:rank].sqrt()
     made = left[:, :rank] * root, root[:, None] * right[:rank]

@@ -19,6 +19,7 @@ from warminit.initializers.bodies.parameters import (
     random_like,
     write_,
 )
+from warminit.initializers.stems.subject import Subject
 from warminit.models.find import affine_layers
 from warminit.models.surroundings import own_arithmetic
 from warminit.models.survey import unwrap
@@ -28,7 +29,7 @@ from warminit.report import InitReport
 @own_arithmetic()
 def sinusoidal(
     model: nn.Module,
-    images: Images,
+    images: Images | Subject,
     *,
     seed: int,
     gain: float = math.sqrt(2.0),

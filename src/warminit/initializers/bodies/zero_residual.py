@@ -8,9 +8,7 @@ from torch import nn
 
 from warminit.checks import check_seed
 from warminit.errors import WarminitError
-from warminit.images.source import Images, read_images
-from warminit.initializers.bodies.branches import Branch, residual_branches
-from warminit.initializers.bodies.inputs import first_image
+from warminit.images.source import Images
 from warminit.initializers.bodies.parameters import (
     Change,
     check_number,
@@ -18,18 +16,19 @@ from warminit.initializers.bodies.parameters import (
     holder,
     write_,
 )
-from warminit.initializers.stems.subject import Statistics
+from warminit.initializers.stems.subject import Statistics, Subject
+from warminit.models.computation import Branch
 from warminit.models.ranks import all_or_none, is_sharded
 from warminit.models.restore import restored_on_error
 from warminit.models.surroundings import own_arithmetic
-from warminit.models.survey import unwrap
+from warminit.models.survey import Survey
 from warminit.report import InitReport
 
 
 @own_arithmetic()
 def zero_residual(
     model: nn.Module,
-    images: Images,
+    images: Images | Subject,
     *,
     seed: int,
     value: float = 0.0,
@@ -72,18 +71,18 @@ def zero_residual(
     started = time.perf_counter()
     check_seed(seed)
     value = check_number("value", value, above=False)
+    subject = Subject.of(model, images, mean=mean, std=std, operations=True)
     with all_or_none():
-        tensor, read = read_images(images)
-        model = unwrap(model)
+        model = subject.survey.model
         _check_whole(model)
-        batch = first_image(model, tensor, mean, std)
-        branches = residual_branches(model, batch)
+        subject.first()
+        branches = _branches(subject.survey)
         chosen, stay = _settable(model, branches)
         changes = _changes(model, chosen, value)
         with restored_on_error([holder(each.module, each.attribute) for each in changes]):
             write_(changes)
             if value == 0 and changes:
-                _check_zero(residual_branches(model, batch), chosen)
+                _check_zero(_branches(subject.new_survey()), chosen)
     changed = {each.name for each in changes}
     fresh = [each for each in chosen.values() if not changed & {each.weight, each.bias}]
     notes = [f"{count} branches left alone: {reason}" for reason, count in stay.items()]
@@ -100,8 +99,12 @@ def zero_residual(
         parameters={"value": value, **{f"{kind}s": count for kind, count in kinds.items()}},
         seed=seed,
         seconds=time.perf_counter() - started,
-        notes=(*([read] if read else []), *notes),
+        notes=(*([subject.note] if subject.note else []), *notes),
     )
+
+
+def _branches(survey: Survey) -> list[Branch]:
+    return list(survey.operations().branches or ())
 
 
 def _check_whole(model: nn.Module) -> None:

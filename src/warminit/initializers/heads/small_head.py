@@ -41,7 +41,7 @@ class _Done(NamedTuple):
 
 def whitening_small_head(
     model: nn.Module,
-    images: Images,
+    images: Images | Subject,
     *,
     seed: int,
     head_scale: float | None = None,
@@ -92,8 +92,13 @@ def whitening_small_head(
     if head_scale is not None:
         head_scale = check_share(head_scale)
     # Read once: a generator of batches cannot be read again for the head.
-    statistics = {"mean": options.get("mean"), "std": options.get("std")}
-    subject = Subject(model, images, options.pop("batches", None), **statistics)
+    subject = Subject.of(
+        model,
+        images,
+        options.pop("batches", None),
+        mean=options.get("mean"),
+        std=options.get("std"),
+    )
     with own_arithmetic(), errors_explained(model):
         with all_or_none():
             targets = subject.targets(options.get("layers"))
@@ -133,7 +138,7 @@ def whitening_small_head(
 
 def small_head(
     model: nn.Module,
-    images: Images,
+    images: Images | Subject,
     *,
     seed: int,
     head_scale: float | None = None,
@@ -162,7 +167,7 @@ def small_head(
     check_seed(seed)
     if head_scale is not None:
         head_scale = check_share(head_scale)
-    subject = Subject(model, images, batches)
+    subject = Subject.of(model, images, batches)
     with own_arithmetic(), errors_explained(model):
         with all_or_none():
             check_any_images(subject.images)

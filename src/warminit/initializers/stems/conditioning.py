@@ -82,10 +82,7 @@ def condition_(
         WarminitError: For any input that cannot be used; the model is then bit-identical to before.
     """
     started = time.perf_counter()
-    subject = images
-    if not isinstance(subject, Subject):
-        statistics = {"mean": options.get("mean"), "std": options.get("std")}
-        subject = Subject(model, subject, batches, **statistics)
+    subject = Subject.of(model, images, batches, mean=options.get("mean"), std=options.get("std"))
     with own_arithmetic(), errors_explained(model):
         with all_or_none():
             targets = subject.targets(layers)

@@ -36,6 +36,7 @@ class Subject:
         batches: How many batches to read where `images` is a loader.
         mean: Per-channel mean that uint8 pixels are standardized with before the model gets them.
         std: Per-channel standard deviation, likewise.
+        operations: Whether the survey is to see every operation of its pass.
 
     Attributes:
         images: (N, C, *size), as read from the caller.
@@ -50,17 +51,39 @@ class Subject:
         *,
         mean: Statistics = None,
         std: Statistics = None,
+        operations: bool = False,
     ) -> None:
         self.model, self._mean, self._std = model, mean, std
+        self._operations = operations
         self._first: dict[Any, FoundLayer] = {}
         with all_or_none():
             self.images, self.note = read_images(images, batches)
         check_ranks_agree(self.images)
 
+    @classmethod
+    def of(
+        cls,
+        model: nn.Module,
+        images: "Images | Subject",
+        batches: int | None = None,
+        *,
+        mean: Statistics = None,
+        std: Statistics = None,
+        operations: bool = False,
+    ) -> "Subject":
+        """Return what is read already, or read it."""
+        if isinstance(images, Subject):
+            return images
+        return cls(model, images, batches, mean=mean, std=std, operations=operations)
+
     @cached_property
     def survey(self) -> Survey:
         """What one image tells of the model."""
-        return Survey(self.model, self.images, self.as_fed)
+        return self.new_survey()
+
+    def new_survey(self) -> Survey:
+        """Return a survey of the model as it is when the survey is asked."""
+        return Survey(self.model, self.images, self.as_fed, operations=self._operations)
 
     def as_fed(self, images: Tensor) -> Tensor:
         """Return some of the images as the model is fed."""

@@ -177,7 +177,9 @@ def _plan(
         decides = {
             **code,
             "arm": spec.arm.name,
-            "source of the arm": own_source(spec.arm.name) if ":" in spec.arm.name else "",
+            "source of the arm": "".join(
+                own_source(each) for each in spec.arm.names if ":" in each
+            ),
             "parameters": spec.arm.parameters,
             "seed": spec.seed,
             "device": device_kind(device),

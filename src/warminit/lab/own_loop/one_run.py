@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from warminit.errors import WarminitError
-from warminit.initializers import get_method, keywords
+from warminit.initializers import get_method, keywords, taken_by
 from warminit.lab.engines.job import OnStep, Outcome, guarded
 from warminit.lab.runs.kept_filters import keep_filters
-from warminit.lab.runs.plan import PlannedRun, takes
+from warminit.lab.runs.plan import PlannedRun
 from warminit.lab.runs.results import RunResult
 from warminit.lab.runs.train import plain_report, weights_digest
 from warminit.models.randomness import random_state_kept, seed_everything
@@ -56,7 +56,7 @@ def _run(run: PlannedRun, train: Train, arms: Sequence[str], device: torch.devic
         nonlocal init_seconds
         _refuse_unknown(options, arms)
         # The arm's own parameters are what is compared: they come after, and win.
-        taken = {name: value for name, value in options.items() if takes(arm, name)}
+        taken = taken_by(arm, options)
         started = time.perf_counter()
         with random_state_kept(device):
             seed_everything(seed, device)
@@ -91,8 +91,8 @@ def _run(run: PlannedRun, train: Train, arms: Sequence[str], device: torch.devic
 
 def _refuse_unknown(options: Mapping[str, Any], arms: Sequence[str]) -> None:
     known: set[str] = set()
-    for arm in map(get_method, arms):
-        names, any_keyword = keywords(arm)
+    for part in (part for arm in arms for part in arm.split("+")):
+        names, any_keyword = keywords(get_method(part))
         if any_keyword:
             return
         known |= set(names)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from warminit.initializers import Initializer, get_method, keywords
+from warminit.initializers import Initializer, get_method, keywords, taken_by
 from warminit.initializers.stems.rules import Hyperparameters, derive_rules
 from warminit.lab.data.load import ImageDataset
 from warminit.lab.networks.build import build_model
@@ -23,7 +23,7 @@ from warminit.lab.study.protocol import affordable_interval, learning_rates
 from warminit.lab.study.spec import ArmSpec, RunSpec
 from warminit.lab.study.study import Study
 from warminit.models.find import first_layer
-from warminit.renamed import in_names_of, parameters_in_keys
+from warminit.renamed import parameters_in_keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,10 +126,7 @@ def _work(study: Study, dataset: ImageDataset, model_name: str) -> float:
 def arm_parameters(arm: Initializer, derived: Mapping[str, Any], spec: ArmSpec) -> dict[str, Any]:
     """Return what an arm is called with: the derived values that it takes, then the study's."""
     check_parameters(arm, spec)
-    names, any_keyword = keywords(arm)
-    derived = in_names_of(names, derived)
-    taken = {key: value for key, value in derived.items() if key in names or any_keyword}
-    return {**taken, **spec.parameters}
+    return {**taken_by(arm, derived), **spec.parameters}
 
 
 def takes(arm: Callable[..., Any], parameter: str) -> bool:
@@ -159,7 +156,7 @@ def _key(
         "threads": threads,
         "numeric_version": NUMERIC_VERSION,
     }
-    for name in (spec.model, spec.arm.name):
+    for name in (spec.model, *spec.arm.names):
         if ":" in name:
             decides[f"source of {name}"] = own_source(name)
     return digest(decides)

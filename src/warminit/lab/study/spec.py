@@ -15,7 +15,10 @@ STATISTICS = ("mean", "std")
 
 
 class ArmSpec(Strict):
-    """An arm by name (or `module:function`) with the parameters that it is called with."""
+    """An arm by name (or `module:function`) with the parameters that it is called with.
+
+    Names with a plus between them are applied together: `whitening+dirac`.
+    """
 
     name: str
     parameters: dict[str, Any] = Field(default_factory=dict)
@@ -25,6 +28,11 @@ class ArmSpec(Strict):
         # Studies, stores and kept results of 0.1 are read for good.
         self.__dict__["parameters"] = parameters_today(self.name, self.parameters)
         return self
+
+    @property
+    def names(self) -> list[str]:
+        """The methods that are applied."""
+        return self.name.split("+")
 
     @property
     def label(self) -> str:

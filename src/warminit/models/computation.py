@@ -1,6 +1,6 @@
-"""model, one image -> its residual branches: which parameter scales each of them last.
+"""the operations of one pass -> residual branches, and which parameter scales each of them last.
 
-The computation tells, whatever the blocks are called. Every operation of one pass is seen by
+The computation tells, whatever the blocks are called. Every operation of the pass is seen by
 torch's dispatcher. A sum of two tensors that both come from the image is a residual sum where one
 side, the branch, passed more layers with weights than the other, the skip, which passed at most
 two.
@@ -9,12 +9,9 @@ two.
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-
-from warminit.errors import WarminitError
-from warminit.models.watch import watched
 
 Kind = Literal["normalization", "scale", "projection"]
 
@@ -50,28 +47,6 @@ class Branch:
     size: float
 
 
-def residual_branches(model: nn.Module, images: Tensor) -> list[Branch]:
-    """Find a model's residual branches by one image, in the order in which they are added.
-
-    Args:
-        model: Any module, not wrapped.
-        images: (N, C, *size), as the model is fed; the first is used.
-
-    Raises:
-        WarminitError: If the model cannot be run on the image.
-    """
-    seen = _Computation({id(each): name for name, each in model.named_parameters()})
-    error = watched(
-        model, images, seen, lambda: [model.register_forward_pre_hook(seen.start, prepend=True)]
-    )
-    if error is not None:
-        raise WarminitError(
-            f"{type(model).__name__} cannot run on one image of shape {(1, *images.shape[1:])}: "
-            f"{type(error).__name__}: {str(error)[:160]}. Pass the batch that the model is fed."
-        ) from error
-    return seen.branches
-
-
 @dataclass(frozen=True, slots=True)
 class _Value:
     """A tensor that comes from the image.
@@ -85,11 +60,18 @@ class _Value:
 
 
 @dataclass
-class _Computation(TorchDispatchMode):
-    """Sees every operation of a pass and keeps what each tensor comes from."""
+class Computation(TorchDispatchMode):
+    """Sees every operation of a pass and keeps what each tensor comes from.
+
+    Attributes:
+        names: Dotted name of each parameter of the model, by its id.
+        branches: Residual branches, in the order in which they are added.
+        attends: Whether a matrix product of two tensors that both come from the image was seen.
+    """
 
     names: dict[int, str]
     branches: list[Branch] = field(default_factory=list)
+    attends: bool = False
     _values: dict[int, _Value] = field(default_factory=dict)
     _parameters: dict[int, str] = field(default_factory=dict)
     _alive: list[Any] = field(default_factory=list)
@@ -99,9 +81,9 @@ class _Computation(TorchDispatchMode):
         super().__init__()  # type: ignore[no-untyped-call]  # torch gives it no types
         self._parameters.update(self.names)
 
-    def start(self, _model: nn.Module, inputs: tuple[Any, ...]) -> None:
-        for each in inputs:
-            self._keep(each, _Value(self._bit(), 0, None))
+    def begin(self, image: Tensor) -> None:
+        """Note the tensor that the model is fed."""
+        self._keep(image, _Value(self._bit(), 0, None))
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func.overloadpacket.__name__
@@ -112,6 +94,7 @@ class _Computation(TorchDispatchMode):
         fed = [self._values[id(each)] for each in given if id(each) in self._values]
         named = [self._parameters[id(each)] for each in given if id(each) in self._parameters]
         made = [each for each in tree_leaves(out) if isinstance(each, Tensor)]
+        self.attends |= len(fed) > 1 and (name in _PROJECTIONS or "attention" in name)
         if fed:
             value = self._value(name, given, fed, named, sizes)
             for each in made:
