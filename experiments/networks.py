@@ -50,7 +50,10 @@ class _Residual(nn.Sequential):
     """x + its layers' output."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + super().forward(x)  # type: ignore[no-any-return]  # a Module returns Any
+        branch = x
+        for layer in self:
+            branch = layer(branch)
+        return x + branch
 
 
 def _mixed(conv: nn.Conv2d, width: int) -> list[nn.Module]:
