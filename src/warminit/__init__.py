@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from warminit.errors import DataNotAvailableError, WarminitError, WarminitWarning
     from warminit.initializers import init_, methods
+    from warminit.initializers.adapt.stem import adapt_stem_
     from warminit.initializers.prewarm.listing1 import conditioned_init
     from warminit.initializers.prewarm.method import prewarm_, prewarm_filters
     from warminit.initializers.stems.rules import Hyperparameters, derive_rules
@@ -30,6 +31,7 @@ _HOME = {
     "InitReport": "warminit.report",
     "WarminitError": "warminit.errors",
     "WarminitWarning": "warminit.errors",
+    "adapt_stem_": "warminit.initializers.adapt.stem",
     "conditioned_init": "warminit.initializers.prewarm.listing1",
     "derive_rules": "warminit.initializers.stems.rules",
     "diagnose": "warminit.look.diagnose",
@@ -50,6 +52,7 @@ __all__ = [
     "InitReport",
     "WarminitError",
     "WarminitWarning",
+    "adapt_stem_",
     "conditioned_init",
     "derive_rules",
     "diagnose",

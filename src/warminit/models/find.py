@@ -29,6 +29,8 @@ def find_layer(
     layer: str | nn.Module | None = None,
     images: Tensor | None = None,
     survey: Survey | None = None,
+    *,
+    frozen: bool = False,
 ) -> FoundLayer:
     """Find the layer to condition: a convolution, or a linear layer over flattened patches.
 
@@ -46,6 +48,7 @@ def find_layer(
         images: (N, C, *size), as the model is fed; None takes the first convolution. Only images
             tell the order in which a linear layer takes the values of a patch.
         survey: Of the model and these images, where it is at hand.
+        frozen: Whether a frozen convolution is taken like any other.
 
     Returns:
         A layer whose weight has values that can be written.
@@ -61,7 +64,7 @@ def find_layer(
     else:
         result = _chosen(model, named, survey if images is not None else None)
         refuse_side_branch(result.name, survey)
-        if is_frozen(result.module, model):
+        if not frozen and is_frozen(result.module, model):
             result = _first_that_trains(model, named, result.name, survey)
     refuse_quantized({result.name: result.module})
     if not isinstance(result.module, CONVOLUTIONS) and result.flat is None:
@@ -196,8 +199,8 @@ def _chosen(model: nn.Module, named: dict[str, nn.Module], survey: Survey | None
                 and len(module.kernel_size) == images.ndim - 2
             )
         }
-        told = _first_conv_of_metadata(model)
-        if told in fitting:
+        told = next((name for name in first_convs(model) if name in fitting), None)
+        if told is not None:
             return FoundLayer(told, fitting[told], "timm's metadata")
         if len(fitting) == 1 and _may_be_first(next(iter(fitting)), named, survey):
             name, module = next(iter(fitting.items()))
@@ -281,8 +284,9 @@ def _may_be_first(name: str, named: Mapping[str, nn.Module], survey: Survey) -> 
     return not ran or ran[0] == name
 
 
-def _first_conv_of_metadata(model: nn.Module) -> str | None:
+def first_convs(model: nn.Module) -> list[str]:
+    """Return the names of the convolutions that take the images, as timm's metadata say."""
     config: Any = getattr(model, "pretrained_cfg", None)
     value = config.get("first_conv") if isinstance(config, dict) else None
     names = value if isinstance(value, list | tuple) else [value]
-    return next((name for name in names if isinstance(name, str)), None)
+    return [name for name in names if isinstance(name, str)]

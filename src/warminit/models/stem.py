@@ -1,0 +1,165 @@
+"""model -> every convolution that takes its images, and what follows it. One undisturbed pass."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+from torch.overrides import TorchFunctionMode
+
+from warminit.errors import WarminitError
+from warminit.models.find import find_layer, first_convs
+from warminit.models.layer import FoundLayer, channels_of
+from warminit.models.ranks import is_sharded
+from warminit.models.record import CONVOLUTIONS, PARAMETRIC
+from warminit.models.restore import said
+from warminit.models.survey import Survey, unwrap
+from warminit.models.watch import watched
+from warminit.models.write import check_weight
+
+_SIZE = {1: 1024, 2: 64, 3: 32}
+"""Extent of the image that goes through a model of which no size is known, by dimensions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stem:
+    """The layers that take the images.
+
+    Attributes:
+        layers: One, or several that stand side by side; all take the same number of channels.
+        survey: Of the model and one image of zeros.
+        note: Why the layers could not be seen at work; "" where they were.
+    """
+
+    layers: tuple[FoundLayer, ...]
+    survey: Survey
+    note: str = ""
+
+    @property
+    def in_channels(self) -> int:
+        """C."""
+        return self.layers[0].in_channels
+
+
+def find_stem(
+    model: nn.Module, layer: str | nn.Module | None = None, size: tuple[int, ...] = ()
+) -> Stem:
+    """Find every convolution that takes the images, whatever number of channels these have.
+
+    The first one as `find_layer` finds it, frozen or not; beside it those that timm's metadata
+    name, and those that take the same tensor (RepVGG, CrossViT).
+
+    Args:
+        model: Any module, wrapped or not.
+        layer: Dotted name, or the module.
+        size: Extents of an image; those of the model's metadata by default.
+
+    Raises:
+        WarminitError: If there is none, or if it cannot be exchanged: a linear layer, groups, a
+            weight that is sharded, computed or used twice.
+    """
+    inner = unwrap(model)
+    named: dict[Any, Any] = dict(inner.named_modules())
+    chosen = [*named.values()] if layer is None else [named.get(layer, layer)]
+    if not any(isinstance(each, CONVOLUTIONS) for each in chosen) and any(
+        isinstance(each, nn.Linear) for each in chosen
+    ):
+        raise WarminitError(
+            f"{type(inner).__name__} takes its images by a Linear, whose weight does not tell its "
+            "channels; a Conv1d, Conv2d or Conv3d is needed. Name one with layers=."
+        )
+    first = find_layer(inner, layer, frozen=True)
+    image = torch.zeros(1, first.in_channels, *(size or _size(inner, first)))
+    survey = Survey(inner, image)
+    if layer is None:
+        first = find_layer(inner, None, image, survey, frozen=True)
+    calls = [each for each in survey.passed.calls if isinstance(each.module, PARAMETRIC)]
+    call = next((each for each in calls if each.module is first.module), None)
+    found, note = {first.module: first.name}, ""
+    if call is None and not calls:
+        why = "" if survey.passed.error is None else f": {said(survey.passed.error)}"
+        note = f"{survey.not_through()}{why}. So {first.name} was not seen at work"
+    elif call is None or not call.fed or call.fed[-1 - first.spatial_dims] != first.in_channels:
+        raise WarminitError(
+            f"{first.name} takes {first.in_channels} channels, but not those of the images: an "
+            f"image of as many is changed, or fails, before it. The first layer that runs is "
+            f"{calls[0].name}. Pass layers= to name the layer that takes the images."
+        )
+    else:
+        beside = [each for each in calls if each.place == call.place and each.fed == call.fed]
+        found = {each.module: each.name for each in beside if each.module} | found
+    if layer is None:
+        found = {named[name]: name for name in first_convs(inner) if name in named} | found
+    layers = tuple(
+        replace(first, name=name, module=module)
+        for module, name in found.items()
+        if isinstance(module, CONVOLUTIONS) and channels_of(module) == first.in_channels
+    )
+    for each in layers:
+        _check_exchangeable(inner, each)
+    return Stem(layers, survey, note)
+
+
+def batch_norm_mean(survey: Survey, layer: nn.Module) -> Tensor | None:
+    """Return the running mean of the BatchNorm that alone takes what a layer gives; else None.
+
+    A constant that is added to the layer's outputs can be taken off that mean.
+    """
+    uses = _Uses()
+    watched(survey.model, survey.images, uses, lambda: [layer.register_forward_hook(uses.gave)])
+    if len(uses.seen) != 1 or uses.seen[0][0] != "batch_norm":
+        return None
+    _, args, kwargs = uses.seen[0]
+    mean: Tensor | None = kwargs.get("running_mean", args[1] if len(args) > 1 else None)
+    return mean
+
+
+class _Uses(TorchFunctionMode):
+    """Notes each function that makes a tensor of what one layer gave."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[str, Any, Any]] = []
+        self._given: list[Any] = []
+
+    def gave(self, _module: nn.Module, _args: Any, output: Any) -> None:
+        self._given.append(output)
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        taken = [*args, *(kwargs or {}).values()]
+        taken += [each for group in taken if isinstance(group, list | tuple) for each in group]
+        if isinstance(result, Tensor | list | tuple) and any(
+            each is given for each in taken for given in self._given
+        ):
+            self.seen.append((getattr(func, "__name__", ""), args, kwargs or {}))
+        return result
+
+
+def _check_exchangeable(model: nn.Module, layer: FoundLayer) -> None:
+    """Raise unless a layer can get a weight of another shape."""
+    weight = check_weight(layer.name, layer.module)
+    reason = ""
+    if layer.groups != 1:
+        reason = f"has {layer.groups} groups, whose filters each see a part of the channels"
+    elif parametrize.is_parametrized(layer.module):
+        reason = "is parametrized, so its weight is computed"
+    elif is_sharded(weight):
+        reason = "is sharded over ranks"
+    elif sum(weight is each for m in model.modules() for each in m.parameters(recurse=False)) > 1:
+        reason = "shares its weight with another layer"
+    if reason:
+        raise WarminitError(
+            f"{layer.name} {reason}; a plain convolution of one group is needed. Adapt the model "
+            "before its weight is changed that way, or name another layer with layers=."
+        )
+
+
+def _size(model: Any, first: FoundLayer) -> tuple[int, ...]:
+    """Return the extents of an image that a model takes, by the metadata of timm and others."""
+    config = getattr(model, "pretrained_cfg", None)
+    if isinstance(config, dict) and len(config.get("input_size") or ()) == 1 + first.spatial_dims:
+        return tuple(config["input_size"][1:])
+    told = getattr(getattr(model, "config", model), "image_size", None)
+    return (told if type(told) is int else _SIZE[first.spatial_dims],) * first.spatial_dims
