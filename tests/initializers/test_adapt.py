@@ -198,6 +198,8 @@ def test_uint8_pixels_and_loaders_give_what_their_tensor_gives() -> None:
         ({"in_channels": 4, "method": "copy", "bands": {"red": 0}, "others": "he"}, "others"),
         ({"in_channels": 4, "method": "least-squares"}, "images"),
         ({"images": drawn(2, 4, 8, 8), "old_images": drawn(2, 3, 8, 8)}, "method"),
+        ({"in_channels": 4, "paired": True}, "method"),
+        ({"images": drawn(2, 4, 8, 8), "method": "least-squares", "paired": True}, "old_images"),
         ({"images": drawn(2, 4, 8, 8), "in_channels": 5}, ""),
         (
             {

@@ -24,6 +24,7 @@ import torch
 import typer
 
 import warminit
+import zoo_setup
 from report_cases import demo_runs, demo_study
 from warminit.cli import app
 from warminit.lab import __all__ as LAB
@@ -76,6 +77,7 @@ def a_file_of_filters() -> None:
 
 
 BEFORE: dict[str, Callable[[], None]] = {
+    "adapt.md": zoo_setup.prepare,  # before timm, which imports torchvision
     "report.md": a_study_that_was_run,
     "command-line.md": a_file_of_filters,
 }

@@ -30,6 +30,7 @@ from warminit import (
     InitReport,
     WarminitError,
     WarminitWarning,
+    adapt_stem_,
     conditioned_init,
     derive_rules,
     diagnose,
@@ -57,6 +58,7 @@ assert_type(prewarm_(model, batches, mean=0.5, std=[0.2, 0.2, 0.2], layers=1), I
 assert_type(whiten_(model, loader, eps=0.1, trainable=False, batches=2), InitReport)
 assert_type(init_(model, images, "he-normal", seed=3, scope="all"), InitReport)
 assert_type(prewarm_filters(images, 32, (3, 3)), Tensor)
+assert_type(adapt_stem_(model, in_channels=4, method="copy", bands={"red": 2}), InitReport)
 rules = derive_rules(images, 32, 3)
 assert_type(rules, Hyperparameters)
 assert_type(rules.n_patches, int)

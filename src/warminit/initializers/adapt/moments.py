@@ -49,11 +49,11 @@ class ChannelMap:
 
     def filters(self, old: Tensor) -> Tensor:
         """Return W A, (F, C', *K) float64, of filters W (F, C, *K)."""
-        return torch.einsum("fc...,cn->fn...", old.double(), self.matrix.to(old.device))
+        return torch.einsum("fc...,cn->fn...", old.cpu().double(), self.matrix)
 
     def constants(self, old: Tensor) -> Tensor:
         """Return W c, (F,) float64: what is to be added to the responses of W A."""
-        return old.double().flatten(2).sum(2) @ self.constant.to(old.device)
+        return old.cpu().double().flatten(2).sum(2) @ self.constant
 
 
 def fit_map(

@@ -12,11 +12,7 @@ from warminit.checks import check_count
 from warminit.errors import WarminitError, unexpected, unknown
 from warminit.images.check import check_images, standardization
 from warminit.images.source import Images, read_images
-from warminit.initializers.adapt.moments import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    fit_map,
-)
+from warminit.initializers.adapt.moments import IMAGENET_MEAN, IMAGENET_STD, fit_map
 from warminit.initializers.adapt.rules import (
     BANDS,
     Bands,
@@ -102,7 +98,10 @@ def adapt_stem_(
     """
     started = time.perf_counter()
     with all_or_none():
-        _check_arguments(model, images, method, bands, others, old_images)
+        _check_arguments(model, images, method, bands, others)
+        if method != "least-squares" and (paired or old_images is not None):
+            step = 'Pass method="least-squares", or leave old_images and paired out.'
+            raise unexpected("method", method, "least-squares, which looks at old_images", step)
         new, note = (None, None) if images is None else read_images(images, batches)
         old, old_note = (None, None) if old_images is None else read_images(old_images, batches)
     with own_arithmetic(), errors_explained(model):
@@ -130,8 +129,8 @@ def adapt_stem_(
             shares = torch.ones_like(prior)
             if fitted.kept < before:
                 notes.append(f"the new channels carry {fitted.kept} of the {before} old dimensions")
-            if statistics is None:
-                notes.append("timm's pretrained_cfg, if any, needs mean= and std= of the images")
+            if statistics is None and hasattr(stem.survey.model, "pretrained_cfg"):
+                notes.append("pretrained_cfg has the average of the old mean and std: pass yours")
         else:
             weights = [rule(each) for each in old_weights]
         with all_or_none():
@@ -158,7 +157,6 @@ def _check_arguments(
     method: str,
     bands: Bands | None,
     others: str,
-    old_images: Images | None,
 ) -> None:
     """Raise for arguments that exclude or lack each other, before any image is read."""
     if method not in get_args(AdaptMethod):
@@ -171,9 +169,6 @@ def _check_arguments(
         raise unexpected("bands", bands, "old channels with their places among the new", BANDS)
     if bands is not None and method in {"repeat", "mean"}:
         raise unexpected("bands", bands, f"None with method={method!r}", 'Pass method="copy".')
-    if old_images is not None and method != "least-squares":
-        step = 'Pass method="least-squares", or leave old_images out.'
-        raise unexpected("method", method, "least-squares, which looks at old_images", step)
     unwrap(model)
     if any(isinstance(each, nn.parallel.DistributedDataParallel) for each in model.modules()):
         raise WarminitError(
