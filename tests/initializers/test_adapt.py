@@ -34,9 +34,9 @@ def photographs(size: int = 64) -> Tensor:
     return (pixels - pixels.mean((0, 2, 3), keepdim=True)) / pixels.std((0, 2, 3), keepdim=True)
 
 
-def weight(model: nn.Module, name: str = "0") -> Tensor:
-    conv: Any = model.get_submodule(name)
-    return conv.weight.detach().clone()
+def weight(model: Any) -> Tensor:
+    found: Tensor = model[0].weight
+    return found.detach().clone()
 
 
 def covariance(responses: Tensor) -> Tensor:
@@ -230,6 +230,9 @@ def test_bad_input_gets_one_error_and_the_model_stays(options: Any, field: str) 
     assert all(one is other for one, other in zip(model.parameters(), held, strict=True))
 
 
-def test_other_channels_than_three_need_old_images() -> None:
+@pytest.mark.parametrize("config", [None, {"mean": (0.5,) * 4, "std": (0.5,) * 4}])
+def test_other_channels_than_three_need_old_images(config: Any) -> None:
+    model: Any = stem(4)
+    model.pretrained_cfg = config
     with pytest.raises(WarminitError, match="4 channels that the model was trained on"):
-        adapt_stem_(stem(4), drawn(2, 6, 8, 8), method="least-squares")
+        adapt_stem_(model, drawn(2, 6, 8, 8), method="least-squares")

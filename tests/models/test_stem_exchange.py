@@ -20,14 +20,14 @@ def state(model: nn.Module) -> dict[str, Any]:
     return {name: bits(value) for name, value in model.state_dict().items()}
 
 
-def small(**options: Any) -> nn.Sequential:
+def small(**options: Any) -> Any:
     torch.manual_seed(0)
     return nn.Sequential(nn.Conv2d(3, 4, 3, **options), nn.ReLU(), nn.Conv2d(4, 3, 3))
 
 
 # ---------------------------------------------------------------- what is kept
 def test_only_the_first_layer_changes_and_keeps_its_kind() -> None:
-    model = small(dtype=torch.float32).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = small().to(memory_format=torch.channels_last)
     model[0].weight.requires_grad = False
     before, states = state(model), global_states()
     report = adapt_stem_(model, in_channels=5)
@@ -75,7 +75,7 @@ class Beside(nn.Module):
         self.one, self.other = nn.Conv2d(3, 3, 3, padding=1), nn.Conv2d(3, 3, 1)
         self.in_chans, self.config = 3, SimpleNamespace(num_channels=3)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Any:
         return self.later(self.one(x) + self.other(x))
 
 
@@ -100,7 +100,7 @@ class Preactivated(nn.Module):
         super().__init__()
         self.conv, self.norm = nn.Conv2d(3, 4, 1, bias=False), nn.BatchNorm2d(4)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Any:
         x = self.conv(x)
         return x + self.norm(x)
 
@@ -121,7 +121,7 @@ class Counts(nn.Module):
         self.conv, self.scale = nn.Conv2d(3, 4, 3), nn.Parameter(torch.ones(3, 1, 1))
         self.config = SimpleNamespace(num_channels=3)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Any:
         return self.conv(x * self.scale)
 
 
@@ -132,7 +132,7 @@ class Shuffled(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(12, 4, 3)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Any:
         return self.conv(nn.functional.pixel_unshuffle(x, 2))
 
 

@@ -12,7 +12,7 @@ from warminit.errors import unexpected, unknown
 Others = Literal["repeat", "mean", "zero"]
 """What the channels get that `bands` does not name."""
 
-Bands = Mapping[str | int, int]
+Bands = Mapping[str, int] | Mapping[int, int] | Mapping[str | int, int]
 """An old channel, by its index or as "red", "green" or "blue" -> its index in the new images."""
 
 BANDS = 'Pass bands={"red": 2, "green": 1, "blue": 0}, say.'
