@@ -43,7 +43,8 @@ def test_only_the_first_layer_changes_and_keeps_its_kind() -> None:
 def test_the_parameter_stays_where_its_shape_does() -> None:
     model = small()
     held, before = model[0].weight, model[0].weight.detach().clone()
-    report = adapt_stem_(model, in_channels=3, method="copy", bands={"red": 2, 1: 1, "blue": 0})
+    bands: dict[str | int, int] = {"red": 2, 1: 1, "blue": 0}
+    report = adapt_stem_(model, in_channels=3, method="copy", bands=bands)
     assert model[0].weight is held
     assert torch.equal(held, before.flip(1))
     assert not any("optimizer" in note for note in report.notes)
@@ -57,6 +58,13 @@ def test_an_optimizer_made_afterwards_trains_the_new_channels() -> None:
     model(torch.randn(2, 4, 8, 8)).sum().backward()
     optimizer.step()
     assert (model[0].weight != before).any(0).all()
+
+
+def test_attributes_agree_afterwards_where_they_did_not_before() -> None:
+    model = small()
+    model[0].weight = nn.Parameter(torch.randn(4, 6, 3, 3))  # by hand, and no attribute with it
+    adapt_stem_(model, in_channels=5)
+    assert (model[0].in_channels, model[0].weight.shape[1]) == (5, 5)
 
 
 @pytest.mark.parametrize("dims", [1, 2, 3])
@@ -145,7 +153,7 @@ def tied() -> nn.Module:
 @pytest.mark.parametrize(
     ("model", "says"),
     [
-        (nn.Conv2d(4, 4, 3, groups=2), "groups"),
+        (nn.Conv2d(4, 4, 3, groups=2), "has 2 groups, whose"),
         (parametrizations.weight_norm(nn.Conv2d(3, 4, 3)), "parametrized"),
         (tied(), "shares"),
         (nn.Sequential(nn.Flatten(), nn.Linear(12, 4)), "Linear"),

@@ -199,8 +199,8 @@ def _chosen(model: nn.Module, named: dict[str, nn.Module], survey: Survey | None
                 and len(module.kernel_size) == images.ndim - 2
             )
         }
-        told = next((name for name in first_convs(model) if name in fitting), None)
-        if told is not None:
+        told = next(iter(first_convs(model)), "")
+        if told in fitting:
             return FoundLayer(told, fitting[told], "timm's metadata")
         if len(fitting) == 1 and _may_be_first(next(iter(fitting)), named, survey):
             name, module = next(iter(fitting.items()))
