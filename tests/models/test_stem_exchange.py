@@ -176,6 +176,15 @@ def test_what_cannot_be_exchanged_is_refused(model: nn.Module, says: str) -> Non
     assert getattr(model, "config", SimpleNamespace(num_channels=3)).num_channels == 3
 
 
+def test_a_wrapper_that_holds_the_old_weight_is_refused() -> None:
+    kind = nn.parallel.DistributedDataParallel
+    wrapped = kind.__new__(kind)  # which would want a process group
+    nn.Module.__init__(wrapped)
+    wrapped.module = small()
+    with pytest.raises(WarminitError, match="before it is wrapped"):
+        adapt_stem_(wrapped, in_channels=4)
+
+
 def test_a_deep_layer_is_refused_by_name() -> None:
     with pytest.raises(WarminitError, match="not those of the images"):
         adapt_stem_(small(), in_channels=5, layers="2")
