@@ -1,5 +1,6 @@
 """model -> every convolution that takes its images, and what follows it. One undisturbed pass."""
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,10 +13,9 @@ from warminit.errors import WarminitError
 from warminit.models.find import find_layer, first_convs
 from warminit.models.layer import FoundLayer, channels_of
 from warminit.models.ranks import is_sharded
-from warminit.models.record import CONVOLUTIONS, PARAMETRIC
-from warminit.models.restore import said
+from warminit.models.record import CONVOLUTIONS, PARAMETRIC, as_input
+from warminit.models.restore import said, set_modes, undisturbed
 from warminit.models.survey import Survey, unwrap
-from warminit.models.watch import watched
 from warminit.models.write import check_weight
 
 _SIZE = {1: 1024, 2: 64, 3: 32}
@@ -107,7 +107,15 @@ def batch_norm_mean(survey: Survey, layer: nn.Module) -> Tensor | None:
     A constant that is added to the layer's outputs can be taken off that mean.
     """
     uses = _Uses()
-    watched(survey.model, survey.images, uses, lambda: [layer.register_forward_hook(uses.gave)])
+    with undisturbed(survey.model):
+        handle = layer.register_forward_hook(uses.gave)
+        try:
+            set_modes(survey.model, training=False)
+            # A model that fails later has shown what it does with the layer's output.
+            with torch.no_grad(), suppress(Exception), uses:
+                survey.model(as_input(survey.model, survey.images))
+        finally:
+            handle.remove()
     if len(uses.seen) != 1 or uses.seen[0][0] != "batch_norm":
         return None
     _, args, kwargs = uses.seen[0]
