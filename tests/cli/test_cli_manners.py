@@ -65,7 +65,7 @@ def test_an_option_that_is_like_no_other_is_only_refused() -> None:
 
 def test_every_command_answers_in_json_and_progress_can_be_silenced() -> None:
     assert [command for command in COMMANDS if "--json" not in options(command)] == []
-    long = {"compare", "run", "reproduce", "rules", "diagnose", "filters", "report"}
+    long = {"compare", "run", "reproduce", "rules", "diagnose", "filters", "report", "try"}
     assert {command for command in COMMANDS if "--quiet" in options(command)} == long
 
 

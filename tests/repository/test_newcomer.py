@@ -81,8 +81,10 @@ def test_the_path_from_nothing_to_the_same_study_again(compared: tuple[Path, str
     verdicts = " ".join(page.below["Verdicts"].split())
     assert list(page.below)[1] == "Verdicts", first
     printed = output[output.index("\n- ") : output.index("A quick demonstration")]
-    sentences = [" ".join(each.split()) for each in printed.split("\n- ") if each.strip()]
-    assert len(sentences) == 3
+    # Under each verdict, indented, stand cross-entropy and time to accuracy.
+    below = [each.split("\n  ") for each in printed.split("\n- ") if each.strip()]
+    sentences = [" ".join(text.split()) for verdict, loss, _ in below for text in (verdict, loss)]
+    assert len(sentences) == 6
     for sentence in sentences:
         assert sentence in verdicts
     # The forest figure holds the differences that the terminal printed.
