@@ -373,7 +373,8 @@ def test_reproduce_the_axes_and_the_control(data_root: Path, tmp_path: Path) -> 
     controlled = ("reproduce", "table3", "--control", "--datasets", "mnist", *where)
     ended = invoke(*controlled, "--out", str(tmp_path / "control"))
     assert "prewarm against norm-matched-random" in ended.output
-    content = json.loads(invoke(*controlled, "--out", str(tmp_path / "control"), "--json").output)
+    ended = invoke(*controlled, "--out", str(tmp_path / "control"), "--json")
+    content = json.loads(ended.stdout)
     assert content["control"]["mnist"]["baseline"] == "norm-matched-random"
 
 

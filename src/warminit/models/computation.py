@@ -81,6 +81,14 @@ class Computation(TorchDispatchMode):
         super().__init__()  # type: ignore[no-untyped-call]  # torch gives it no types
         self._parameters.update(self.names)
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Tell torch not to import its compiler, which takes a second, for this mode.
+
+        Nothing compiled runs under it: `restore.undisturbed` sees to that.
+        """
+        return False
+
     def begin(self, image: Tensor) -> None:
         """Note the tensor that the model is fed."""
         self._keep(image, _Value(self._bit(), 0, None))
