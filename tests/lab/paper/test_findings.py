@@ -1,13 +1,20 @@
 """kept studies of the paper's experiments -> a verdict a claim, by rules worked out by hand."""
 
+from dataclasses import replace
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 from scipy import stats
 
-from study_runs import result, scored, small_study, stored
+from study_runs import CONSOLE, result, scored, shown, small_study, stored
+from warminit.cli.paper import show_axes
 from warminit.lab.paper.claims import CLAIMS, MEASURED, needed_datasets
 from warminit.lab.paper.costs import claim_seconds
 from warminit.lab.paper.findings import Finding, Rules, findings
-from warminit.lab.study.builtin import load_study
+from warminit.lab.paper.reproduce import Candidate
+from warminit.lab.study.builtin import changed_study, load_study
 from warminit.lab.study.table1 import STEPS
 from warminit.lab.verdict.analysis import Analysis, analyse
 
@@ -164,6 +171,19 @@ def test_a_scale_that_differs_by_more_than_the_margin() -> None:
 def test_torchs_default_with_a_higher_loss_confirms_the_gain() -> None:
     assert found({"axes": along_the_axes(default=1.05)})["confirmation"].verdict == "reproduced"
     assert found({"axes": along_the_axes(default=0.95)})["confirmation"].verdict == "not reproduced"
+
+
+@pytest.mark.parametrize("steps", [500, 100])
+def test_a_shortened_study_has_no_verdict_on_the_paper(steps: int) -> None:
+    """The command's display, on runs that are made up."""
+    study = along_the_axes().study
+    if steps != study.protocol.steps:
+        study = changed_study(study, protocol={"steps": steps})
+    ending: Any = SimpleNamespace(analysis=replace(along_the_axes(), study=study))
+    candidates = {"fashion-mnist": Candidate("fashion-mnist", "Fashion-MNIST", "complete")}
+    text = shown(partial(show_axes, as_json=False), candidates, ending, CONSOLE)
+    assert ("not reproduced: " in text) is (steps == 500)
+    assert (f"Not the paper's grid: {steps} of the paper's 500 steps." in text) is (steps != 500)
 
 
 def swept(best: int, gain: float) -> Analysis:
