@@ -350,8 +350,11 @@ def test_a_home_folder_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_it_has_at_most_twelve_keywords() -> None:
-    given = inspect.signature(compare).parameters.keys() - {"train", "arms"}
-    assert len(given) <= 12
+    given = inspect.signature(compare).parameters.values()
+    assert [each.name for each in given if each.kind is not each.KEYWORD_ONLY] == [
+        "train", "arms", "seeds",
+    ]  # fmt: skip
+    assert sum(each.kind is each.KEYWORD_ONLY for each in given) <= 12
 
 
 @pytest.mark.parametrize(

@@ -89,5 +89,6 @@ def test_an_evaluation_leaves_its_values_on_the_device() -> None:
     values = evaluator(model, place_split(make_dataset(shape=(3, 8, 8)), "test", CPU), 3, "float32")
     found = values()
     assert isinstance(found, Tensor)
-    assert (found.shape, found.dtype) == ((3,), torch.float64)
+    # Accuracy, balanced accuracy, loss, calibration error.
+    assert (found.shape, found.dtype) == ((4,), torch.float64)
     assert model.training

@@ -214,6 +214,7 @@ class Dead:
 
 def test_a_neighbour_of_an_overdue_run_keeps_its_attempts() -> None:
     crew = local._Crew(planned(2), (b"", 1, 2), 1, attempts=1, time_limit=10.0)
+    assert crew.busy() == 2
     late, early = crew.waiting
     crew.waiting.clear()
     crew.attempts.update([late.key, early.key])

@@ -187,7 +187,7 @@ def test_a_look_waits_for_every_open_comparison_but_for_no_decided_one() -> None
     design = Design(family=2, margin=TINY)
     early = decide(design, {"a": strong, "b": unclear[:4]})
     assert [d.look for d in early.values()] == [0, 0]
-    assert early["a"] == Decision("go on")
+    assert early["a"] == Decision("go on", max_seeds=18)
     later = decide(design, {"a": strong, "b": unclear})
     assert (later["a"].outcome, later["a"].seeds) == ("helps", 5)
     assert later["b"].seeds == 7
