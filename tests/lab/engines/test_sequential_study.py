@@ -148,6 +148,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_data(tmp_path_factory.mktemp("data"))
 
 
+@pytest.mark.usefixtures("one_thread")  # as the workers compute
 def test_every_run_is_that_of_a_fixed_study_bit_for_bit(data: Path, tmp_path: Path) -> None:
     never = {"name": "study_cases:raises", "healed": str(tmp_path / "never")}
     arms = ["torch-default", "he-normal", never]
