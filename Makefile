@@ -50,6 +50,8 @@ $(FRAMEWORKS): $(STAMP)
 demo: $(STAMP) ## Compare four starts on real images until it is decided (about a minute)
 	$(VENV)/bin/warminit compare --until-decided --max-seeds 8 --steps 100
 
+# A worker a core already: threads inside of them would wait for each other.
+test test-all: export OMP_NUM_THREADS := 1
 test: $(STAMP) ## Run the tests, with the branch coverage of the core
 	$(RUN) pytest -n $(WORKERS) --dist loadgroup --cov --cov-report=term $(RAY_TESTS:%=--ignore=%)
 	$(ON_RAY)
