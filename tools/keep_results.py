@@ -51,15 +51,16 @@ def page(analysis: Analysis, name: str) -> str:
             "sets were not touched."
         )
     lines = [f"# {name}", "", study.description, "", setting]
-    if protocol.steps < FULL_STEPS:
+    # The paper's own grid search is judged by an early training loss.
+    if protocol.steps < FULL_STEPS and study.metric != "train_loss":
         lines += ["", f"**Shortened**: the paper trains {FULL_STEPS:,} steps."]
     columns = [
         "data set",
         "model",
         "arm",
         "seeds",
-        "accuracy %",
-        "difference, points",
+        "accuracy %" if analysis.in_points else study.metric,
+        "difference, points" if analysis.in_points else "difference",
         "95 % interval" if study.sequential is None else "adjusted interval",
     ]
     deciding = "p Holm" if study.sequential is None else "p adjusted"

@@ -52,7 +52,8 @@ def _others_worse(found: list[Comparison]) -> tuple[Verdict, str]:
     outcomes = [c.outcome for c in found]
     alike, better = sum(map(_equivalent, found)), outcomes.count("helps")
     if all(outcome == "harms" for outcome in outcomes):
-        return "reproduced", "Every other value has a higher loss."
+        within = ", by less than the margin" if alike == len(found) else ""
+        return "reproduced", f"Every other value has a higher loss{within}."
     if alike or better:
         why = (
             f"Of {len(found)} other values {alike} are equivalent, and {better} have a lower loss."
