@@ -121,7 +121,7 @@ def test_with_larger_kernels_it_is_nearer_to_the_old_covariance_than_repeat() ->
     before, off = covariance(stem(kernel=5)[0](old)), {}
     for method in ("repeat", "least-squares"):
         model, given = stem(kernel=5), {"old_images": old} if method != "repeat" else {}
-        adapt_stem_(model, images, method=method, **given)  # type: ignore[arg-type]
+        adapt_stem_(model, images, method=method, **given)  # type: ignore[arg-type]  # options as a mapping
         off[method] = float((covariance(model[0](images)) - before).norm() / before.norm())
     assert off["least-squares"] < 0.25 * off["repeat"]
 
@@ -178,7 +178,7 @@ def test_uint8_pixels_and_loaders_give_what_their_tensor_gives() -> None:
     given = {"mean": [0.5] * 4, "std": [0.25, 0.25, 0.3, 0.3]}
     fed = (pixels / 255 - 0.5) / torch.tensor(given["std"])[:, None, None]
     models = [stem() for _ in range(2)]
-    adapt_stem_(models[0], [pixels[:4], pixels[4:]], method="least-squares", **given)  # type: ignore[arg-type]
+    adapt_stem_(models[0], [pixels[:4], pixels[4:]], method="least-squares", **given)  # type: ignore[arg-type]  # as above
     adapt_stem_(models[1], fed, method="least-squares")
     torch.testing.assert_close(weight(models[0]), weight(models[1]), rtol=1e-4, atol=1e-5)
 

@@ -189,7 +189,7 @@ def test_what_is_seen_of_it_is_what_is_seen_of_the_convolution(order: str, tmp_p
     conv = nn.Conv2d(3, 12, 4, 4)
     with torch.no_grad():
         conv.weight.copy_(found.as_filters(flat.embedding.weight))
-        conv.bias.copy_(flat.embedding.bias)  # type: ignore[union-attr]
+        conv.bias.copy_(flat.embedding.bias)  # type: ignore[union-attr]  # both layers have one
     x = images[:2]
     torch.testing.assert_close(
         conv(x).flatten(2).transpose(1, 2), flat.embedding(rearranged(x, 4, order))

@@ -117,7 +117,7 @@ def test_a_running_mean_takes_the_constant_only_where_nothing_goes_around_it() -
     model = Preactivated()
     adapt_stem_(model, torch.rand(4, 4, 8, 8) + 2, method="least-squares")
     assert model.conv.bias is not None
-    assert not model.norm.running_mean.any()  # type: ignore[union-attr]
+    assert not model.norm.running_mean.any()  # type: ignore[union-attr]  # a buffer of BatchNorm
 
 
 # ---------------------------------------------------------------- what is refused

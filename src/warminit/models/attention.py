@@ -3,8 +3,8 @@
 Modules tell the layout: `nn.MultiheadAttention`; one layer for query, key and value (timm, and the
 laboratory's transformer); or three (timm with rotary positions, Transformers). In the pass the
 values of all tokens are replaced by one vector. Whatever the weights of attention are, the
-projection is then fed this vector. A layer where it is not orders its rows in another way, or is no
-attention over tokens.
+projection is then fed this vector. If it is fed anything else, the layer orders its rows in another
+way, or is no attention over tokens.
 """
 
 from collections.abc import Iterator

@@ -40,7 +40,7 @@ def find_layer(
     Without `layer`: what timm's metadata name (`pretrained_cfg["first_conv"]`); else the only
     convolution that takes as many channels as the images have; else, of several, the one that runs
     first when one image goes through in eval mode, after which every mode, buffer and random state
-    is as it was. A linear layer is taken where it runs first and is fed patches of the images.
+    is as before. A linear layer is taken if it runs first and is fed patches of the images.
 
     Args:
         model: Any module, wrapped or not.

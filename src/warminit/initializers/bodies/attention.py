@@ -49,7 +49,7 @@ def find_attention(subject: Subject) -> SeenAttention:
 
 
 def _grid(subject: Subject, stem: FoundLayer) -> tuple[int, ...]:
-    """Return the size of the input layer's output, in patches where it is a linear layer."""
+    """Return the size of the input layer's output; of a linear layer, in patches."""
     if stem.flat is not None:
         sizes = zip(subject.images.shape[2:], stem.kernel_size, strict=True)
         return tuple(extent // kernel for extent, kernel in sizes)

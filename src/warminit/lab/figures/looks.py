@@ -23,8 +23,8 @@ EVIDENCE = {"t": "paired t statistic", "betting": "log capital of the bets"}
 def look_rows(analysis: Analysis, dataset: str, model: str) -> list[dict[str, Any]]:
     """Return one row a comparison and look, in the study's order; at most those of `shown_cells`.
 
-    `evidence` is positive where the arm is better. It helps where it is at or above `boundary`, and
-    harms where it is at or below minus `boundary`.
+    `evidence` is positive where the arm is better. From `boundary` up the arm helps; from minus
+    `boundary` down it harms.
     """
     rows = []
     for cell in shown_cells(analysis, dataset, model):

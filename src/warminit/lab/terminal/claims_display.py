@@ -21,7 +21,7 @@ def print_claims(
         claims: In the order in which they are shown.
         at_hand: By data set, as `known_datasets` words it.
         costs: By claim, the time of its runs on one core, in words.
-        console: Where it is printed.
+        console: The terminal to print to.
     """
     table = new_table(
         "The paper's claims, and what an answer needs",

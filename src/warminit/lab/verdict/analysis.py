@@ -34,7 +34,7 @@ class Cell:
         comparison: With the baseline at the seeds that both have; None for the baseline itself, and
             where they share none.
         losses: Cross-entropy by seed, of the same runs, where they report it.
-        cross_entropy: The comparison of `losses`; None also where it is the primary metric.
+        cross_entropy: The comparison of `losses`; None also if cross-entropy is primary.
         failures: Beside the baseline's, at the seeds that have ended in both.
     """
 
