@@ -108,7 +108,8 @@ def execute(study: "Study", place: Place, console: "Console") -> Ending:
     datasets = load(study, source, console, quiet=place.quiet)
     partial = [name for name, dataset in datasets.items() if dataset.partial]
     if not place.quiet:
-        console.print(describe(study), highlight=False, markup=False)
+        for line in filter(None, (describe(study), slow(study, place))):
+            console.print(line, highlight=False, markup=False)
     exit_code = 0
     try:
         with live_progress(
@@ -162,6 +163,14 @@ def describe(study: "Study") -> str:
         f"{', '.join(study.datasets)} with {', '.join(study.models)}; {protocol.steps:,} steps at "
         f"batch {protocol.batch_size}"
     )
+
+
+def slow(study: "Study", place: Place) -> str:
+    """Return a note where the device is slow at the study's precision, else ""."""
+    from warminit.lab.runs.arithmetic import emulated
+
+    note = emulated(study.protocol.precision, place.device)
+    return note and f"note: {note}"
 
 
 def _unmixed(listener: "Listener", folder: Path, place: Place) -> "Listener":
@@ -247,9 +256,10 @@ def print_estimate(study: "Study", place: Place, forecast: Forecast, console: "C
             f"partial {name}: its counts differ from the published ones"
             for name in forecast.partial
         ),
+        slow(study, place),
         "Nothing was run.",
     )
-    for line in lines:
+    for line in filter(None, lines):
         console.print(line, highlight=False, markup=False)
 
 
