@@ -1,6 +1,8 @@
 """a study, where and how -> its runs done, shown and left in files, also when interrupted."""
 
+import sys
 from collections.abc import Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -111,9 +113,13 @@ def execute(study: "Study", place: Place, console: "Console") -> Ending:
         console.print(describe(study), highlight=False, markup=False)
     exit_code = 0
     try:
-        with live_progress(
-            console, study, lambda: stored_runs(folder), quiet=place.quiet
-        ) as listener:
+        with (
+            # What others print meanwhile, Ray or a user's own network, is no part of the JSON.
+            redirect_stdout(sys.stderr if console.stderr else sys.stdout),
+            live_progress(
+                console, study, lambda: stored_runs(folder), quiet=place.quiet
+            ) as listener,
+        ):
             told = _unmixed(listener, folder, place)
             if place.track is not None:
                 told = tracked(told, place.track, study, folder)
