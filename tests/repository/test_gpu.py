@@ -21,7 +21,7 @@ from study_cases import tiny_study, write_data
 from training_cases import do_nothing, make_dataset, make_spec, run, same
 from warminit.images.source import Batch
 from warminit.initializers.prewarm.method import kmeans_filters, prewarm_
-from warminit.initializers.stems.rules import Hyperparameters
+from warminit.initializers.stems.design_rules import Hyperparameters
 from warminit.initializers.stems.whitening import whiten_
 from warminit.lab.engines.driver import plan
 from warminit.lab.engines.job import DataSource, begin, execute

@@ -24,9 +24,9 @@ from warminit.initializers.adapt.rules import (
 )
 from warminit.initializers.stems.subject import Statistics
 from warminit.models.exchange import exchange_
+from warminit.models.input_layers import Stem, find_stem
 from warminit.models.ranks import all_or_none
 from warminit.models.restore import errors_explained
-from warminit.models.stem import Stem, find_stem
 from warminit.models.surroundings import own_arithmetic
 from warminit.models.survey import unwrap
 from warminit.report import InitReport

@@ -6,7 +6,7 @@ import torch
 
 from warminit.images.check import RawPixels
 from warminit.images.patches import center_patches, sample_patches
-from warminit.initializers.stems.rules import PATCH_NORM_CONSTANT, Hyperparameters
+from warminit.initializers.stems.design_rules import PATCH_NORM_CONSTANT, Hyperparameters
 from warminit.lab.data.load import ImageDataset
 from warminit.lab.figures.theme import BLUE, FILE_WIDTH, VERMILLION, Layered, Width, charted
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from warminit.cli import options
+from warminit.cli.exporting import study_folder
 from warminit.cli.loading import loaded
 from warminit.cli.output import console as new_console
 from warminit.cli.output import print_json
-from warminit.cli.results import study_folder
 from warminit.errors import WarminitError
 from warminit.paths import expanded
 
