@@ -189,7 +189,7 @@ BAD: dict[str, tuple[Any, dict[str, Any], tuple[str, ...]]] = {
     "NaN in the second batch": (
         [PIXELS[:4], PIXELS[:4] * float("nan")], {}, ("768 NaN or infinite values out of 1536",),
     ),
-    "neither": (3, {}, ("images is a int", "a DataLoader is needed")),
+    "neither": (3, {}, ("images is a int", "expected a torch.Tensor (N, C, H, W)")),
 }  # fmt: skip
 
 

@@ -156,9 +156,9 @@ def test_the_report_names_what_is_ablated_and_nothing_else() -> None:
         ({"fraction": 1.5}, r"fraction=1\.5; a number above 0 and at most 1"),
         ({"fraction": float("nan")}, r"fraction=nan; a number above 0"),
         ({"fraction": "half"}, r"fraction='half'; a number above 0"),
-        ({"centering": "image"}, r"centering='image'; one of patch, channel, none is needed"),
-        ({"scaling": "both"}, r"scaling='both'; one of global, per-filter is needed"),
-        ({"algorithm": "slow"}, r"algorithm='slow'; one of fast, paper is needed"),
+        ({"centering": "image"}, r"centering='image': expected one of patch, channel, none"),
+        ({"scaling": "both"}, r"scaling='both': expected one of global, per-filter"),
+        ({"algorithm": "slow"}, r"algorithm='slow': expected one of fast, paper"),
         ({"scale": "he"}, r"scale='he'; a finite number above 0.*parity, match, unit"),
     ],
 )

@@ -130,5 +130,5 @@ def test_an_unknown_matching(arm: str) -> None:
 
 @pytest.mark.parametrize("arm", CONTROLS)
 def test_an_unknown_algorithm(arm: str) -> None:
-    with pytest.raises(WarminitError, match=r"algorithm='slow'; one of fast, paper is needed"):
+    with pytest.raises(WarminitError, match=r"algorithm='slow': expected one of fast, paper"):
         filters(arm, algorithm="slow")

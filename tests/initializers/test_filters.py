@@ -136,7 +136,7 @@ def test_a_bank_of_zeros_stays_zero() -> None:
 
 def test_scale_errors_say_what_is_wrong() -> None:
     bank = draws(2, 9)
-    with pytest.raises(WarminitError, match=r"scaling='both'; one of global, per-filter is needed"):
+    with pytest.raises(WarminitError, match=r"scaling='both': expected one of global, per-filter"):
         scale_bank(bank, 0.2, scaling="both")  # type: ignore[arg-type]
     with pytest.raises(WarminitError, match=r"scale='match' needs patches, and there are none"):
         scale_bank(bank, "match")

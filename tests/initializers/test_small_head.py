@@ -118,7 +118,7 @@ def test_a_head_of_zeros_keeps_its_bits() -> None:
 def test_an_unusable_share(arm: str, head: Any) -> None:
     net = make_net()
     before = {name: bits(each) for name, each in net.state_dict().items()}
-    with pytest.raises(WarminitError, match="a number from 0 to 1 is needed") as error:
+    with pytest.raises(WarminitError, match="expected a number from 0 to 1") as error:
         init_(net, IMAGES, arm, seed=0, **parameters(arm, head_scale=head))
     assert str(error.value).startswith(f"head_scale={head!r};")
     assert {name: bits(each) for name, each in net.state_dict().items()} == before
@@ -296,13 +296,13 @@ def lazy() -> nn.Module:
     return nn.Sequential(*list(make_net().children())[:6], nn.LazyLinear(3))
 
 
-NONE = "linear layers whose output is the model's own: none; one is needed as the head"
+NONE = "linear layers whose output is the model's own: none: expected one as the head"
 REFUSED: dict[str, tuple[str, Callable[[], nn.Module]]] = {
     "no linear layer": (NONE, lambda: make_net()[:5]),
     "a sum": (NONE, lambda: Ending(lambda out: out.sum(1))),
     "the mean of two heads": (NONE, lambda: two(lambda one, other: (one + other) / 2)),
     "two heads": (
-        "linear layers whose output is the model's own: head, last; one is needed",
+        "linear layers whose output is the model's own: head, last: expected one",
         lambda: two(lambda one, other: (one, other)),
     ),
     "a norm behind": (NONE, lambda: make_net().append(nn.LayerNorm(3))),
@@ -328,7 +328,7 @@ REFUSED: dict[str, tuple[str, Callable[[], nn.Module]]] = {
     "normed": ("the weight of 6 is parametrized", normed),
     "NaN": (NONE, lambda: filled(math.nan)),
     "infinite": (
-        "the 15 weights of 6 have the deviation inf; a finite one is needed. Initialize the",
+        "the 15 weights of 6 have the deviation inf: expected a finite one. Initialize the",
         lambda: filled(math.inf),
     ),
     "expanded": ("6 has an expanded weight, shape (3, 5) with strides (1, 0): its va", expanded),
@@ -336,7 +336,7 @@ REFUSED: dict[str, tuple[str, Callable[[], nn.Module]]] = {
     "a layer that normalizes its weight": (NONE, cosine_layer),
     "a gate beside a zero": (NONE, gated),
     "sharing memory": ("the weight of head is shared by head and last", sharing_memory),
-    "frozen": ("the weight of 6 is frozen; one of its own that trains is needed.", frozen),
+    "frozen": ("the weight of 6 is frozen: expected one of its own that trains.", frozen),
     "lazy": ("6.weight is lazy:", lazy),
 }
 

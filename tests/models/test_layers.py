@@ -254,7 +254,7 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], dict[str, Any], tuple[str, ...
     ),
     "a transposed one by name": (
         transposed_first, {"layers": "0"},
-        ("layer '0' is a ConvTranspose2d", "Conv2d or Conv3d is needed", "2 (Conv2d, 3 channels)"),
+        ("layer '0' is a ConvTranspose2d", "expected a Conv1d", "2 (Conv2d, 3 channels)"),
     ),
     "a name that is missing": (
         Residual, {"layers": "stam"},

@@ -131,7 +131,7 @@ BAD_CALLS: dict[str, Row] = {
         lambda: prewarm(layers="stem.conv"), ("layers='stem.conv'", "missing", "convolution", "0"),
     ),
     "a layer that is linear": (
-        lambda: prewarm(layers="3"), ("layer '3'", "Linear", "Conv2d or Conv3d is needed", "0"),
+        lambda: prewarm(layers="3"), ("layer '3'", "Linear", "expected a Conv1d", "0"),
     ),
     "a layer of another model": (
         lambda: prewarm(layers=nn.Conv2d(1, 32, 3)), ("layers=Conv2d", "not a module of", "0"),

@@ -184,7 +184,7 @@ def test_what_cannot_be_used_is_refused() -> None:
     with pytest.raises(WarminitError) as caught:
         warm_init(tree, IMAGES[:8], "prewarm")
     assert str(caught.value) == (
-        "layers=None with images (8, 28, 28, 3) leads to 2 kernels; exactly one is needed. There "
+        "layers=None with images (8, 28, 28, 3) leads to 2 kernels: expected exactly one. There "
         "are: one.kernel (3, 3, 3, 8), two.kernel (3, 3, 3, 8). Pass images (N, *size, C), or name "
         "the layer with layers=."
     )

@@ -180,7 +180,7 @@ def test_what_cannot_be_used_is_refused() -> None:
         "asked for (5, 5, 3, 8). Make one for each layer."
     )
     assert refused(lambda: WarmInit(IMAGES[:8], "prewarm")((3, 32))) == (
-        "the kernel has 2 dimensions, shape (3, 32); 3 to 5 are needed: (*K, C, F). Choose a "
+        "the kernel has 2 dimensions, shape (3, 32): expected 3 to 5: (*K, C, F). Choose a "
         "convolution."
     )
 
@@ -192,8 +192,8 @@ def test_the_layer_must_be_told_where_several_take_the_images() -> None:
     model = keras.Model(inputs, layers.Add()([one(inputs), two(inputs)]), name="both")
     before = [kernel(each) for each in (one, two)]
     assert refused(lambda: warm_init(model, IMAGES[:8], "prewarm")) == (
-        "layers=None with images (8, 28, 28, 3) leads to 2 convolutions of both; exactly one is "
-        "needed. There are: one, two. Build the model, and name its input layer with layers=."
+        "layers=None with images (8, 28, 28, 3) leads to 2 convolutions of both: expected exactly "
+        "one. There are: one, two. Build the model, and name its input layer with layers=."
     )
     assert "leads to 0 convolutions" in refused(
         lambda: warm_init(model, IMAGES[:8], "prewarm", layers="three")

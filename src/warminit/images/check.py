@@ -47,24 +47,24 @@ def check_images(
     layout = f"({', '.join(axes)})"
     if not isinstance(images, Tensor):
         raise WarminitError(
-            f"{name} is a {type(images).__name__}; a torch.Tensor {layout} is needed. Convert it "
+            f"{name} is a {type(images).__name__}: expected a torch.Tensor {layout}. Convert it "
             "first, for example with torch.as_tensor."
         )
     if images.is_nested:
         raise WarminitError(
-            f"{name} is a nested tensor; a dense one {layout} is needed. Resize or crop the images "
+            f"{name} is a nested tensor: expected a dense one {layout}. Resize or crop the images "
             "to one size and stack them."
         )
     if not is_dense(images):
         kind = "on the meta device" if images.is_meta else f"{images.layout}"
         raise WarminitError(
-            f"{name} is {kind}, shape {tuple(images.shape)}; a dense tensor with values is needed. "
+            f"{name} is {kind}, shape {tuple(images.shape)}: expected a dense tensor with values. "
             "Pass loaded images, converted with .to_dense() where they are sparse."
         )
     if images.ndim != len(axes):
         raise WarminitError(
-            f"{name} has {images.ndim} dimensions, shape {tuple(images.shape)}; {len(axes)} are "
-            f"needed: {layout}. Add or remove dimensions with reshape or unsqueeze."
+            f"{name} has {images.ndim} dimensions, shape {tuple(images.shape)}: expected "
+            f"{len(axes)}: {layout}. Add or remove dimensions with reshape or unsqueeze."
         )
     if 0 in images.shape:
         raise WarminitError(
@@ -73,9 +73,8 @@ def check_images(
         )
     if images.dtype not in DTYPES:
         raise WarminitError(
-            f"{name} has dtype {images.dtype}; floating point of 16, 32 or 64 bits or torch.uint8 "
-            "is needed. Convert "
-            "pixels from 0 to 255 with .to(torch.uint8), others with .float()."
+            f"{name} has dtype {images.dtype}: expected floating point of 16, 32 or 64 bits or "
+            "torch.uint8. Convert pixels from 0 to 255 with .to(torch.uint8), others with .float()."
         )
     if channels is not None and images.shape[1] != channels:
         raise WarminitError(
@@ -94,8 +93,8 @@ def check_images(
         )
     if low == high:
         raise WarminitError(
-            f"{name} is constant: every value is {low:g}; patches of at least two different "
-            "values are needed. Pass a batch of real training images."
+            f"{name} is constant: every value is {low:g}: expected patches of at least two "
+            "different values. Pass a batch of real training images."
         )
     return images
 
@@ -140,7 +139,7 @@ def standardization(
     if mean is None or std is None:
         given, missing = ("std", "mean") if mean is None else ("mean", "std")
         raise WarminitError(
-            f"{given} was given and {missing} is None; both are needed to undo a standardization. "
+            f"{given} was given and {missing} is None: expected both to undo a standardization. "
             f"Pass {missing} too, or neither."
         )
     return channel_values(mean, channels, "mean"), channel_values(std, channels, "std")
@@ -214,7 +213,7 @@ def raw_pixels(
         low, high = (float(value) for value in pixels.aminmax())
         if pixels.dtype != torch.uint8 and (low < 0 or high > 1):
             raise WarminitError(
-                f"raw_images span {low:.4g} to {high:.4g}; raw pixels are needed: uint8, or floats "
+                f"raw_images span {low:.4g} to {high:.4g}: expected raw pixels: uint8, or floats "
                 "from 0 to 1. Divide by 255, or pass them before they are standardized."
             )
         return RawPixels(pixels)
@@ -232,9 +231,9 @@ def raw_pixels(
         low, high = pixel_span(images, statistics)
         if not is_pixel_span(low, high):
             raise WarminitError(
-                f"images * std + mean spans {low:.4g} to {high:.4g}; raw pixels from 0 to 1 are "
-                "needed. Pass the mean and std that standardized these images (of pixels in "
-                "[0, 1], not 0 to 255), or raw_images."
+                f"images * std + mean spans {low:.4g} to {high:.4g}: expected raw pixels from 0 to "
+                "1. Pass the mean and std that standardized these images (of pixels in [0, 1], not "
+                "0 to 255), or raw_images."
             )
         return RawPixels(images, statistics)
     low, high = (float(value) for value in images.aminmax())

@@ -110,7 +110,7 @@ def center_patches(
     """
     if centering not in get_args(Centering):
         raise WarminitError(
-            f"centering={centering!r}; one of {', '.join(get_args(Centering))} is needed."
+            f"centering={centering!r}: expected one of {', '.join(get_args(Centering))}."
         )
     if centering == "none":
         return patches

@@ -86,11 +86,11 @@ def mean_patch_norm(
     """Estimate the mean L2 norm of mean-centered patches of raw pixels (Section 4.4).
 
     Args:
-        pixels: Of images (N, C, *size).
+        pixels: Pixels of images (N, C, *size).
         kernel_size: K of the patches.
-        seed: Of the sample of about 50,000 patches (fewer of more than 256 values), spread evenly
-            over the images.
-        dilation: Of the patches.
+        seed: Seed of the sample of about 50,000 patches (fewer of more than 256 values), spread
+            evenly over the images.
+        dilation: Dilation of the patches.
 
     Returns:
         The sample's mean, in units of the full pixel range; 0 only for flat patches.

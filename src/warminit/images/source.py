@@ -42,7 +42,7 @@ class Batch:
     Attributes:
         images: (N, C / groups, *size): uint8, or floats as the model is fed.
         statistics: (mean, std) that uint8 pixels are standardized with, or None.
-        dilation: Of the layer: a patch covers the same pixels as its kernel.
+        dilation: Dilation of the layer: a patch covers the same pixels as its kernel.
     """
 
     images: Tensor
@@ -168,19 +168,20 @@ def read_images(images: Images, batches: int | None = None) -> tuple[Tensor, str
         return images, None
     if isinstance(images, Mapping):
         raise WarminitError(
-            f"images is a {type(images).__name__} with {', '.join(map(str, images))}; a tensor "
-            "(N, C, H, W), or batches of them, is needed. Pass the tensor in it, such as "
+            f"images is a {type(images).__name__} with {', '.join(map(str, images))}: expected a "
+            "tensor (N, C, H, W), or batches of them. Pass the tensor in it, such as "
             "images['pixel_values']."
         )
     if not isinstance(images, Iterable) or isinstance(images, str | bytes | np.ndarray):
         raise WarminitError(
-            f"images is a {type(images).__name__}; a torch.Tensor (N, C, H, W), an iterable of "
-            "batches or a DataLoader is needed. Convert it first, for example with torch.as_tensor."
+            f"images is a {type(images).__name__}: expected a torch.Tensor (N, C, H, W), an "
+            "iterable of batches or a DataLoader. Convert it first, for example with "
+            "torch.as_tensor."
         )
     wanted = DEFAULT_BATCHES if batches is None else batches
     if isinstance(wanted, bool) or not isinstance(wanted, int) or wanted < 1:
         raise WarminitError(
-            f"batches={batches!r}; a whole number of at least 1 is needed. Leave it out to read "
+            f"batches={batches!r}: expected a whole number of at least 1. Leave it out to read "
             f"{DEFAULT_BATCHES}."
         )
     kept: list[Tensor] = []
@@ -210,7 +211,7 @@ def read_images(images: Images, batches: int | None = None) -> tuple[Tensor, str
             kept.append(batch)
     if not kept:
         raise WarminitError(
-            f"images is a {type(images).__name__} without a single batch; at least one is needed. "
+            f"images is a {type(images).__name__} without a single batch: expected at least one. "
             "Pass a loader that is not empty."
         )
     result = torch.cat(kept)
@@ -233,8 +234,8 @@ def _images_of(item: Any, number: int) -> Tensor:
         )
     if found.ndim < 3:
         raise WarminitError(
-            f"batch {number} of images has shape {tuple(found.shape)}; (N, C, H, W) is needed. "
-            "Of one batch of (images, labels), pass the images alone."
+            f"batch {number} of images has shape {tuple(found.shape)}: expected (N, C, H, W). Of "
+            "one batch of (images, labels), pass the images alone."
         )
     return found.detach()
 

@@ -15,7 +15,7 @@ def needs(library: str, extra: str) -> Iterator[None]:
         yield
     except ImportError as error:
         raise WarminitError(
-            f"{library} is needed here and cannot be imported: {error}. Install it with "
+            f"{library} cannot be imported: {error}. Install it with "
             f'`pip install "warminit[{extra}]"`.'
         ) from error
 

@@ -39,8 +39,8 @@ def warm_kernel_init(
     Args:
         images: (N, *size, C), one training batch as the model is fed.
         method: A name of `methods()`; only the stem is set.
-        base: Of the other filters; Flax's own default, `lecun_normal()`.
-        seed: Of the method's own generator; the key is `base`'s alone.
+        base: Initializer of the other filters; Flax's own default, `lecun_normal()`.
+        seed: Seed of the method's own generator; the key is `base`'s alone.
         **parameters: Passed to the method: `mean` and `std` of standardized images, and others.
 
     Returns:
@@ -85,13 +85,13 @@ def warm_init(
     """Return a parameter tree with its input layer conditioned; the given tree stays.
 
     Args:
-        params: Of `flax.linen`, or a state of `flax.nnx`: kernels (*K, C / groups, F).
+        params: Parameters of `flax.linen`, or a state of `flax.nnx`: kernels (*K, C / groups, F).
         images: (N, *size, C), one training batch as the model is fed.
         method: A name of `methods()`; only the stem is set.
         layers: Dotted name of the layer, as far as it takes to tell it from others; by default the
             only one whose kernel takes the images' channels.
-        dilation: Of the layer, which a tree does not tell.
-        seed: Of the method's own generator.
+        dilation: Dilation of the layer, which a tree does not tell.
+        seed: Seed of the method's own generator.
         **parameters: Passed to the method: `mean` and `std` of standardized images, and others.
 
     Returns:
@@ -99,7 +99,7 @@ def warm_init(
         torch for the same images.
 
     Raises:
-        WarminitError: For any input that cannot be used.
+        WarminitError: For any invalid input.
     """
     paths, structure = jax.tree_util.tree_flatten_with_path(params)
     leaves = [leaf for _, leaf in paths]
@@ -144,8 +144,8 @@ def _find(names: list[str], leaves: list[Any], images: tuple[int, ...], layer: s
     if len(found) != 1:
         there = ", ".join(f"{names[i]} {leaves[i].shape}" for i in found or kernels) or "none"
         raise WarminitError(
-            f"layers={layer!r} with images {images} leads to {len(found)} kernels; exactly one is "
-            f"needed. There are: {there}. Pass images (N, *size, C), or name the layer with "
+            f"layers={layer!r} with images {images} leads to {len(found)} kernels: expected "
+            f"exactly one. There are: {there}. Pass images (N, *size, C), or name the layer with "
             "layers=."
         )
     return found[0]

@@ -28,8 +28,8 @@ class WarmInit(keras.initializers.Initializer):
     Args:
         images: (N, *size, C), one training batch as the model is fed, channels last.
         method: A name of `methods()`; only the stem is set.
-        base: Of the other filters; Keras' own default.
-        seed: Of the method's own generator; the seed of Keras is not asked.
+        base: Initializer of the other filters; Keras' own default.
+        seed: Seed of the method's own generator; the seed of Keras is not asked.
         **parameters: Passed to the method: `mean` and `std` of standardized images, and others.
 
     Raises:
@@ -115,7 +115,7 @@ def warm_init(
         images: One training batch as the model is fed, in the layer's own data format.
         method: A name of `methods()`; only the stem is set.
         layers: Name of the layer; by default the only convolution that takes the images' channels.
-        seed: Of the method's own generator.
+        seed: Seed of the method's own generator.
         **parameters: Passed to the method: `mean` and `std` of standardized images, and others.
 
     Returns:
@@ -162,7 +162,7 @@ def _find(model: Any, images: NDArray[Any], name: str | None) -> Any:
         names = ", ".join(each.name for each in found or layers) or "none"
         raise WarminitError(
             f"layers={name!r} with images {images.shape} leads to {len(found)} convolutions of "
-            f"{model.name}; exactly one is needed. There are: {names}. Build the model, and name "
+            f"{model.name}: expected exactly one. There are: {names}. Build the model, and name "
             "its input layer with layers=."
         )
     return found[0]

@@ -41,9 +41,9 @@ def condition_kernel(
         kernel: (*K, C / groups, F), one to three spatial dimensions.
         images: (N, *size, C), as the model is fed.
         method: A name of `methods()`; only the stem is set.
-        groups: Of the layer.
-        dilation: Of the layer.
-        seed: Of the method's own generator.
+        groups: Groups of the layer.
+        dilation: Dilation of the layer.
+        seed: Seed of the method's own generator.
         **parameters: Passed to the method.
 
     Returns:
@@ -51,7 +51,7 @@ def condition_kernel(
         it gives a layer in torch for the same images; the others are the kernel's own.
 
     Raises:
-        WarminitError: For any input that cannot be used.
+        WarminitError: For any invalid input.
     """
     batch = _images_in_torch(images)
     twin = _twin(kernel.shape, groups, dilation)
@@ -97,8 +97,8 @@ def _images_in_torch(images: ArrayLike) -> Tensor:
 def _twin(shape: tuple[int, ...], groups: int, dilation: int | tuple[int, ...]) -> Any:
     if len(shape) not in _CONVOLUTIONS:
         raise WarminitError(
-            f"the kernel has {len(shape)} dimensions, shape {shape}; 3 to 5 are needed: "
-            "(*K, C, F). Choose a convolution."
+            f"the kernel has {len(shape)} dimensions, shape {shape}: expected 3 to 5: (*K, C, F). "
+            "Choose a convolution."
         )
     *kernel, channels, out_channels = shape
     # Without values there is nothing to draw, so no random state moves.

@@ -35,7 +35,7 @@ class WarmInit(Callback):
     Args:
         method: A name that `warminit.methods()` lists, `module:function`, or a list of names, as
             for `init_`; by default that of `init_` for this architecture.
-        seed: Of the method's own generator.
+        seed: Seed of the method's own generator.
         **parameters: Passed to the method: `mean` and `std` where batches are standardized,
             `layers` as they are named in the LightningModule, and all others.
 

@@ -28,7 +28,7 @@ def warm_init_(
     out.
 
     Args:
-        model: Of `timm.create_model`.
+        model: Model of `timm.create_model`.
         images: (N, C, H, W), one training batch as the model is fed, or batches of it.
         method: A name that `warminit.methods()` lists, `module:function`, or a list of names; by
             default that of `init_` for this architecture.
@@ -38,7 +38,7 @@ def warm_init_(
         A report that prints as a small table.
 
     Raises:
-        WarminitError: For any input that cannot be used; the model is then bit-identical to before.
+        WarminitError: For any invalid input; the model is then bit-identical to before.
     """
     takes = True  # a default and a list of methods do
     if isinstance(method, str):

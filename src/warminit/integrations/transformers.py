@@ -29,7 +29,7 @@ class WarmInit(TrainerCallback):
     Args:
         method: A name that `warminit.methods()` lists, `module:function`, or a list of names, as
             for `init_`; by default that of `init_` for this architecture.
-        seed: Of the method's own generator.
+        seed: Seed of the method's own generator.
         **parameters: Passed to the method: `mean` and `std` where `pixel_values` are standardized,
             `layers`, and all others.
 
@@ -57,7 +57,7 @@ class WarmInit(TrainerCallback):
         if args.n_gpu > 1:
             # The trainer would then wrap the model in DataParallel, whose copies see the batch.
             raise WarminitError(
-                f"one process drives n_gpu={args.n_gpu} GPUs; one process a GPU is needed. Start "
+                f"one process drives n_gpu={args.n_gpu} GPUs: expected one process a GPU. Start "
                 "the script with torchrun or accelerate launch, or set CUDA_VISIBLE_DEVICES."
             )
 

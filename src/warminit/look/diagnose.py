@@ -57,14 +57,14 @@ def diagnose(
         layers: Dotted name of the layer, or the module; found as by `find_layer` by default.
         mean: Per-channel mean for uint8 images; of no effect on others.
         std: Per-channel standard deviation for uint8 images.
-        seed: Of the sample of about 50,000 patches, spread evenly over the images. Images that hold
-            no more are not sampled: every patch counts once.
+        seed: Seed of the sample of about 50,000 patches, spread evenly over the images. Images that
+            hold no more are not sampled: every patch counts once.
 
     Returns:
         The figures, each finite or None; the notes say why where it is None.
 
     Raises:
-        WarminitError: For any input that cannot be used.
+        WarminitError: For any invalid input.
 
     Example:
         >>> import torch
@@ -175,8 +175,8 @@ def _bank(layer: FoundLayer) -> tuple[Tensor, Tensor, Tensor]:
     weight = whole(conv.weight.detach()) if plain else effective_weight(conv)
     if weight is None:
         raise WarminitError(
-            f"{layer.name} is a {type(conv).__name__} in whose forward no convolution was seen; "
-            "one is needed to know its filters. Name another layer with layers=."
+            f"{layer.name} is a {type(conv).__name__} in whose forward no convolution was seen: "
+            "expected one to know its filters. Name another layer with layers=."
         )
     filters = layer.as_filters(weight.cpu().double())
     bias = filters.new_zeros(len(filters))
@@ -265,7 +265,7 @@ def _check_values(name: str, values: Tensor) -> None:
     if bad:
         raise WarminitError(
             f"{name} has {bad} values out of {values.numel()} that are NaN, infinite or above "
-            f"{_LARGEST:g}; smaller finite ones are needed. Check the normalization, or initialize "
+            f"{_LARGEST:g}: expected smaller finite ones. Check the normalization, or initialize "
             "the model first."
         )
 

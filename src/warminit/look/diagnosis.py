@@ -21,7 +21,7 @@ class Diagnosis:
         patch_values: D, values of the patch that a filter sees, all input channels together.
         n_patches: Patches that the figures are computed on.
         every_position: Whether these are all the patches of the images, and not a sample of them.
-        seed: Of the sample.
+        seed: Seed of the sample.
         rank: Singular values of the (F, D) bank above max(F, D) * eps of float32 * the largest.
         effective_rank: exp of the entropy of the singular values divided by their sum, 1 to
             min(F, D) (Roy & Vetterli, EUSIPCO 2007). None where all filters are zero.
@@ -76,7 +76,7 @@ class Diagnosis:
         """Return two diagnoses as one table of plain text, side by side.
 
         Args:
-            other: Of another model, or of the same one after another initialization.
+            other: Diagnosis of another model, or of the same one after another initialization.
             names: What the two columns are called.
 
         Returns:

@@ -54,7 +54,8 @@ def save_filters(
     Args:
         filters: (n, C, *K), floating point and finite, 1 to 3 spatial dimensions.
         path: The file; it is replaced whole or not at all.
-        report: Of the initialization that made them, as `prewarm_` and every method return it.
+        report: Report of the initialization that made them, as `prewarm_` and every method return
+            it.
         metadata: More texts by name, such as the data set; `load_filters_` reports them.
 
     Returns:
@@ -77,9 +78,9 @@ def save_filters(
     if not usable or not is_dense(filters) or filters.dtype not in WRITABLE:
         got = f"{tuple(filters.shape)} {filters.dtype}" if isinstance(filters, Tensor) else filters
         raise WarminitError(
-            f"filters={got!s:.60}; a dense floating point tensor (n, C, *K) of 1 to 3 spatial "
-            "dimensions is needed. Pass what `prewarm_filters` returns, or rows of a "
-            "convolution's weight."
+            f"filters={got!s:.60}: expected a dense floating point tensor (n, C, *K) of 1 to 3 "
+            "spatial dimensions. Pass what `prewarm_filters` returns, or rows of a convolution's "
+            "weight."
         )
     if not bool(torch.isfinite(filters).all()):
         raise WarminitError("filters holds values that are not finite. Make them anew.")
@@ -87,7 +88,7 @@ def save_filters(
     for name, value in given.items():
         if name in _OWN or not isinstance(name, str) or not isinstance(value, str):
             raise WarminitError(
-                f"metadata: {name!r}={value!r} cannot be kept; texts are needed, under other names "
+                f"metadata: {name!r}={value!r} cannot be kept: expected texts, under other names "
                 f"than {', '.join(_OWN)}. Rename it, or write str(value)."
             )
     from warminit import __version__

@@ -133,8 +133,8 @@ def filter_weight(
         )
     if not 3 <= weight.ndim <= 5 or 0 in weight.shape:
         raise WarminitError(
-            f"{name} has shape {tuple(weight.shape)}; filters (F, C, *K) with 1 to 3 spatial "
-            "dimensions are needed. Pass the weight of a convolution."
+            f"{name} has shape {tuple(weight.shape)}: expected filters (F, C, *K) with 1 to 3 "
+            "spatial dimensions. Pass the weight of a convolution."
         )
     filters = weight.detach().float().cpu()
     bad = int((~torch.isfinite(filters)).sum())
@@ -212,5 +212,5 @@ def _columns(n_filters: int, columns: int | None, *, wide: float) -> int:
     if columns is None:
         return min(n_filters, max(1, math.ceil(math.sqrt(n_filters / wide))))
     if isinstance(columns, bool) or columns < 1:
-        raise WarminitError(f"columns={columns!r}; a whole number of at least 1 is needed.")
+        raise WarminitError(f"columns={columns!r}: expected a whole number of at least 1.")
     return min(columns, n_filters)

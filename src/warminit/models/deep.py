@@ -18,7 +18,7 @@ def chosen_layers(survey: Survey, first: FoundLayer, layers: Any) -> list[FoundL
     """Return the convolutions to condition, in the order in which they run.
 
     Args:
-        survey: Of the model.
+        survey: Survey of the model.
         first: The input layer; it comes first where `layers` is a number.
         layers: How many convolutions, or which: dotted names or modules.
 

@@ -29,7 +29,7 @@ def exchange_(
     `config.num_channels`, follow. One image of zeros goes through the model afterwards.
 
     Args:
-        stem: Of the model, as it is.
+        stem: Stem of the model, as it is.
         weights: (F, C, *K) for each layer.
         constants: (F,) for each layer, to be added to what it gives, or None. The bias takes it;
             without one, the running mean of the BatchNorm that follows; else a bias is made.

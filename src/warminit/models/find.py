@@ -47,7 +47,7 @@ def find_layer(
         layer: Dotted name, or the module.
         images: (N, C, *size), as the model is fed; None takes the first convolution. Only images
             tell the order in which a linear layer takes the values of a patch.
-        survey: Of the model and these images, where it is at hand.
+        survey: Survey of the model and these images, where it is at hand.
         frozen: Whether a frozen convolution is taken like any other.
 
     Returns:
@@ -69,9 +69,8 @@ def find_layer(
     refuse_quantized({result.name: result.module})
     if not isinstance(result.module, CONVOLUTIONS) and result.flat is None:
         raise WarminitError(
-            f"layer {result.name!r} is a {type(result.module).__name__}; a Conv1d, Conv2d or "
-            f"Conv3d is needed. {candidates(named)}"
-            f"{pass_images({'': result.module}, survey)}"
+            f"layer {result.name!r} is a {type(result.module).__name__}: expected a Conv1d, Conv2d "
+            f"or Conv3d. {candidates(named)}{pass_images({'': result.module}, survey)}"
         )
     result = replace(result, name=result.name or WHOLE_MODEL)
     check_weight(result.name, result.module)
@@ -138,8 +137,8 @@ def _first_that_trains(
             found = f"the first convolution that trains, {frozen} is frozen"
             return FoundLayer(name, module, found, frozen)
     raise WarminitError(
-        f"{frozen} is frozen (requires_grad=False), and no convolution after it trains; one that "
-        f"trains is needed. Pass layers={frozen!r} to set the frozen one."
+        f"{frozen} is frozen (requires_grad=False), and no convolution after it trains: expected "
+        f"one that trains. Pass layers={frozen!r} to set the frozen one."
     )
 
 
@@ -152,13 +151,13 @@ def _named(
     if isinstance(layer, str):
         if layer not in named:
             raise WarminitError(
-                f"layers={layer!r} is missing from this {type(model).__name__}; a dotted name of a "
-                f"convolution is needed. {candidates(named)}"
+                f"layers={layer!r} is missing from this {type(model).__name__}: expected a dotted "
+                f"name of a convolution. {candidates(named)}"
             )
         return _with_patches(FoundLayer(layer, named[layer], "given by name"), named, survey)
     if not isinstance(layer, nn.Module):
         raise WarminitError(
-            f"layers={layer!r} is a {type(layer).__name__}; a dotted name or a module is needed. "
+            f"layers={layer!r} is a {type(layer).__name__}: expected a dotted name or a module. "
             f"{candidates(named)}"
         )
     names = [name for name, module in named.items() if module is layer]
@@ -211,9 +210,9 @@ def _chosen(model: nn.Module, named: dict[str, nn.Module], survey: Survey | None
         return FoundLayer(flat[0], named[flat[0]], found, flat=flat[1])
     if not convolutions:
         raise WarminitError(
-            f"{type(model).__name__} has no convolution among its {len(named)} modules; one is "
-            f"needed as its first layer. {candidates(named)}{pass_images(named, survey)} "
-            "Pass another model."
+            f"{type(model).__name__} has no convolution among its {len(named)} modules: expected "
+            f"one as its first layer. {candidates(named)}{pass_images(named, survey)} Pass another "
+            "model."
         )
     if survey is None or survey.images.ndim - 2 not in dims:
         # Without usable images to go by; the caller checks them against this layer.
@@ -249,8 +248,8 @@ def _first_to_run(
             "images of (N, H, W, C) become (N, C, H, W) by .permute(0, 3, 1, 2)."
         )
     raise WarminitError(
-        f"the first layer that runs is {first!r}, a {type(named[first]).__name__}; a "
-        f"convolution is needed. {candidates(named)}"
+        f"the first layer that runs is {first!r}, a {type(named[first]).__name__}: expected a "
+        f"convolution. {candidates(named)}"
     )
 
 

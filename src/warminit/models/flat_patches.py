@@ -67,7 +67,7 @@ def find_flat_patches(
 
     Args:
         named: Modules of the model by name.
-        survey: Of the model and its images, or None.
+        survey: Survey of the model and its images, or None.
 
     Returns:
         Its name, and how it takes the values of a patch; None where the first layer that runs is

@@ -15,10 +15,10 @@ class RandomState:
     """Where the global generators of Python, NumPy and torch are; two are equal or not.
 
     Attributes:
-        python: Of `random`.
-        numpy: Of `numpy.random`'s own functions: name, key as bytes, the rest.
-        torch: Of torch's generator on the CPU, as bytes.
-        gpus: Of those of the GPUs in question, by number, as bytes.
+        python: State of `random`.
+        numpy: State of `numpy.random`'s own functions: name, key as bytes, the rest.
+        torch: State of torch's generator on the CPU, as bytes.
+        gpus: States of those of the GPUs in question, by number, as bytes.
     """
 
     python: tuple[Any, ...]

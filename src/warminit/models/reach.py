@@ -29,7 +29,7 @@ def fed_to(
     Args:
         model: Any module, not wrapped.
         layer: A layer of it.
-        name: Of the layer, for texts.
+        name: Name of the layer, for texts.
         batches: (N, C, *size) each, as the model is fed.
         batch_statistics: Whether BatchNorm uses the statistics of the batch, as in training; its
             running statistics are as before afterwards.

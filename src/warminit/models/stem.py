@@ -28,7 +28,7 @@ class Stem:
 
     Attributes:
         layers: One, or several that stand side by side; all take the same number of channels.
-        survey: Of the model and one image of zeros.
+        survey: Survey of the model and one image of zeros.
         note: Why the layers could not be seen at work; "" where they were.
     """
 
@@ -67,7 +67,7 @@ def find_stem(
     ):
         raise WarminitError(
             f"{type(inner).__name__} takes its images by a Linear, whose weight does not tell its "
-            "channels; a Conv1d, Conv2d or Conv3d is needed. Name one with layers=."
+            "channels: expected a Conv1d, Conv2d or Conv3d. Name one with layers=."
         )
     first = find_layer(inner, layer, frozen=True)
     image = torch.zeros(1, first.in_channels, *(size or _size(inner, first)))
@@ -159,7 +159,7 @@ def _check_exchangeable(model: nn.Module, layer: FoundLayer) -> None:
         reason = "shares its weight with another layer"
     if reason:
         raise WarminitError(
-            f"{layer.name} {reason}; a plain convolution of one group is needed. Adapt the model "
+            f"{layer.name} {reason}: expected a plain convolution of one group. Adapt the model "
             "before its weight is changed that way, or name another layer with layers=."
         )
 

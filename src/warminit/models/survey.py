@@ -159,8 +159,7 @@ def unwrap(model: nn.Module) -> nn.Module:
     """Return the model inside `torch.compile`, DataParallel and DistributedDataParallel."""
     if not isinstance(model, nn.Module):
         raise WarminitError(
-            f"model is a {type(model).__name__}; a torch.nn.Module is needed. Pass the model "
-            "itself."
+            f"model is a {type(model).__name__}: expected a torch.nn.Module. Pass the model itself."
         )
     while True:
         inner = getattr(model, "_orig_mod", None)
@@ -181,6 +180,6 @@ def _refuse_flattened(model: nn.Module) -> None:
     if kind is not None and any(isinstance(each, kind) for each in model.modules()):
         raise WarminitError(
             f"{type(model).__name__} is wrapped by FullyShardedDataParallel (FSDP1), which "
-            "flattens the weights; whole ones are needed. Condition the model before it is "
-            "wrapped, or shard it with fully_shard (FSDP2)."
+            "flattens the weights: expected whole ones. Condition the model before it is wrapped, "
+            "or shard it with fully_shard (FSDP2)."
         )

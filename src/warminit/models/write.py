@@ -30,13 +30,12 @@ def check_weight(name: str, module: nn.Module) -> Tensor:
         weight: Any = getattr(module, "weight", None)
     if not isinstance(weight, Tensor):
         raise WarminitError(
-            f"{name} is a {type(module).__name__} whose weight is a {type(weight).__name__}; a "
-            "floating point tensor is needed. Condition the model before it is quantized."
+            f"{name} is a {type(module).__name__} whose weight is a {type(weight).__name__}: "
+            "expected a floating point tensor. Condition the model before it is quantized."
         )
     if is_lazy(weight):
         raise WarminitError(
-            f"{name} is lazy: its weight has no shape yet, and one with values is needed. "
-            "Run one batch through the model first."
+            f"{name} is lazy: expected a weight with values. Run one batch through the model first."
         )
     if weight.is_meta:
         raise WarminitError(
@@ -50,18 +49,18 @@ def check_weight(name: str, module: nn.Module) -> Tensor:
         )
     if weight.dtype not in WRITABLE:
         raise WarminitError(
-            f"{name} has a weight of {weight.dtype}; floating point of 16, 32 or 64 bits is "
-            "needed. Condition the model before it is quantized."
+            f"{name} has a weight of {weight.dtype}: expected floating point of 16, 32 or 64 bits. "
+            "Condition the model before it is quantized."
         )
     if weight.layout is not torch.strided or weight.is_nested:
         raise WarminitError(
-            f"{name} has a weight of layout {weight.layout}; a dense one is needed. Condition the "
+            f"{name} has a weight of layout {weight.layout}: expected a dense one. Condition the "
             "model before its weights are made sparse."
         )
     if torch.is_inference_mode_enabled() or weight.is_inference():
         raise WarminitError(
             f"{name} cannot be written under torch.inference_mode(), nor can a weight that was "
-            "made under it; an ordinary one is needed. Build and initialize the model outside."
+            "made under it: expected an ordinary one. Build and initialize the model outside."
         )
     if any(n > 1 and step == 0 for n, step in zip(weight.shape, weight.stride(), strict=True)):
         raise WarminitError(
@@ -71,7 +70,7 @@ def check_weight(name: str, module: nn.Module) -> Tensor:
     if not isinstance(weight, nn.Parameter) and not parametrize.is_parametrized(module, "weight"):
         raise WarminitError(
             f"{name}.weight is a {type(weight).__name__} that a hook computes, and cannot be "
-            "written; an nn.Parameter, or a weight of torch.nn.utils.parametrizations, is needed. "
+            "written: expected an nn.Parameter, or a weight of torch.nn.utils.parametrizations. "
             "Condition the model before the hook is added."
         )
     return weight

@@ -45,8 +45,8 @@ def find_optima(
     """Find the best patch count on each data set.
 
     Args:
-        analysis: Of a study that sweeps patches_per_image alone.
-        patch_norms: Of the training splits; a data set without one is left out.
+        analysis: Analysis of a study that sweeps patches_per_image alone.
+        patch_norms: Patch norms of the training splits; a data set without one is left out.
         out_channels: F, filters of the layer.
 
     Returns:
@@ -118,7 +118,7 @@ def fit_constant(points: Sequence[tuple[int, float]], *, out_channels: int = 32)
     square = math.fsum(value * value for value in x)
     if not square > 0:
         raise WarminitError(
-            f"points={list(points)!r} determine no slope; at least one data set with a mean patch "
-            "norm above 0 is needed. Run the sweep on colour images."
+            f"points={list(points)!r} determine no slope: expected at least one data set with a "
+            "mean patch norm above 0. Run the sweep on colour images."
         )
     return math.fsum(value * n for value, (n, _) in zip(x, points, strict=True)) / square

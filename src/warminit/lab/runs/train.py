@@ -155,7 +155,7 @@ def _run(
     protocol, seed = spec.protocol, spec.seed
     if not 0 <= seed < 2**32:
         raise WarminitError(
-            f"seed={seed} is out of range; 0 to 2**32 - 1 is needed, for NumPy and scikit-learn "
+            f"seed={seed} is out of range: expected 0 to 2**32 - 1, for NumPy and scikit-learn "
             "take no other. Choose another seed."
         )
     check_batch_size(len(dataset.train_images), protocol.batch_size, dataset.name)
@@ -258,8 +258,8 @@ def _checked_device(device: str | torch.device) -> torch.device:
     ):
         return place
     raise WarminitError(
-        f"device={str(device)!r} is not at hand; cpu is needed, or cuda where there is a GPU ("
-        f"torch sees {torch.cuda.device_count()}). Choose device='cpu'."
+        f"device={str(device)!r} is not at hand: expected cpu, or cuda where there is a GPU (torch "
+        f"sees {torch.cuda.device_count()}). Choose device='cpu'."
     )
 
 
