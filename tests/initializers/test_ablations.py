@@ -152,14 +152,17 @@ def test_the_report_names_what_is_ablated_and_nothing_else() -> None:
             {"fraction": 0.5, "n_filters": 4},
             r"fraction=0\.5 and n_filters=4: expected one of the two\. Leave one",
         ),
-        ({"fraction": 0.0}, r"fraction=0\.0; a number above 0 and at most 1.*The paper's is 0\.5"),
-        ({"fraction": 1.5}, r"fraction=1\.5; a number above 0 and at most 1"),
-        ({"fraction": float("nan")}, r"fraction=nan; a number above 0"),
-        ({"fraction": "half"}, r"fraction='half'; a number above 0"),
+        (
+            {"fraction": 0.0},
+            r"fraction=0\.0: expected a number above 0 and at most 1.*The paper's is 0\.5",
+        ),
+        ({"fraction": 1.5}, r"fraction=1\.5: expected a number above 0 and at most 1"),
+        ({"fraction": float("nan")}, r"fraction=nan: expected a number above 0"),
+        ({"fraction": "half"}, r"fraction='half': expected a number above 0"),
         ({"centering": "image"}, r"centering='image': expected one of patch, channel, none"),
         ({"scaling": "both"}, r"scaling='both': expected one of global, per-filter"),
         ({"algorithm": "slow"}, r"algorithm='slow': expected one of fast, paper"),
-        ({"scale": "he"}, r"scale='he'; a finite number above 0.*parity, match, unit"),
+        ({"scale": "he"}, r"scale='he': expected a finite number above 0.*parity, match, unit"),
     ],
 )
 def test_errors_say_what_is_wrong(parameters: dict[str, Any], text: str) -> None:

@@ -138,7 +138,7 @@ def test_scale_errors_say_what_is_wrong() -> None:
     bank = draws(2, 9)
     with pytest.raises(WarminitError, match=r"scaling='both': expected one of global, per-filter"):
         scale_bank(bank, 0.2, scaling="both")  # type: ignore[arg-type]
-    with pytest.raises(WarminitError, match=r"scale='match' needs patches, and there are none"):
+    with pytest.raises(WarminitError, match=r"scale='match' without patches: expected patches"):
         scale_bank(bank, "match")
 
 

@@ -54,8 +54,8 @@ def convcov(
 
     Args:
         model: Any module with depthwise convolutions.
-        images: (N, C, *size), one training batch as the model is fed, or batches of them; one image
-            tells the order of the layers.
+        images: Training images (N, C, *size), scaled as the model is fed, or batches of them; one
+            image shows the order of the layers.
         seed: Seed of the draws.
         sigma: Variance at the first layer, in squared pixels, above 0.
         growth: Growth of the variance over the depth, from 0 up.

@@ -28,7 +28,7 @@ from warminit.models.restore import errors_explained, restored_on_error
 from warminit.models.surroundings import own_arithmetic
 from warminit.report import InitReport
 
-_LEFT = "left as it is"
+_LEFT = "unchanged"
 
 
 class _Done(NamedTuple):
@@ -103,7 +103,7 @@ def whitening_small_head(
         provenance = {}
         if options.get("scale") is None and (fed := _fed_unnormalized(subject, options)):
             options["scale"] = "unit"
-            provenance["scale"] = f"no normalization before {fed} is fed"
+            provenance["scale"] = f"no normalization before {fed}"
         if options.get("patches_per_image") is None:
             count, why = share_of_total(len(subject.images))
             options["patches_per_image"], provenance["patches_per_image"] = count, why

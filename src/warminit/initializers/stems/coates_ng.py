@@ -116,7 +116,7 @@ def normalize_contrast(patches: Tensor, norm_eps: float) -> Tensor:
     """Remove each patch's mean and divide by sqrt(its variance + norm_eps), all channels at once.
 
     Args:
-        patches: (P, D).
+        patches: Patches (P, D).
         norm_eps: Number in the patches' units squared, above 0.
 
     Returns:
