@@ -120,8 +120,8 @@ def _imported_builder(name: str) -> ModelBuilder:
         model = function(**sizes)
         if not isinstance(model, nn.Module):
             raise WarminitError(
-                f"model={name!r}: {call} returned a {type(model).__name__}; a torch.nn.Module is "
-                "needed. Return the model itself."
+                f"model={name!r}: {call} returned a {type(model).__name__}: expected a "
+                "torch.nn.Module. Return the model itself."
             )
         return model
 
