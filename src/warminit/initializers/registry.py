@@ -45,7 +45,7 @@ ENTRY_POINTS = "warminit.initializers"
 """Entry-point group by which an installed package adds methods."""
 
 DEFAULT_METHOD = "whitening-small-head"
-"""What the search for a default chose; docs/evidence.md says on what grounds."""
+"""What the search for a default chose; docs/results/evidence.md says on what grounds."""
 
 METHODS: dict[str, Initializer] = {
     "torch-default": torch_default,
