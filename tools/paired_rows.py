@@ -1,6 +1,7 @@
 """docs/results/*/runs.csv -> rows of paired differences, and Markdown tables of them."""
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
@@ -147,11 +148,6 @@ def stuck(pair: Pair) -> str:
     return f"{(scores < STUCK).sum()} of {len(scores)}"
 
 
-def loss(pair: Pair) -> str:
-    """Return the mean cross-entropy of the arm."""
-    return f"{pair.scores('loss')['arm'].mean():.2f}"
-
-
 def corrected(rows: Sequence[Pair], of: Callable[[PairedT], object]) -> list[float | None]:
     """Return Holm's p over the rows of a table, None for a row that tests nothing."""
     tests = [row.test() for row in rows]
@@ -183,7 +179,6 @@ COLUMNS: dict[str, Callable[[Sequence[Pair]], list[str]]] = {
     "Holm p of the loss": holm_behind,
     "seeds": each(lambda pair: str(len(pair.scores()))),
     "seeds ahead": each(ahead),
-    "cross-entropy": each(loss),
 }
 """What a table can show of its rows, by heading."""
 
@@ -200,29 +195,21 @@ def long(labels: Sequence[str], columns: Sequence[str], rows: Sequence[Pair]) ->
     return table([*labels, *columns], lines)
 
 
-def wide(
-    labels: Sequence[str],
-    arms: Mapping[tuple[str, ...], str | tuple[str, str]],
-    studies: dict[str, str],
-    beside: str,
-    shown: Sequence[str] = GAIN,
-) -> list[str]:
-    """Return a table of one arm a row, with difference and interval on each data set.
+def named(arm: str) -> str:
+    """Return an arm's label without where its function lies."""
+    return re.sub(r"experiments\.(?:(\w+):start\b|\w+:)", r"\1", arm)
 
-    Args:
-        labels: Headings of the first columns.
-        arms: The first cells of a row, and the arm's label, or both labels where rows differ.
-        studies: Data set -> kept study.
-        beside: The other arm, where a row names none.
-        shown: Columns of each data set, the difference first.
-    """
-    lines = []
-    for first, arm in arms.items():
-        cells = list(first)
-        for dataset, study in studies.items():
-            name, other = (arm, beside) if isinstance(arm, str) else arm
-            there = name in runs(study, dataset)
-            rows = [Pair(first, study, name, other, dataset)]
-            cells += [COLUMNS[each](rows)[0] if there else "" for each in shown]
-        lines.append(cells)
-    return table([*labels, *(h for d in studies for h in (TITLES[d], *shown[1:]))], lines)
+
+def every_arm(studies: Mapping[str, str], beside: str, shown: Sequence[str] = GAIN) -> list[str]:
+    """Return every arm of kept studies, by data set, beside one of them; Holm's p by data set."""
+    found, none = [], [""] * len(shown)
+    for dataset, study in studies.items():
+        arms = [arm for arm in runs(study, dataset) if arm != beside]
+        rows = [Pair((), study, arm, beside, dataset) for arm in arms]
+        cells = zip(*(COLUMNS[name](rows) for name in shown), strict=True)
+        found.append(dict(zip(arms, cells, strict=True)))
+    lines = [
+        [f"`{named(arm)}`", *(cell for each in found for cell in each.get(arm, none))]
+        for arm in sorted(set().union(*found), key=named)
+    ]
+    return table(["initializer", *(h for d in studies for h in (TITLES[d], *shown[1:]))], lines)

@@ -4,7 +4,18 @@ from collections.abc import Callable
 
 from early_tables import EARLY
 from kept_format import RESULTS
-from paired_rows import DEFAULT, GAIN, PLAIN, START, TITLES, comparisons, gain_of, runs, table
+from paired_rows import (
+    DEFAULT,
+    GAIN,
+    PLAIN,
+    START,
+    TITLES,
+    comparisons,
+    gain_of,
+    named,
+    runs,
+    table,
+)
 from search_tables import SEARCH
 from setting_tables import SETTINGS
 from warminit.initializers.default import DEFAULTS, NOT_SEEN
@@ -81,7 +92,9 @@ def study(*names: str, columns: tuple[str, ...], model: bool = False) -> list[st
                 *((c.arm, c.mean_arm, c) for c in here),
             ):
                 cells = {
-                    "data set": TITLES[dataset], "network": network, "initializer": arm,
+                    "data set": TITLES[dataset], "network": network,
+                    "initializer": f"`{named(arm)}`",
+                    "study": f"[{name}]({name}/README.md)",
                     "accuracy, %": f"{100 * mean:.2f}", "cross-entropy": f"{losses[arm]:.2f}",
                 }  # fmt: skip
                 if c is not None:
@@ -129,6 +142,15 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "studies": studies,
     "confirmation": lambda: study("confirmation", columns=(*TESTED, "seeds ahead")),
     "full": lambda: study("full", "full-mnist", columns=(*TESTED, "seeds ahead", "cross-entropy")),
+    "after-5000": lambda: study(
+        "search-round4-cifar10",
+        "search-round4-fashion",
+        columns=("accuracy, %", *GAIN, "cross-entropy"),
+    ),
+    "slowly-5000": lambda: study("search-round5-fashion", columns=("accuracy, %", *GAIN)),
+    "warmup": lambda: study(
+        "robustness-no-warmup", "robustness-warmup", columns=("study", "accuracy, %", *GAIN)
+    ),
     "earlier": lambda: study("rivals-cifar10-1000", "control-fashion-mnist-1000", columns=JUDGED),
     "earlier-networks": lambda: study("deep-models-cifar10-500", columns=JUDGED, model=True),
     **SEARCH,

@@ -16,14 +16,13 @@ from paired_rows import (
     TITLES,
     Pair,
     corrected,
+    every_arm,
     long,
     runs,
-    wide,
 )
 from warminit.lab.verdict.kept import kept_study
 
 BOTH = (CIFAR, FASHION)
-VGG = "experiments.plain:vgg"
 
 
 def grid_rows(other: str) -> list[Pair]:
@@ -58,17 +57,6 @@ def grid(other: str) -> list[str]:
         f"A loss of 0.3 points is ruled out in {out}."
     )
     return [*lines, "", said]
-
-
-def warmup() -> list[str]:
-    """Return the parts of the default with and without a warm-up."""
-    rows = [
-        Pair((TITLES[dataset], words, arm), study, arm, "" if arm == DEFAULT else DEFAULT, dataset)
-        for dataset in BOTH
-        for words, study in (("none", "robustness-no-warmup"), ("100 steps", "robustness-warmup"))
-        for arm in (DEFAULT, PLAIN, START)
-    ]
-    return long(("data set", "warm-up", "initializer"), ("accuracy, %", *GAIN), rows)
 
 
 def warmup_beside() -> list[str]:
@@ -121,31 +109,6 @@ def live() -> list[str]:
     return long(("setting", "initializer", "divided"), columns, rows)
 
 
-UNNORMALIZED = {
-    ("torch's", "torch's"): DEFAULT,
-    ("torch's", "x 0.1"): HEAD,
-    ("whitening", "torch's"): PLAIN,
-    ("whitening, unit response", "torch's"): "whitening(scale=unit)",
-    ("whitening, torch's response", "torch's"): "whitening(scale=match)",
-    ("whitening, deviation 1", "torch's"): "whitening(scale=1.0)",
-    ("whitening, eps 1", "torch's"): "whitening(eps=1.0)",
-    ("whitening, both convolutions", "torch's"): "whitening(layers=2)",
-    ("Pre-Warm", "torch's"): "prewarm",
-    ("Gaussian, white", "torch's"): "norm-matched-random",
-    ("coates-ng", "torch's"): "coates-ng",
-    ("dct", "torch's"): "dct",
-    ("whitening", "x 0.3"): f"{START}(head_scale=0.3)",
-    ("whitening, unit response", "x 0.1"): f"{START}(scale=unit)",
-    ("whitening, torch's response", "x 0.1"): f"{START}(scale=match)",
-    ("Pre-Warm", "x 0.1"): "experiments.both:start(arm=prewarm)",
-    ("coates-ng", "x 0.1"): "experiments.both:start(arm=coates-ng)",
-    ("dct", "x 0.1"): "experiments.both:start(arm=dct)",
-}
-UNIT = {(f"beside {words}",): (f"{START}(scale=unit)", other) for words, other in (
-    ("the scale of Pre-Warm", START), ("plain whitening", PLAIN), ("torch's default", DEFAULT),
-)}  # fmt: skip
-
-
 def last_layer() -> list[str]:
     """Return what a small last layer does behind a normalization and in a deep network."""
     parts, before, plain = "search-parts-resnet20", "search-resnet20-before", "search-plain-before"
@@ -163,13 +126,10 @@ def last_layer() -> list[str]:
 SETTINGS: dict[str, Callable[[], list[str]]] = {
     "grid": lambda: grid(DEFAULT),
     "grid-plain": lambda: grid(PLAIN),
-    "warmup": warmup,
     "warmup-beside": warmup_beside,
     "rate-high": rate_high,
     "live": live,
-    "unnormalized": lambda: wide(
-        ("filters", "last layer"), UNNORMALIZED, dict.fromkeys(BOTH, "search-round1-nobn"), START
-    ),
-    "unit": lambda: wide(("unit response",), UNIT, dict.fromkeys(BOTH, "search-nobn-unit"), ""),
+    "unnormalized": lambda: every_arm(dict.fromkeys(BOTH, "search-round1-nobn"), START),
+    "unit": lambda: every_arm(dict.fromkeys(BOTH, "search-nobn-unit"), f"{START}(scale=unit)"),
     "last-layer": last_layer,
 }

@@ -53,7 +53,7 @@ def whitening_small_head(
     Weiss, 2023), and the first steps of Adam, which move every weight by the learning rate however
     small its gradient is, no longer throw the outputs far beyond the classes' scale. Where nothing
     takes the filters' scale away again, their responses have the size one.
-    docs/why.md has the derivation, docs/results/evidence.md the ablations and where it was measured.
+    docs/why.md has the derivation, docs/results/evidence.md the ablations.
 
     Args:
         model: Any module with a convolution.
