@@ -24,7 +24,7 @@ ABOUT = (
     "tools/across_page.py` writes it, and `warminit across docs/results/robustness-*` prints the "
     "same. They differ in data set, network, optimizer, learning rate, batch, steps, warm-up and "
     "augmentation; all were evaluated on images set aside from training. Two rules of the default "
-    "were made from some of these runs ([which](../other-settings.md))."
+    "were made from some of these runs ([which](other-settings.md))."
 )
 
 

@@ -45,7 +45,7 @@ ENTRY_POINTS = "warminit.initializers"
 """Entry-point group by which an installed package adds methods."""
 
 DEFAULT_METHOD = "whitening-small-head"
-"""Method that the search for a default chose; docs/evidence.md has the reasons."""
+"""Method that the search for a default chose; docs/results/evidence.md has the reasons."""
 
 METHODS: dict[str, Initializer] = {
     "torch-default": torch_default,
