@@ -204,7 +204,7 @@ def every_arm(studies: Mapping[str, str], beside: str, shown: Sequence[str] = GA
     """Return every arm of kept studies, by data set, beside one of them; Holm's p by data set."""
     found, none = [], [""] * len(shown)
     for dataset, study in studies.items():
-        arms = [arm for arm in runs(study, dataset) if arm != beside]
+        arms = [str(arm) for arm in runs(study, dataset) if arm != beside]
         rows = [Pair((), study, arm, beside, dataset) for arm in arms]
         cells = zip(*(COLUMNS[name](rows) for name in shown), strict=True)
         found.append(dict(zip(arms, cells, strict=True)))
