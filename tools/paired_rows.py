@@ -70,8 +70,8 @@ def comparisons(study: str) -> dict[tuple[str, str, str], Comparison]:
 
 def gain_of(c: Comparison) -> tuple[str, str]:
     """Return the difference and the interval of a kept comparison, in points."""
-    low, high = c.confidence_interval or (float("nan"), float("nan"))
-    return f"{100 * c.mean_difference:+.2f}", f"{100 * low:+.2f} to {100 * high:+.2f}"
+    ends = " to ".join(f"{100 * end:+.2f}" for end in c.confidence_interval or ())
+    return f"{100 * c.mean_difference:+.2f}", ends
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,7 +141,7 @@ def studies() -> list[str]:
         link = f"[{file.parent.name}]({name}/README.md)"
         steps = f"{about.protocol.steps:,}"
         rows.append((at, [group, link, datasets, steps, seeds, images, outcomes]))
-    headings = ("of", "study", "data sets", "steps", "seeds", "evaluated on", "comparisons")
+    headings = ("belongs to", "study", "data sets", "steps", "seeds", "evaluated on", "comparisons")
     return table(headings, [row for _, row in sorted(rows, key=lambda each: each[0])])
 
 
