@@ -70,8 +70,8 @@ def comparisons(study: str) -> dict[tuple[str, str, str], Comparison]:
 
 def gain_of(c: Comparison) -> tuple[str, str]:
     """Return the difference and the interval of a kept comparison, in points."""
-    low, high = c.confidence_interval or (float("nan"), float("nan"))
-    return f"{100 * c.mean_difference:+.2f}", f"{100 * low:+.2f} to {100 * high:+.2f}"
+    ends = " to ".join(f"{100 * end:+.2f}" for end in c.confidence_interval or ())
+    return f"{100 * c.mean_difference:+.2f}", ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +204,7 @@ def every_arm(studies: Mapping[str, str], beside: str, shown: Sequence[str] = GA
     """Return every arm of kept studies, by data set, beside one of them; Holm's p by data set."""
     found, none = [], [""] * len(shown)
     for dataset, study in studies.items():
-        arms = [arm for arm in runs(study, dataset) if arm != beside]
+        arms = [str(arm) for arm in runs(study, dataset) if arm != beside]
         rows = [Pair((), study, arm, beside, dataset) for arm in arms]
         cells = zip(*(COLUMNS[name](rows) for name in shown), strict=True)
         found.append(dict(zip(arms, cells, strict=True)))

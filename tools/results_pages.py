@@ -11,6 +11,9 @@ from pathlib import Path
 
 from kept_format import RESULTS
 from results_tables import TABLES
+from setting_tables import robustness
+from warminit.lab.figures.profile import profile
+from warminit.lab.figures.render import save
 
 DOCS = RESULTS.parent
 PAGES = (DOCS / "choose.md", DOCS / "why.md", *sorted(RESULTS.glob("*.md")))
@@ -27,3 +30,4 @@ def build() -> Iterator[tuple[Path, str]]:
 if __name__ == "__main__":
     for path, text in build():
         path.write_text(text, encoding="utf-8")
+    save(profile(robustness()), RESULTS / "across.svg")

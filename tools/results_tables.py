@@ -5,7 +5,8 @@ from collections.abc import Callable
 from early_tables import EARLY
 from kept_format import RESULTS
 from paired_rows import (
-    DEFAULT,
+    CIFAR,
+    FASHION,
     GAIN,
     PLAIN,
     START,
@@ -32,6 +33,8 @@ KINDS = {
 }
 """Kind of architecture -> its words, and the network of the studies that stands for it."""
 
+SETS, CALL = (CIFAR, FASHION), "`init_(model, images)`"
+
 
 def choose() -> list[str]:
     """Return the decision table: a row an architecture, then what else decides."""
@@ -44,32 +47,37 @@ def choose() -> list[str]:
         for row in (measured or mine)[:1] if one else mine:
             norm = row.architecture.partition(", ")[2]
             label = words if one else f"{words}, {norm}"
-            rows.append((label, "`init_(model, images)`", f"`{row.method}`",
-                         *_measured(row.evidence, row.method, networks.get(norm, ""))))  # fmt: skip
+            applied = f"{CALL} applies `{row.method}`"
+            rows.append((label, applied, row.evidence, row.method, networks.get(norm, "")))
+    by_name = f'`init_(model, images, "{PLAIN}")`'
     rows += [
-        ("for long, and need probabilities", f'`init_(model, images, "{PLAIN}")`', f"`{PLAIN}`",
-         *_measured("full", PLAIN, "simplecnn")),
-        ("with a warm-up", "`init_(model, images)`", f"`{START}`",
-         *_measured("robustness-warmup", START, "simplecnn")),
-        ("pretrained weights", "no call", "", "", "[why](#when-not-to)"),
-        ("and cannot measure", "no call", f"`{DEFAULT}`", "", "[why](#when-not-to)"),
-    ]  # fmt: skip
+        ("for long, and need probabilities", by_name, "full", PLAIN, ""),
+        ("a plain CNN with a warm-up", CALL, "robustness-warmup", START, ""),
+        ("pretrained weights", "[none](#when-not-to)", "", "", ""),
+        ("and cannot measure", "[none](#when-not-to): torch's default", "", "", ""),
+    ]
+    lines = [[words, called, *_measured(*where)] for words, called, *where in rows]
     unseen = next(row.method for row in DEFAULTS if row.architecture == NOT_SEEN)
-    lines = table(("you train", "call", "method", "gain, points", "measured"), rows)
-    return [*lines, "", f"A model whose operations one image does not show gets `{unseen}`."]
+    said = f"A model whose operations one image does not show gets `{unseen}`."
+    return [
+        *table(("you train", "call", *(TITLES[each] for each in SETS), "measured"), lines),
+        "",
+        said,
+    ]
 
 
-def _measured(study: str, method: str, network: str) -> tuple[str, str]:
+def _measured(study: str, method: str, network: str) -> list[str]:
     if not study:
-        return "not measured", ""
+        return ["", "", "not measured" if method else ""]
     about = kept_study(RESULTS / study)
     networks = {network} if network in about.models else set(about.models)
-    gains = [
-        "{} {} ({})".format(TITLES[dataset], *gain_of(c))
+    gains = {
+        dataset: "{} ({})".format(*gain_of(c))
         for (dataset, model, arm), c in comparisons(study).items()
         if arm == method and model in networks
-    ]
-    return "; ".join(gains), f"[{about.protocol.steps:,} steps](results/{study}/README.md)"
+    }
+    link = f"[{about.protocol.steps:,} steps](results/{study}/README.md)"
+    return [*(gains.get(each, "") for each in SETS), link]
 
 
 # ---------------------------------------------------------------- whole studies
@@ -133,7 +141,7 @@ def studies() -> list[str]:
         link = f"[{file.parent.name}]({name}/README.md)"
         steps = f"{about.protocol.steps:,}"
         rows.append((at, [group, link, datasets, steps, seeds, images, outcomes]))
-    headings = ("of", "study", "data sets", "steps", "seeds", "evaluated on", "comparisons")
+    headings = ("belongs to", "study", "data sets", "steps", "seeds", "evaluated on", "comparisons")
     return table(headings, [row for _, row in sorted(rows, key=lambda each: each[0])])
 
 

@@ -1,7 +1,8 @@
-"""The kept studies of other settings -> the tables of `results/other-settings.md`, by name."""
+"""The kept studies of other settings -> the tables of two pages of results, by name."""
 
 import re
 from collections.abc import Callable
+from functools import cache
 from itertools import product
 
 from kept_format import RESULTS
@@ -17,10 +18,14 @@ from paired_rows import (
     Pair,
     corrected,
     every_arm,
+    gain_of,
     long,
     runs,
+    table,
 )
-from warminit.lab.verdict.kept import kept_study
+from warminit.lab.verdict.cells import p_text
+from warminit.lab.verdict.kept import kept_study, read_kept
+from warminit.lab.verdict.settings import HEADINGS, Settings, across_settings, texts
 
 BOTH = (CIFAR, FASHION)
 
@@ -123,7 +128,25 @@ def last_layer() -> list[str]:
     return long(("network", "filters", "last layer"), ("seeds", *GAIN), rows)
 
 
+@cache
+def robustness() -> Settings:
+    """Read all robustness studies together."""
+    return across_settings([read_kept(folder) for folder in sorted(RESULTS.glob("robustness-*/"))])
+
+
+def each_setting() -> list[str]:
+    """Return one row an arm and setting, without failed runs."""
+    rows = [
+        (setting, arm.arm, str(c.n), *gain_of(c), p_text(c.p_holm), c.outcome)
+        for arm in robustness().arms
+        for setting, c in zip(arm.gains, arm.comparisons, strict=True)
+    ]
+    return table(("setting", "initializer", "seeds", *GAIN, "Holm p", "outcome"), rows)
+
+
 SETTINGS: dict[str, Callable[[], list[str]]] = {
+    "across": lambda: table(HEADINGS, texts(robustness())),
+    "across-each": each_setting,
     "grid": lambda: grid(DEFAULT),
     "grid-plain": lambda: grid(PLAIN),
     "warmup-beside": warmup_beside,
