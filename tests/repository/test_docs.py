@@ -25,6 +25,7 @@ import typer
 
 import warminit
 import zoo_setup
+from dataset_files import folder_of
 from report_cases import demo_runs, demo_study
 from warminit.cli import app
 from warminit.lab import __all__ as LAB
@@ -35,8 +36,6 @@ from warminit.lab.store.stored_study import STORE_NAME
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-# Its blocks load a framework each, and run in test_examples.py.
-ELSEWHERE = "integrations.md"
 PUBLIC = re.findall(r"^::: (\S+)$", (ROOT / "docs" / "api.md").read_text("utf-8"), re.MULTILINE)
 
 
@@ -76,8 +75,12 @@ def a_file_of_filters() -> None:
     warminit.save_filters(warminit.prewarm_filters(pixels, 32, 3), "digits.safetensors")
 
 
-BEFORE: dict[str, Callable[[], None]] = {
-    "adapt.md": zoo_setup.prepare,  # before timm, which imports torchvision
+FRAMEWORKS = ("adapt.md", "lightning.md", "own-loop.md", "timm.md", "transformers.md")
+"""Pages whose libraries import torchvision, and warn of each other."""
+
+BEFORE: dict[str, Callable[[], object]] = {
+    **dict.fromkeys(FRAMEWORKS, zoo_setup.prepare),
+    "own-images.md": lambda: folder_of(Path("my-images"), per_class=10, shape=(40, 32, 3)),
     "report.md": a_study_that_was_run,
     "command-line.md": a_file_of_filters,
 }
@@ -89,31 +92,61 @@ def absent(code: list[str]) -> list[str]:
     return sorted(name for name in set(names) if find_spec(name) is None)
 
 
+def framework_pages_apart() -> list[Any]:
+    """The pages with Python; warnings of the frameworks' own are ignored on theirs."""
+    ignored = [
+        "ignore::DeprecationWarning",
+        "ignore::FutureWarning",
+        "ignore:.*does not have many workers:UserWarning",
+        "ignore:'pin_memory' argument:UserWarning",
+    ]
+    marks = [pytest.mark.filterwarnings(each) for each in ignored]
+    return [
+        pytest.param(page, id=page.name, marks=marks if page.name in FRAMEWORKS else ())
+        for page in pages_with("python")
+    ]
+
+
 @pytest.mark.usefixtures("one_thread")
 # torch's own, as `torch.compile` is first used.
 @pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
-@pytest.mark.parametrize(
-    "page", [p for p in pages_with("python") if p.name != ELSEWHERE], ids=lambda path: path.name
-)
+@pytest.mark.parametrize("page", framework_pages_apart())
 def test_the_python_blocks_of_a_page_run_one_after_another(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code = blocks(page, "python")
-    if missing := absent(code):
-        pytest.skip(f"{', '.join(missing)} is not installed")
     monkeypatch.chdir(tmp_path)  # a block that writes a file must not write it here
-    BEFORE.get(page.name, lambda: None)()
+    missing = {number: absent([block]) for number, block in enumerate(blocks(page, "python"), 1)}
+    if not any(missing.values()):
+        BEFORE.get(page.name, lambda: None)()
     torch.manual_seed(0)  # one draw in 10,000 looks trained, and would be warned of
     names: dict[str, Any] = {"__name__": "page"}
     # dataclasses and pickle look a class's module up by its name.
     monkeypatch.setitem(sys.modules, "page", types.ModuleType("page"))
-    for number, block in enumerate(code, 1):
+    for number, block in enumerate(blocks(page, "python"), 1):
+        if missing[number]:
+            continue
         # A file, since `compare` reads the text of the reader's own function.
         path = tmp_path / f"{page.stem}, block {number}.py"
         path.write_text(block, encoding="utf-8")
-        exec(compile(block, str(path), "exec"), names)
+        if re.search(r"^(?:from|import) (?:jax|keras)\b", block, flags=re.MULTILINE):
+            printed = apart(path)
+        else:
+            exec(compile(block, str(path), "exec"), names)
+            printed = capsys.readouterr().out
         if "print(" in block:
-            assert capsys.readouterr().out.strip()
+            assert printed.strip()
+    assert "jax" not in sys.modules
+    if absences := {number: each for number, each in missing.items() if each}:
+        pytest.skip(f"all other blocks ran; not installed: {absences}")
+
+
+def apart(script: Path) -> str:
+    """Run a script in a process of its own: it loads JAX, and other tests fork."""
+    environment = {"KERAS_BACKEND": "torch", "KERAS_HOME": str(script.parent)} | os.environ
+    return subprocess.run(
+        [sys.executable, "-W", "ignore", str(script)],
+        env=environment, capture_output=True, text=True, check=True, timeout=300,
+    ).stdout  # fmt: skip
 
 
 @pytest.mark.parametrize("page", pages_with("toml"), ids=lambda path: path.name)

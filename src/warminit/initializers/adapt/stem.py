@@ -64,8 +64,8 @@ def adapt_stem_(
         method: `repeat`: the old channels in turn, times C / C'; for one channel their sum.
             `mean`: the mean of the old channels, times C / C'. `copy`: the channels in `bands`
             keep their filters. `least-squares`: the filters W become W A, where A maps new pixels
-            to old ones, see docs/adapt.md. Then A x + c has the mean and covariance of the old
-            pixels, and c goes into the bias, or into the BatchNorm that follows.
+            to old ones (docs/least-squares.md). Then A x + c has the mean and covariance of the
+            old pixels, and c goes into the bias, or into the BatchNorm that follows.
         bands: Old channels, by index or as "red", "green" and "blue" of three, with their index in
             the new images. For `copy`, and for `least-squares` as the map to stay near to.
         others: What the channels that are not in `bands` get: "mean", "repeat" or "zero".
