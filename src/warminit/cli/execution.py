@@ -1,12 +1,15 @@
 """a study, where and how -> its runs done, shown and left in files, also when interrupted."""
 
+import sys
 from collections.abc import Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
+from warminit.cli import options
 from warminit.cli.output import duration
 from warminit.errors import DataNotAvailableError
 from warminit.paths import expanded
@@ -28,17 +31,20 @@ FAILED = 1
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where and how a study runs: the options that every command with runs has, and the command."""
+    """Where and how a study runs: the options that `placed` gives every command with runs.
 
-    out: Path | None = None
-    data_root: str | None = None
-    resize: int | None = None
-    device: str = "cpu"
-    threads: int = 1
-    workers: int | None = None
-    allow_mixed: bool = False
-    quiet: bool = False
-    track: str | None = None
+    `command` is the line as it was typed, and `engine` is another one than this machine's.
+    """
+
+    out: options.Out = None
+    data_root: options.DataRoot = None
+    resize: options.Resize = None
+    device: options.Device = "cpu"
+    threads: options.Threads = 1
+    workers: options.Workers = None
+    allow_mixed: options.AllowMixed = False
+    track: options.Track = None
+    quiet: options.Quiet = False
     command: str = ""
     engine: "EngineOptions | None" = None
 
@@ -108,12 +114,17 @@ def execute(study: "Study", place: Place, console: "Console") -> Ending:
     datasets = load(study, source, console, quiet=place.quiet)
     partial = [name for name, dataset in datasets.items() if dataset.partial]
     if not place.quiet:
-        console.print(describe(study), highlight=False, markup=False)
+        for line in filter(None, (describe(study), slow(study, place))):
+            console.print(line, highlight=False, markup=False)
     exit_code = 0
     try:
-        with live_progress(
-            console, study, lambda: stored_runs(folder), quiet=place.quiet
-        ) as listener:
+        with (
+            # What others print meanwhile, Ray or a user's own network, is no part of the JSON.
+            redirect_stdout(sys.stderr if console.stderr else sys.stdout),
+            live_progress(
+                console, study, lambda: stored_runs(folder), quiet=place.quiet
+            ) as listener,
+        ):
             told = _unmixed(listener, folder, place)
             if place.track is not None:
                 told = tracked(told, place.track, study, folder)
@@ -162,6 +173,14 @@ def describe(study: "Study") -> str:
         f"{', '.join(study.datasets)} with {', '.join(study.models)}; {protocol.steps:,} steps at "
         f"batch {protocol.batch_size}"
     )
+
+
+def slow(study: "Study", place: Place) -> str:
+    """Return a note where the device is slow at the study's precision, else ""."""
+    from warminit.lab.runs.arithmetic import emulated
+
+    note = emulated(study.protocol.precision, place.device)
+    return note and f"note: {note}"
 
 
 def _unmixed(listener: "Listener", folder: Path, place: Place) -> "Listener":
@@ -247,9 +266,10 @@ def print_estimate(study: "Study", place: Place, forecast: Forecast, console: "C
             f"partial {name}: its counts differ from the published ones"
             for name in forecast.partial
         ),
+        slow(study, place),
         "Nothing was run.",
     )
-    for line in lines:
+    for line in filter(None, lines):
         console.print(line, highlight=False, markup=False)
 
 

@@ -20,7 +20,7 @@ from warminit.initializers.bodies.zero_residual import zero_residual
 from warminit.initializers.heads.small_head import small_head, whitening_small_head
 from warminit.initializers.network.krahenbuhl import krahenbuhl
 from warminit.initializers.network.lsuv import lsuv
-from warminit.initializers.network.published import (
+from warminit.initializers.network.variance_rules import (
     glorot,
     he_normal,
     he_uniform,

@@ -19,8 +19,8 @@ from warminit.initializers.heads.last_layer import (
     output_size,
     shrink_,
 )
-from warminit.initializers.stems.options import WhiteningKeywords
-from warminit.initializers.stems.rules import share_of_total
+from warminit.initializers.stems.design_rules import share_of_total
+from warminit.initializers.stems.keywords import WhiteningKeywords
 from warminit.initializers.stems.subject import Subject, check_any_images, only
 from warminit.initializers.stems.whitening import whiten_subject_
 from warminit.models.ranks import all_or_none

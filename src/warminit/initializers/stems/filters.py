@@ -92,10 +92,6 @@ def scale_bank(
         >>> round(float(bank.std(correction=0)), 6)
         0.2
     """
-    if scaling not in get_args(Scaling):
-        raise WarminitError(
-            f"scaling={scaling!r}; one of {', '.join(get_args(Scaling))} is needed."
-        )
     if scale in {"match", "unit"}:
         if patches is None:
             raise WarminitError(f"scale={scale!r} needs patches, and there are none to respond to.")

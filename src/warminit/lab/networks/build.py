@@ -9,7 +9,7 @@ from torch import nn
 
 from warminit.errors import WarminitError
 from warminit.lab.networks.simple import ResNet20, SimpleCNN, SmallViT
-from warminit.lab.networks.timm import PREFIX, timm_builder
+from warminit.lab.networks.timm_models import PREFIX, timm_builder
 
 ModelBuilder = Callable[[int, tuple[int, int], int], nn.Module]
 """(in_channels, image_size, n_classes) -> model."""

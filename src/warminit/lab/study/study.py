@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from warminit.errors import WarminitError, unexpected, unknown
 from warminit.lab.sequential.design import Design
-from warminit.lab.study.checks import YOURS, check_paths, check_study, explain
+from warminit.lab.study.key_checks import YOURS, check_paths, check_study, explain
 from warminit.lab.study.lines import lines_at_fault
 from warminit.lab.study.protocol import Protocol, Strict
 from warminit.lab.study.sequential import Sequential, completed

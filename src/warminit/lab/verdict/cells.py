@@ -221,8 +221,6 @@ def _row(analysis: Analysis, cell: Cell, scale: Scale) -> Row:
 
 def _beside(analysis: Analysis, cell: Cell) -> tuple[str, ...]:
     loss = cell.cross_entropy.beside("Cross-entropy") if cell.cross_entropy else ""
-    if loss and analysis.study.sequential is not None:
-        loss += " This is not adjusted for the looks."
     baseline = analysis.study.baseline
     failures = cell.failures.sentence(cell.arm, baseline) if cell.failures else ""
     return tuple(text for text in (loss, failures) if text)
