@@ -29,8 +29,8 @@ HOW_TOS = sorted(
 )  # fmt: skip
 PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md")), *sorted((DOCS / "results").glob("*.md"))]
 NOT_YET = {
-    "README.md", "choose.md", "compare-honestly.md", "earlier-studies.md", "evidence.md",
-    "from-0.1.md", "index.md", "measures.md", "other-settings.md", "performance.md", "report.md",
+    "choose.md", "compare-honestly.md", "earlier-studies.md", "evidence.md",
+    "from-0.1.md", "measures.md", "other-settings.md", "performance.md", "report.md",
     "rules.md", "results/README.md", "results/across.md", "results/negative.md",
 }  # fmt: skip
 """Pages whose words are still to be rewritten; whoever rewrites one takes it out."""

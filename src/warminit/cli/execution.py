@@ -69,7 +69,7 @@ class Ending:
     """How an execution ended.
 
     Attributes:
-        analysis: Of what is finished.
+        analysis: Analysis of what is finished.
         datasets: What the study was run on, by name.
         folder: Where the results are.
         exit_code: 0, 1 where a run failed, 130 where it was interrupted.
@@ -205,7 +205,7 @@ class Forecast:
     """What a study would need, and which of its data are missing or partial.
 
     Attributes:
-        estimate: Of the runs on the data that are at hand.
+        estimate: Estimate of the runs on the data that are at hand.
         missing: Data sets that are not available, each with the reason.
         partial: Data sets whose counts differ from the published ones.
     """

@@ -18,9 +18,8 @@ def check_precision(precision: Precision, device: str | torch.device) -> None:
     """
     if precision == "tf32" and not str(device).startswith("cuda"):
         raise WarminitError(
-            f"precision='tf32' is not to be had on device={str(device)!r}; cuda is needed, for "
-            "only GPUs have this format. Choose precision='float32', or 'bfloat16', or "
-            "device='cuda'."
+            f"precision='tf32' is not to be had on device={str(device)!r}: expected cuda, for only "
+            "GPUs have this format. Choose precision='float32', or 'bfloat16', or device='cuda'."
         )
 
 

@@ -33,7 +33,7 @@ def adjusted_comparisons(
     Args:
         study: A sequential one.
         runs: What is in the store of it.
-        unit: Of the primary metric.
+        unit: Unit of the primary metric.
 
     Returns:
         By data set, model and arm, where any pair has finished. `n` is the seeds of the decision:

@@ -17,7 +17,7 @@ class Scale:
     Attributes:
         factor: What values are multiplied by: 100 where they are shares.
         digits: Digits after the point.
-        unit: Of a difference, "" where it has none.
+        unit: Unit of a difference, "" where it has none.
         percent: Whether a mean is printed in percent.
     """
 
@@ -44,10 +44,10 @@ class Texts:
         seeds: Finished ones, and how many failed.
         mean: On the scale of the study, as are sd, difference and interval.
         sd: Standard deviation.
-        difference: Of the arm minus the baseline.
+        difference: Difference of the arm minus the baseline.
         interval: `low to high`.
         p_one_sided: Without stars.
-        stars: Of the one-sided p, as in Table 3.
+        stars: Stars of the one-sided p, as in Table 3.
         p_two_sided: Not corrected.
         p_holm: Corrected.
         wins: `wins/seeds`.
