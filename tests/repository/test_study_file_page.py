@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from dataset_files import folder_of
+from warminit.errors import WarminitError
 from warminit.lab.study.protocol import Protocol
 from warminit.lab.study.sequential import Sequential
 from warminit.lab.study.study import METRICS, Study
@@ -48,7 +49,9 @@ def test_every_metric_is_named() -> None:
     assert re.findall(r"`(\w+)`", row) == list(METRICS)
 
 
-def test_the_example_is_a_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_examples_are_read_as_the_page_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     example, arms = re.findall(r"^```toml\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
     monkeypatch.chdir(tmp_path)
     folder_of(tmp_path / "my-images")
@@ -63,6 +66,10 @@ def test_the_example_is_a_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     path.write_text(example, encoding="utf-8")
     study = Study.from_toml(path)
     assert (len(study.seeds), study.protocol.warmup) == (8, 100)
+    path.write_text(example.replace("warmup", "warm_up"), encoding="utf-8")
+    with pytest.raises(WarminitError) as caught:
+        Study.from_toml(Path(path.name))
+    assert f"\nwarminit: {caught.value}\n" in TEXT
     path.write_text(re.sub(r"^arms = .*\n", arms, example, flags=re.MULTILINE), encoding="utf-8")
     labels = [arm.label for arm in Study.from_toml(path).arms]
     assert labels == [

@@ -58,6 +58,11 @@ def test_sentences_of_a_page_are_short(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", marked([DOCS / page for page in HOW_TOS]))
+def test_a_how_to_says_first_which_question_it_answers(page: Path) -> None:
+    assert "?" in paragraphs(page.read_text(encoding="utf-8"))[0]
+
+
+@pytest.mark.parametrize("page", marked([DOCS / page for page in HOW_TOS]))
 def test_a_paragraph_of_a_how_to_has_few_numbers(page: Path) -> None:
     units = paragraphs(page.read_text(encoding="utf-8"))
     assert [unit for unit in units if len(numbers(unit)) > MOST_NUMBERS] == []
