@@ -66,7 +66,7 @@ def test_the_examples_are_read_as_the_page_says(
     path.write_text(example, encoding="utf-8")
     study = Study.from_toml(path)
     assert (len(study.seeds), study.protocol.warmup) == (8, 100)
-    path.write_text(example.replace("warmup", "warm_up"), encoding="utf-8")
+    path.write_text(example.replace("steps", "step"), encoding="utf-8")
     with pytest.raises(WarminitError) as caught:
         Study.from_toml(Path(path.name))
     assert f"\nwarminit: {caught.value}\n" in TEXT
