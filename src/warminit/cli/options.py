@@ -1,4 +1,4 @@
-"""the options that several commands share: one name, one type and one help text each."""
+"""options of several commands, each with one name, one type and one help text."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,7 +15,7 @@ _STUDYS = "the study's"
 
 
 def completes(*values: str) -> Any:
-    """Return what completes an option or argument that takes one of a few values."""
+    """Return a completion function for an option with a few values."""
 
     def begun(incomplete: str) -> list[str]:
         return [value for value in values if value.startswith(incomplete)]
@@ -63,7 +63,7 @@ def _steps(shown: str | bool = True) -> Any:
 
 def _batch_size(shown: str | bool = True) -> Any:
     return typer.Option(
-        min=2, metavar="N", help="Images a step; the paper has 256.", show_default=shown
+        min=2, metavar="N", help="Images per step; the paper has 256.", show_default=shown
     )
 
 
@@ -71,7 +71,7 @@ def _validation(shown: str | bool = True) -> Any:
     return typer.Option(
         min=0,
         metavar="N",
-        help="Training images to set aside and evaluate in place of the test set.",
+        help="Number of training images to set aside for evaluation instead of the test set.",
         show_default=shown,
     )
 
@@ -104,12 +104,12 @@ StudyPrecision = Annotated[str | None, _precision(_STUDYS)]
 
 LossMargin = Annotated[
     float,
-    typer.Option(
-        metavar="NATS", help="Cross-entropy that is higher by less than this is not worse."
-    ),
+    typer.Option(metavar="NATS", help="Margin below which a higher cross-entropy is not worse."),
 ]
 
-OutChannels = Annotated[int, typer.Option(min=2, metavar="F", help="Filters of the layer.")]
+OutChannels = Annotated[
+    int, typer.Option(min=2, metavar="F", help="Number of filters of the layer.")
+]
 KernelSize = Annotated[int, typer.Option(min=1, metavar="K", help="Kernel size of the layer.")]
 Seed = Annotated[
     int, typer.Option(min=0, metavar="N", help="Seed of the layer, the images and the arm.")
@@ -118,7 +118,7 @@ RuleDerived = Annotated[
     bool,
     typer.Option(
         "--rule-derived",
-        help="Take n_patches from the rule, not as published.",
+        help="Use n_patches of the rule, not the published one.",
         show_default="off",
     ),
 ]
@@ -142,7 +142,7 @@ DataRoot = Annotated[
     typer.Option(
         envvar="WARMINIT_DATA",
         metavar="FOLDER",
-        help="Folder or URL laid out like the Hugging Face hub, read in its place.",
+        help="Folder or URL laid out like the Hugging Face hub, which replaces it.",
         rich_help_panel=_PLACE,
         show_default="the hub",
     ),
@@ -166,14 +166,14 @@ Device = Annotated[
     ),
 ]
 Threads = Annotated[
-    int, typer.Option(min=1, metavar="N", help="CPU threads of a run.", rich_help_panel=_PLACE)
+    int, typer.Option(min=1, metavar="N", help="CPU threads per run.", rich_help_panel=_PLACE)
 ]
 Workers = Annotated[
     int | None,
     typer.Option(
         min=1,
         metavar="N",
-        help="Runs at once.",
+        help="Parallel runs.",
         rich_help_panel=_PLACE,
         show_default="cores / threads; 8 on cuda",
     ),
@@ -200,7 +200,7 @@ CpusPerRun = Annotated[
     float | None,
     typer.Option(
         metavar="N",
-        help="CPUs that Ray sets aside for a run.",
+        help="CPUs that Ray reserves per run.",
         show_default="its threads",
         rich_help_panel=_PLACE,
     ),
@@ -209,7 +209,7 @@ GpusPerRun = Annotated[
     float | None,
     typer.Option(
         metavar="N",
-        help="GPUs for a run, or the share of one.",
+        help="GPUs per run, or a share of one.",
         show_default="1 on cuda",
         rich_help_panel=_PLACE,
     ),
@@ -219,7 +219,7 @@ Retries = Annotated[
     typer.Option(
         min=0,
         metavar="N",
-        help="Times a lost or hanging run is started again.",
+        help="Restarts of a lost or hanging run.",
         rich_help_panel=_PLACE,
     ),
 ]
@@ -227,7 +227,7 @@ TimeLimit = Annotated[
     float | None,
     typer.Option(
         metavar="SECONDS",
-        help="After so long a run is taken to hang.",
+        help="Seconds after which a run counts as hanging.",
         show_default="none",
         rich_help_panel=_PLACE,
     ),
@@ -246,7 +246,7 @@ Track = Annotated[
     typer.Option(
         metavar="NAME",
         autocompletion=completes("tensorboard", "mlflow"),
-        help="Write the runs to tensorboard or mlflow too, in the folder of the results.",
+        help="Also write the runs to tensorboard or mlflow, in the folder of the results.",
         show_default="none",
         rich_help_panel=_OUTPUT,
     ),
@@ -256,7 +256,7 @@ Quiet = Annotated[
     typer.Option(
         "--quiet",
         "-q",
-        help="Show no progress, only the end.",
+        help="Show only the final results, no progress.",
         show_default="off",
         rich_help_panel=_OUTPUT,
     ),
@@ -264,13 +264,13 @@ Quiet = Annotated[
 AsJson = Annotated[
     bool,
     typer.Option(
-        "--json", help="Print JSON in place of tables.", show_default="off", rich_help_panel=_OUTPUT
+        "--json", help="Print JSON instead of tables.", show_default="off", rich_help_panel=_OUTPUT
     ),
 ]
 
 
 def names(text: str | None) -> list[str] | None:
-    """Split names at commas; None and nothing but commas give None.
+    """Split names at commas; None and bare commas give None.
 
     Example:
         >>> names("mnist, cifar10,")

@@ -1,4 +1,4 @@
-"""the options of `warminit compare` that say how a run is trained, beside its length."""
+"""options of `warminit compare` on the training of a run."""
 
 from typing import Annotated
 
@@ -32,7 +32,7 @@ Warmup = Annotated[
     typer.Option(
         min=0,
         metavar="N",
-        help="Steps in which the learning rate first climbs.",
+        help="Steps of the learning rate's warm-up.",
         rich_help_panel=_TRAINING,
     ),
 ]
@@ -53,7 +53,7 @@ TuneRates = Annotated[
     str | None,
     typer.Option(
         metavar="RATES",
-        help="Choose each arm's learning rate among these first, on validation images.",
+        help="First choose each arm's learning rate among these, on validation images.",
         show_default="none",
         rich_help_panel=_TRAINING,
     ),
