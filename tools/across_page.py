@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from kept_format import RESULTS
 from warminit.lab.figures.profile import profile
 from warminit.lab.figures.render import save
-from warminit.lab.verdict.cells import p_text
 from warminit.lab.verdict.kept import read_kept
+from warminit.lab.verdict.scale import p_text
 from warminit.lab.verdict.settings import (
     EXPLANATION,
     HEADINGS,
