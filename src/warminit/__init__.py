@@ -1,7 +1,7 @@
-"""Start a vision network from its own data.
+"""Initialize vision networks from their own training images.
 
-Two pipelines: *images -> weights*, in the rooms `images`, `models`, `initializers` and `look`,
-and *study -> runs -> verdict*, in `lab`. CONTRIBUTING.md has the rooms and what each may import.
+There are two pipelines. *images -> weights* lives in `images`, `models`, `initializers` and `look`;
+*study -> runs -> verdict* lives in `lab`. CONTRIBUTING.md lists every room and its imports.
 """
 
 import importlib

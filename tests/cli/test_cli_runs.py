@@ -280,6 +280,19 @@ def test_a_dry_run_says_what_evaluations_cost_and_which_data_are_missing(
     assert nothing.exit_code == 2
 
 
+@pytest.mark.parametrize("unit", [True, False])
+def test_a_dry_run_says_that_the_processor_emulates_bfloat16(
+    unit: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    has = {"architecture": "x86_64", "avx512_bf16": unit}
+    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: has, raising=False)
+    ended = invoke(
+        "compare", "--steps", "2", "--seeds", "1", "--arms", "torch-default", "--dry-run",
+        "--precision", "bfloat16", "--out", str(tmp_path),
+    )  # fmt: skip
+    assert ("note: precision='bfloat16': this processor emulates" in ended.output) == (not unit)
+
+
 def ends(group: int) -> bool:
     """Wait until no process of a group is left."""
     deadline = time.monotonic() + PATIENCE

@@ -69,7 +69,7 @@ class Ending:
     """How an execution ended.
 
     Attributes:
-        analysis: Of what is finished.
+        analysis: Analysis of what is finished.
         datasets: What the study was run on, by name.
         folder: Where the results are.
         exit_code: 0, 1 where a run failed, 130 where it was interrupted.
@@ -114,7 +114,8 @@ def execute(study: "Study", place: Place, console: "Console") -> Ending:
     datasets = load(study, source, console, quiet=place.quiet)
     partial = [name for name, dataset in datasets.items() if dataset.partial]
     if not place.quiet:
-        console.print(describe(study), highlight=False, markup=False)
+        for line in filter(None, (describe(study), slow(study, place))):
+            console.print(line, highlight=False, markup=False)
     exit_code = 0
     try:
         with (
@@ -174,6 +175,14 @@ def describe(study: "Study") -> str:
     )
 
 
+def slow(study: "Study", place: Place) -> str:
+    """Return a note where the device is slow at the study's precision, else ""."""
+    from warminit.lab.runs.arithmetic import emulated
+
+    note = emulated(study.protocol.precision, place.device)
+    return note and f"note: {note}"
+
+
 def _unmixed(listener: "Listener", folder: Path, place: Place) -> "Listener":
     """Refuse before anything runs what could not be compared afterwards."""
     from warminit.lab.runs.environment import environment
@@ -196,7 +205,7 @@ class Forecast:
     """What a study would need, and which of its data are missing or partial.
 
     Attributes:
-        estimate: Of the runs on the data that are at hand.
+        estimate: Estimate of the runs on the data that are at hand.
         missing: Data sets that are not available, each with the reason.
         partial: Data sets whose counts differ from the published ones.
     """
@@ -257,9 +266,10 @@ def print_estimate(study: "Study", place: Place, forecast: Forecast, console: "C
             f"partial {name}: its counts differ from the published ones"
             for name in forecast.partial
         ),
+        slow(study, place),
         "Nothing was run.",
     )
-    for line in lines:
+    for line in filter(None, lines):
         console.print(line, highlight=False, markup=False)
 
 

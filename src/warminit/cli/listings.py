@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from warminit.initializers.stems.design_rules import Hyperparameters
 
 
-_WITHOUT_DOCSTRING = {"simplecnn-nobn": "simplecnn without batch normalization."}
+_WITHOUT_DOCSTRING = {
+    "simplecnn-nobn": "simplecnn without batch normalization.",
+    "simplecnn-k7": "simplecnn with 7x7 kernels in its first convolution.",
+}
 
 
 def arms(*, as_json: options.AsJson = False) -> None:

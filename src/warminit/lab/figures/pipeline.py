@@ -67,9 +67,9 @@ def prewarm_pipeline(
         pixels: The same images, from 0 to 1.
         n_clusters: Filters that are conditioned.
         n_patches: Patches an image.
-        scale: Of the filters.
-        kernel: Of the layer, and of the patches.
-        seed: Of the run.
+        scale: Scale of the filters.
+        kernel: Kernel of the layer, and of the patches.
+        seed: Seed of the run.
 
     Returns:
         The stages; `filters` has the bits that `prewarm_(..., algorithm="paper")` writes.

@@ -24,7 +24,7 @@ def pixel_histogram(
     Args:
         dataset: Its training images are counted, every pixel.
         rules: Derived from the same images; None of a threshold gives None.
-        width: Of the figure.
+        width: Width of the figure.
     """
     if rules.otsu_threshold is None or rules.foreground_density is None:
         return None

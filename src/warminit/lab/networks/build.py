@@ -19,6 +19,9 @@ MODELS: dict[str, ModelBuilder] = {
     "simplecnn-nobn": lambda in_channels, image_size, n_classes: SimpleCNN(
         in_channels, image_size, n_classes, batch_norm=False
     ),
+    "simplecnn-k7": lambda in_channels, image_size, n_classes: SimpleCNN(
+        in_channels, image_size, n_classes, kernel_size=7
+    ),
     "resnet20": lambda in_channels, _, n_classes: ResNet20(in_channels, n_classes),
     "small-vit": SmallViT,
 }
@@ -59,9 +62,8 @@ def build_model(
     before the call.
 
     Args:
-        name: `simplecnn`, `simplecnn-nobn`, `resnet20`, `small-vit`, `timm:` and a model's name, or
-            `module:function` of the user, called with the keywords in_channels, image_size and
-            n_classes.
+        name: A key of `MODELS`, `timm:` and a model's name, or `module:function` of the user,
+            called with the keywords in_channels, image_size and n_classes.
         in_channels: Channels of an image, 1 or more.
         image_size: Height and width in pixels, each 1 or more.
         n_classes: Number of classes, 2 or more.
@@ -120,8 +122,8 @@ def _imported_builder(name: str) -> ModelBuilder:
         model = function(**sizes)
         if not isinstance(model, nn.Module):
             raise WarminitError(
-                f"model={name!r}: {call} returned a {type(model).__name__}; a torch.nn.Module is "
-                "needed. Return the model itself."
+                f"model={name!r}: {call} returned a {type(model).__name__}: expected a "
+                "torch.nn.Module. Return the model itself."
             )
         return model
 

@@ -46,8 +46,8 @@ def find_optima(analysis: Analysis, patch_norms: Mapping[str, float]) -> list[Op
     """Find the best patch count on each data set.
 
     Args:
-        analysis: Of a study that sweeps patches_per_image alone.
-        patch_norms: Of the training splits; a data set without one is left out.
+        analysis: Analysis of a study that sweeps patches_per_image alone.
+        patch_norms: Patch norms of the training splits; a data set without one is left out.
 
     Returns:
         One optimum for each data set with results; not_worse[0] <= n_patches <= not_worse[1].
@@ -117,7 +117,7 @@ def fit_constant(points: Sequence[tuple[int, float]]) -> float:
     square = math.fsum(value * value for value in x)
     if not square > 0:
         raise WarminitError(
-            f"points={list(points)!r} determine no slope; at least one data set with a mean patch "
-            "norm above 0 is needed. Run the sweep on colour images."
+            f"points={list(points)!r} determine no slope: expected at least one data set with a "
+            "mean patch norm above 0. Run the sweep on colour images."
         )
     return math.fsum(value * n for value, (n, _) in zip(x, points, strict=True)) / square
