@@ -1,6 +1,5 @@
 """name, hub id, folder or file -> Source: where the data lie, and a fingerprint of their state."""
 
-import difflib
 import hashlib
 import os
 import re
@@ -9,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from warminit.errors import DataNotAvailableError, WarminitError
+from warminit.errors import DataNotAvailableError, WarminitError, did_you_mean
 from warminit.lab.data.folders import (
     SYNONYMS,
     check_utf8,
@@ -145,11 +144,10 @@ def _found(text: str, root: str | Path | None) -> Source:
     if re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*(:[\w.-]+)?", text) and path.suffix not in FILES:
         hub_id, _, configuration = text.partition(":")
         return _hub(text, hub_id, configuration or None, root, None)
-    nearest = difflib.get_close_matches(text.lower().replace("_", "-"), known_names(), 1, 0.5)
-    hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+    near = f" {did_you_mean(text.lower().replace('_', '-'), known_names())}".rstrip()
     raise WarminitError(
         f"name={text!r} is no data set, and no file or folder {str(path.absolute())!r} exists."
-        f"{hint} Give one of {', '.join(known_names())}, a hub id 'owner/name', a folder or a file."
+        f"{near} Give one of {', '.join(known_names())}, a hub id 'owner/name', a folder or a file."
     )
 
 
