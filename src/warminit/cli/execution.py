@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from warminit.cli.output import duration
-from warminit.errors import DataNotAvailableError
+from warminit.errors import DataNotAvailableError, unexpected
 from warminit.paths import expanded
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ class Place:
     track: str | None = None
     command: str = ""
     engine: "EngineOptions | None" = None
+    save_weights: bool = False
 
     def folder(self, study: "Study") -> Path:
         """Return the folder of the results: what was given, or one by the study's name."""
@@ -70,6 +71,7 @@ class Ending:
         page: The report page, None where it could not be written.
         command: That goes on, and that gives the same again.
         track: What the runs were written to besides.
+        weights: Folder of the runs' final weights, where they were to be kept.
     """
 
     analysis: "Analysis"
@@ -79,11 +81,13 @@ class Ending:
     page: Path | None
     command: str
     track: str | None = None
+    weights: Path | None = None
 
     def files(self) -> dict[str, str | None]:
         """Return where the results are, for JSON."""
         page = None if self.page is None else str(self.page)
-        return {"folder": str(self.folder), "report": page, "command": self.command}
+        weights = {} if self.weights is None else {"weights": str(self.weights)}
+        return {"folder": str(self.folder), "report": page, "command": self.command} | weights
 
 
 def execute(study: "Study", place: Place, console: "Console") -> Ending:
@@ -105,6 +109,11 @@ def execute(study: "Study", place: Place, console: "Console") -> Ending:
         check_tracker(place.track)
     engine = place.engine or EngineOptions(workers=place.workers)
     engine.check(place.device)
+    if place.save_weights:
+        if engine.engine == "ray":
+            step = "Leave --save-weights out."
+            raise unexpected("engine", "ray", "local, to keep weights on this machine", step)
+        source = replace(source, weights=folder / "weights")
     datasets = load(study, source, console, quiet=place.quiet)
     partial = [name for name, dataset in datasets.items() if dataset.partial]
     if not place.quiet:
@@ -137,7 +146,8 @@ def execute(study: "Study", place: Place, console: "Console") -> Ending:
     # Who interrupts wants to be gone: the pictures of images and filters take seconds.
     pictured = {} if exit_code == INTERRUPTED else datasets
     page = last_page(analysis, folder, datasets=pictured, command=place.command or None)
-    return Ending(analysis, datasets, folder, exit_code, page, place.command, place.track)
+    places = place.command, place.track, source.weights
+    return Ending(analysis, datasets, folder, exit_code, page, *places)
 
 
 def load(
@@ -255,6 +265,7 @@ def print_estimate(study: "Study", place: Place, forecast: Forecast, console: "C
 
 def close(ending: Ending, console: "Console") -> None:
     """Say where the results are and end with the exit code."""
+    from warminit.lab.engines.job import weights_file
     from warminit.lab.engines.tracking import how_to_see
     from warminit.lab.verdict.wording import counted
 
@@ -263,6 +274,15 @@ def close(ending: Ending, console: "Console") -> None:
         lines.append(f"Report:  {ending.page}")
     if ending.track is not None:
         lines.append(f"Tracked: {how_to_see(ending.track, ending.folder)}")
+    if ending.weights is not None:
+        lines.append(f"Weights: {ending.weights}")
+        ended = [run.key for run in ending.analysis.runs if run.result is not None]
+        without = sum(not weights_file(ending.weights, key).exists() for key in ended)
+        if without:
+            lines.append(
+                f"{counted(without, 'finished run')} without weights there: they ended before "
+                "--save-weights was given. Give another --out to run them again."
+            )
     if ending.exit_code == INTERRUPTED:
         kept = sum(run.result is not None for run in ending.analysis.runs)
         lines += [

@@ -251,6 +251,15 @@ Track = Annotated[
         rich_help_panel=_OUTPUT,
     ),
 ]
+SaveWeights = Annotated[
+    bool,
+    typer.Option(
+        "--save-weights",
+        help="Keep each run's final weights, in weights/ of the folder of the results.",
+        show_default="off",
+        rich_help_panel=_OUTPUT,
+    ),
+]
 Quiet = Annotated[
     bool,
     typer.Option(

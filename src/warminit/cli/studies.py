@@ -170,6 +170,7 @@ def run(
     time_limit: options.TimeLimit = None,
     allow_mixed: options.AllowMixed = False,
     track: options.Track = None,
+    save_weights: options.SaveWeights = False,
     quiet: options.Quiet = False,
     as_json: options.AsJson = False,
 ) -> None:
@@ -213,6 +214,7 @@ def run(
         track=track,
         command=command,
         engine=chosen,
+        save_weights=save_weights,
     )
     _run(changed, place, dry_run=dry_run, as_json=as_json)
 
