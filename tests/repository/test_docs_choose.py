@@ -46,7 +46,7 @@ def test_the_table_of_the_confirmation(title: str) -> None:
         assert f"| {' | '.join(cells)} |" in CHOOSE
 
 
-@pytest.mark.parametrize("page", ["choose.md", "index.md", "../README.md"])
+@pytest.mark.parametrize("page", ["choose.md", "../README.md"])
 def test_what_the_pages_say_of_the_default(page: str) -> None:
     text = " ".join((DOCS / page).read_text(encoding="utf-8").split())
     for title, dataset in TITLES.items():

@@ -1,14 +1,16 @@
 """a study, where and how -> its runs done, shown and left in files, also when interrupted."""
 
+import sys
 from collections.abc import Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from warminit.cli.output import duration
-from warminit.errors import DataNotAvailableError, unexpected
+from warminit.cli import options
+from warminit.errors import unexpected
 from warminit.paths import expanded
 
 if TYPE_CHECKING:
@@ -16,7 +18,6 @@ if TYPE_CHECKING:
 
     from warminit.lab.data.load import ImageDataset
     from warminit.lab.engines.driver import Listener
-    from warminit.lab.engines.estimate import Estimate
     from warminit.lab.engines.job import DataSource
     from warminit.lab.engines.options import EngineOptions
     from warminit.lab.study.study import Study
@@ -28,17 +29,21 @@ FAILED = 1
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where and how a study runs: the options that every command with runs has, and the command."""
+    """Where and how a study runs: the options that `placed` gives every command with runs.
 
-    out: Path | None = None
-    data_root: str | None = None
-    resize: int | None = None
-    device: str = "cpu"
-    threads: int = 1
-    workers: int | None = None
-    allow_mixed: bool = False
-    quiet: bool = False
-    track: str | None = None
+    `command` is the line as it was typed, and `engine` is another one than this machine's.
+    `save_weights` keeps each run's final weights beside its results.
+    """
+
+    out: options.Out = None
+    data_root: options.DataRoot = None
+    resize: options.Resize = None
+    device: options.Device = "cpu"
+    threads: options.Threads = 1
+    workers: options.Workers = None
+    allow_mixed: options.AllowMixed = False
+    track: options.Track = None
+    quiet: options.Quiet = False
     command: str = ""
     engine: "EngineOptions | None" = None
     save_weights: bool = False
@@ -64,7 +69,7 @@ class Ending:
     """How an execution ended.
 
     Attributes:
-        analysis: Of what is finished.
+        analysis: Analysis of what is finished.
         datasets: What the study was run on, by name.
         folder: Where the results are.
         exit_code: 0, 1 where a run failed, 130 where it was interrupted.
@@ -117,12 +122,17 @@ def execute(study: "Study", place: Place, console: "Console") -> Ending:
     datasets = load(study, source, console, quiet=place.quiet)
     partial = [name for name, dataset in datasets.items() if dataset.partial]
     if not place.quiet:
-        console.print(describe(study), highlight=False, markup=False)
+        for line in filter(None, (describe(study), slow(study, place))):
+            console.print(line, highlight=False, markup=False)
     exit_code = 0
     try:
-        with live_progress(
-            console, study, lambda: stored_runs(folder), quiet=place.quiet
-        ) as listener:
+        with (
+            # What others print meanwhile, Ray or a user's own network, is no part of the JSON.
+            redirect_stdout(sys.stderr if console.stderr else sys.stdout),
+            live_progress(
+                console, study, lambda: stored_runs(folder), quiet=place.quiet
+            ) as listener,
+        ):
             told = _unmixed(listener, folder, place)
             if place.track is not None:
                 told = tracked(told, place.track, study, folder)
@@ -174,6 +184,14 @@ def describe(study: "Study") -> str:
     )
 
 
+def slow(study: "Study", place: Place) -> str:
+    """Return a note where the device is slow at the study's precision, else ""."""
+    from warminit.lab.runs.arithmetic import emulated
+
+    note = emulated(study.protocol.precision, place.device)
+    return note and f"note: {note}"
+
+
 def _unmixed(listener: "Listener", folder: Path, place: Place) -> "Listener":
     """Refuse before anything runs what could not be compared afterwards."""
     from warminit.lab.runs.environment import environment
@@ -189,78 +207,6 @@ def _unmixed(listener: "Listener", folder: Path, place: Place) -> "Listener":
         listener.planned(runs, finished)
 
     return replace(listener, planned=planned)
-
-
-@dataclass(frozen=True, slots=True)
-class Forecast:
-    """What a study would need, and which of its data are missing or partial.
-
-    Attributes:
-        estimate: Of the runs on the data that are at hand.
-        missing: Data sets that are not available, each with the reason.
-        partial: Data sets whose counts differ from the published ones.
-    """
-
-    estimate: "Estimate"
-    missing: Mapping[str, str]
-    partial: tuple[str, ...]
-
-
-def estimated(study: "Study", place: Place, console: "Console") -> Forecast:
-    """Plan a study, take a few real steps and count up; nothing is run or written.
-
-    Raises:
-        WarminitError: If none of its data sets is available, or it cannot be planned.
-    """
-    from warminit.lab.engines.estimate import estimate
-    from warminit.lab.engines.tuned import most_runs
-    from warminit.lab.runs.plan import plan_runs
-    from warminit.lab.store.stored_study import stored_runs
-    from warminit.lab.terminal.progress import loading_progress
-
-    source = place.source()
-    at_hand, missing, partial = {}, {}, []
-    with loading_progress(console, quiet=place.quiet) as progress:
-        for name in study.datasets:
-            try:
-                at_hand[name] = source.load(name, study.validation, progress(name))
-            except DataNotAvailableError as error:
-                if name == study.datasets[-1] and not at_hand:
-                    raise
-                missing[name] = str(error)
-                continue
-            partial += [name] * at_hand[name].partial
-    finished = [run.key for run in stored_runs(place.folder(study)) if run.result is not None]
-    study = study.model_copy(update={"datasets": tuple(at_hand)})
-    if study.tune is None:
-        runs = plan_runs(study, at_hand, device=source.device, threads=source.threads)
-    else:
-        runs = most_runs(study, at_hand, source)
-    found = estimate(runs, source, finished, workers=place.workers)
-    return Forecast(found, missing, tuple(partial))
-
-
-def print_estimate(study: "Study", place: Place, forecast: Forecast, console: "Console") -> None:
-    """Print what a study would need."""
-    found = forecast.estimate
-    most = "at most " if study.sequential is not None or study.tune is not None else ""
-    measured = "from a few steps measured on this machine"
-    lines = (
-        describe(study),
-        f"runs   {most}{found.runs:,}, of which {found.to_do:,} are to do",
-        f"time   {most or 'about '}{duration(found.seconds)}, {measured}",
-        f"       {100 * found.evaluation_share:.0f} % of it for evaluations",
-        f"disk   about {found.megabytes:.1f} MB",
-        f"folder {place.folder(study)}",
-        *(f"missing {name}, not counted: {why}" for name, why in forecast.missing.items()),
-        *(
-            f"partial {name}: its counts differ from the published ones"
-            for name in forecast.partial
-        ),
-        "Nothing was run.",
-    )
-    for line in lines:
-        console.print(line, highlight=False, markup=False)
 
 
 def close(ending: Ending, console: "Console") -> None:

@@ -1,5 +1,6 @@
 """the options that several commands share: one name, one type and one help text each."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,8 +9,8 @@ import typer
 from warminit.cli.values import seeds
 from warminit.paths import expanded
 
-_PLACE = "Where and how"
-_OUTPUT = "Output"
+_place = partial(typer.Option, rich_help_panel="Where and how")
+_output = partial(typer.Option, rich_help_panel="Output")
 
 _STUDYS = "the study's"
 
@@ -85,6 +86,11 @@ def _precision(shown: str | bool = True) -> Any:
     )
 
 
+def out_file(shown: str) -> Any:
+    """Return the option of the one file that a command writes, named as `shown` by default."""
+    return typer.Option(parser=expanded, metavar="FILE", help="File to write.", show_default=shown)
+
+
 # The same options twice: with a default of the command's own, and with that of a study.
 Datasets = Annotated[str, _datasets()]
 Models = Annotated[str, _models()]
@@ -117,15 +123,20 @@ Seed = Annotated[
 RuleDerived = Annotated[
     bool,
     typer.Option(
-        "--rule-derived",
-        help="Take n_patches from the rule, not as published.",
-        show_default="off",
+        "--rule-derived", help="Take n_patches from the rule, not as published.", show_default="off"
     ),
 ]
 DryRun = Annotated[
     bool,
     typer.Option(
         "--dry-run", help="Print runs, estimated time and disk; run nothing.", show_default="off"
+    ),
+]
+StoredStudy = Annotated[
+    str,
+    typer.Argument(
+        metavar="STUDY",
+        help="Folder of a study's results, its study.sqlite, or its name in warminit-results.",
     ),
 ]
 Out = Annotated[
@@ -139,142 +150,88 @@ Out = Annotated[
 ]
 DataRoot = Annotated[
     str | None,
-    typer.Option(
+    _place(
         envvar="WARMINIT_DATA",
         metavar="FOLDER",
         help="Folder or URL laid out like the Hugging Face hub, read in its place.",
-        rich_help_panel=_PLACE,
         show_default="the hub",
     ),
 ]
 Resize = Annotated[
     int | None,
-    typer.Option(
-        min=1,
-        metavar="N",
-        help="Resize every image to N x N pixels.",
-        rich_help_panel=_PLACE,
-        show_default="as they are",
+    _place(
+        min=1, metavar="N", help="Resize every image to N x N pixels.", show_default="as they are"
     ),
 ]
 Device = Annotated[
-    str,
-    typer.Option(
-        metavar="NAME",
-        help="cpu, or cuda where there is one (never run on a GPU so far).",
-        rich_help_panel=_PLACE,
-    ),
+    str, _place(metavar="NAME", help="cpu, or cuda where there is one (never run on a GPU so far).")
 ]
-Threads = Annotated[
-    int, typer.Option(min=1, metavar="N", help="CPU threads of a run.", rich_help_panel=_PLACE)
-]
+Threads = Annotated[int, _place(min=1, metavar="N", help="CPU threads of a run.")]
 Workers = Annotated[
     int | None,
-    typer.Option(
-        min=1,
-        metavar="N",
-        help="Runs at once.",
-        rich_help_panel=_PLACE,
-        show_default="cores / threads; 8 on cuda",
-    ),
+    _place(min=1, metavar="N", help="Runs at once.", show_default="cores / threads; 8 on cuda"),
 ]
 Engine = Annotated[
     str,
-    typer.Option(
+    _place(
         metavar="NAME",
         help="local, or ray for a cluster.",
         autocompletion=completes("local", "ray"),
-        rich_help_panel=_PLACE,
     ),
 ]
 Address = Annotated[
     str | None,
-    typer.Option(
+    _place(
         metavar="TEXT",
         help="Ray cluster: auto, HOST:PORT or ray://HOST:PORT.",
         show_default="RAY_ADDRESS, or this machine",
-        rich_help_panel=_PLACE,
     ),
 ]
 CpusPerRun = Annotated[
     float | None,
-    typer.Option(
-        metavar="N",
-        help="CPUs that Ray sets aside for a run.",
-        show_default="its threads",
-        rich_help_panel=_PLACE,
-    ),
+    _place(metavar="N", help="CPUs that Ray sets aside for a run.", show_default="its threads"),
 ]
 GpusPerRun = Annotated[
     float | None,
-    typer.Option(
-        metavar="N",
-        help="GPUs for a run, or the share of one.",
-        show_default="1 on cuda",
-        rich_help_panel=_PLACE,
-    ),
+    _place(metavar="N", help="GPUs for a run, or the share of one.", show_default="1 on cuda"),
 ]
 Retries = Annotated[
-    int,
-    typer.Option(
-        min=0,
-        metavar="N",
-        help="Times a lost or hanging run is started again.",
-        rich_help_panel=_PLACE,
-    ),
+    int, _place(min=0, metavar="N", help="Times a lost or hanging run is started again.")
 ]
 TimeLimit = Annotated[
     float | None,
-    typer.Option(
-        metavar="SECONDS",
-        help="After so long a run is taken to hang.",
-        show_default="none",
-        rich_help_panel=_PLACE,
-    ),
+    _place(metavar="SECONDS", help="After so long a run is taken to hang.", show_default="none"),
 ]
 AllowMixed = Annotated[
     bool,
-    typer.Option(
+    _place(
         "--allow-mixed",
         help="Compare runs of different versions of torch, NumPy or scikit-learn.",
         show_default="off",
-        rich_help_panel=_PLACE,
     ),
 ]
 Track = Annotated[
     str | None,
-    typer.Option(
+    _output(
         metavar="NAME",
         autocompletion=completes("tensorboard", "mlflow"),
         help="Write the runs to tensorboard or mlflow too, in the folder of the results.",
         show_default="none",
-        rich_help_panel=_OUTPUT,
     ),
 ]
 SaveWeights = Annotated[
     bool,
-    typer.Option(
+    _output(
         "--save-weights",
         help="Keep each run's final weights, in weights/ of the folder of the results.",
         show_default="off",
-        rich_help_panel=_OUTPUT,
     ),
 ]
 Quiet = Annotated[
-    bool,
-    typer.Option(
-        "--quiet",
-        "-q",
-        help="Show no progress, only the end.",
-        show_default="off",
-        rich_help_panel=_OUTPUT,
-    ),
+    bool, _output("--quiet", "-q", help="Show no progress, only the end.", show_default="off")
 ]
 AsJson = Annotated[
-    bool,
-    typer.Option(
-        "--json", help="Print JSON in place of tables.", show_default="off", rich_help_panel=_OUTPUT
-    ),
+    bool, _output("--json", help="Print JSON in place of tables.", show_default="off")
 ]
 
 

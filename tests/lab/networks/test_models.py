@@ -212,7 +212,7 @@ def test_a_users_model_is_imported_when_it_is_named_and_called_by_keyword(
     for name, text in (
         ("my_nets:tny", r"has no function 'tny'\. Did you mean 'tiny'\?"),
         ("my_nets:two", r"cannot be called as two\(in_channels, image_size, n_classes\): .*n_cl"),
-        ("my_nets:number", r"returned a int; a torch\.nn\.Module is needed"),
+        ("my_nets:number", r"returned a int: expected a torch\.nn\.Module"),
         ("no_such_nets:tiny", r"module 'no_such_nets' cannot be imported .*PYTHONPATH"),
         (":tiny", r"module '' cannot be imported"),
     ):

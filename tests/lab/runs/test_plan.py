@@ -14,7 +14,7 @@ import torch
 from study_cases import PATIENCE, environment, tiny_study, write_data
 from training_cases import make_dataset
 from warminit.errors import WarminitError
-from warminit.initializers.stems.rules import derive_rules
+from warminit.initializers.stems.design_rules import derive_rules
 from warminit.lab.data.load import ImageDataset
 from warminit.lab.engines.driver import Listener, plan
 from warminit.lab.engines.estimate import Estimate, estimate

@@ -9,7 +9,7 @@ from torch import nn
 
 from warminit.errors import WarminitError
 from warminit.lab.networks.simple import ResNet20, SimpleCNN, SmallViT
-from warminit.lab.networks.timm import PREFIX, timm_builder
+from warminit.lab.networks.timm_models import PREFIX, timm_builder
 
 ModelBuilder = Callable[[int, tuple[int, int], int], nn.Module]
 """(in_channels, image_size, n_classes) -> model."""
@@ -122,8 +122,8 @@ def _imported_builder(name: str) -> ModelBuilder:
         model = function(**sizes)
         if not isinstance(model, nn.Module):
             raise WarminitError(
-                f"model={name!r}: {call} returned a {type(model).__name__}; a torch.nn.Module is "
-                "needed. Return the model itself."
+                f"model={name!r}: {call} returned a {type(model).__name__}: expected a "
+                "torch.nn.Module. Return the model itself."
             )
         return model
 

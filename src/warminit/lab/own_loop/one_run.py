@@ -107,7 +107,7 @@ def _refuse_unknown(options: Mapping[str, Any], arms: Sequence[str]) -> None:
 def _checked(metrics: object) -> dict[str, float]:
     if not isinstance(metrics, Mapping) or not metrics:
         raise WarminitError(
-            f"train returned {metrics!r}; a dict of metrics is needed, such as "
+            f"train returned {metrics!r}: expected a dict of metrics, such as "
             "{'accuracy': 0.91}. Return it at the end of your function."
         )
     try:

@@ -40,8 +40,8 @@ from warminit.lab.report.tables import (
 )
 from warminit.lab.report.texts import asked, reproduce, state, summary, verdicts
 from warminit.lab.verdict.analysis import Analysis
+from warminit.lab.verdict.chosen_rates import at_baselines_best, tuning_sentences
 from warminit.lab.verdict.settings import across_settings
-from warminit.lab.verdict.tuning import at_baselines_best, tuning_sentences
 from warminit.lab.verdict.wording import notes
 
 LEAST_SETTINGS = 3

@@ -35,7 +35,7 @@ def read_study(folder: str | Path) -> StoredStudy:
     """Read the study that a folder was last used for.
 
     Args:
-        folder: Of the store, or the store itself, `study.sqlite`.
+        folder: Folder of the store, or the store itself, `study.sqlite`.
 
     Raises:
         WarminitError: If there is none, or it is damaged.

@@ -84,7 +84,7 @@ def affordable_interval(protocol: Protocol, n_evaluated: int) -> int | None:
     size; an evaluation takes one of each evaluated image. One evaluation, the last, is always made.
 
     Args:
-        protocol: Of the run.
+        protocol: Protocol of the run.
         n_evaluated: Images of the evaluation split.
 
     Returns:

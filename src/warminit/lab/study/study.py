@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from warminit.errors import WarminitError, unexpected, unknown
 from warminit.lab.sequential.design import Design
-from warminit.lab.study.checks import YOURS, check_paths, check_study, explain
+from warminit.lab.study.key_checks import YOURS, check_paths, check_study, explain
 from warminit.lab.study.lines import lines_at_fault
 from warminit.lab.study.protocol import Protocol, Strict
 from warminit.lab.study.sequential import Sequential, completed
@@ -49,7 +49,7 @@ class Study(Strict):
         metric: The primary metric, one of `METRICS`: `accuracy`, ..., or `train_loss`, the mean of
             the last 50 training losses. Any name in a user's own training loop.
         higher_is_better: Of the primary metric; None: True but for the losses.
-        unit: Of the primary metric, as `compare_paired` takes it; None: `points` for a share,
+        unit: Unit of the primary metric, as `compare_paired` takes it; None: `points` for a share,
             nothing for a loss.
         margin: Equivalence margin of the primary metric, in its own units.
         loss_margin: Non-inferiority margin of cross-entropy, which stands beside the verdict, nats.

@@ -17,7 +17,7 @@ class Tune(Strict):
     Attributes:
         lr_start: Learning rates of the first step, two or more. The last rate keeps its ratio to
             the first: the protocol's where it gives both, else a hundredth.
-        seeds: Of the tuning runs, or how many: 9001, 9002 and so on.
+        seeds: Seeds of the tuning runs, or how many: 9001, 9002 and so on.
         validation: Training images that are set aside for it; None: the study's own, and where it
             has none, a tenth of the training images.
     """

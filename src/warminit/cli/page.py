@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from warminit.cli import options
+from warminit.cli.exporting import print_written, study_folder
 from warminit.cli.loading import loaded
 from warminit.cli.output import console as new_console
 from warminit.cli.output import print_json
-from warminit.cli.results import study_folder
 from warminit.errors import WarminitError
 from warminit.paths import expanded
 
@@ -23,25 +23,11 @@ if TYPE_CHECKING:
 
 def report(
     *,
-    study: Annotated[
-        str,
-        typer.Argument(
-            metavar="STUDY",
-            help="Folder of a study's results, its study.sqlite, or its name in warminit-results.",
-        ),
-    ],
+    study: options.StoredStudy,
     show: Annotated[
         bool, typer.Option("--open", help="Open the page in the browser.", show_default="off")
     ] = False,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            parser=expanded,
-            metavar="FILE",
-            help="File to write.",
-            show_default="report.html in the study's folder",
-        ),
-    ] = None,
+    out: Annotated[Path | None, options.out_file("report.html in the study's folder")] = None,
     data_root: options.DataRoot = None,
     resize: options.Resize = None,
     allow_mixed: options.AllowMixed = False,
@@ -72,14 +58,7 @@ def report(
     if as_json:
         print_json({"file": str(path), "runs": len(analysis.runs), "missing": analysis.missing})
     else:
-        missing = f", {analysis.missing} missing" if analysis.missing else ""
-        failed = f", {len(analysis.failed)} of them failed" if analysis.failed else ""
-        console.print(
-            f"{path}: {len(analysis.runs)} runs{failed}{missing}",
-            highlight=False,
-            markup=False,
-            soft_wrap=True,
-        )
+        print_written(path, analysis, console)
     if show and not webbrowser.open(path.absolute().as_uri()):
         raise WarminitError(f"no browser could be started; open {path.absolute()} in one yourself.")
 
