@@ -136,7 +136,7 @@ def studies() -> list[str]:
         ended = [c.outcome for c in found]
         datasets = ", ".join(TITLES[each] for each in about.datasets)
         seeds = str(max((c.n for c in found), default=len(about.seeds)))
-        images = "training" if about.validation else "test"
+        images = "validation" if about.validation else "test"
         outcomes = ", ".join(f"{ended.count(each)} {each}" for each in sorted(set(ended)))
         link = f"[{file.parent.name}]({name}/README.md)"
         steps = f"{about.protocol.steps:,}"
