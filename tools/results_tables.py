@@ -150,12 +150,6 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "studies": studies,
     "confirmation": lambda: study("confirmation", columns=(*TESTED, "seeds ahead")),
     "full": lambda: study("full", "full-mnist", columns=(*TESTED, "seeds ahead", "cross-entropy")),
-    "after-5000": lambda: study(
-        "search-round4-cifar10",
-        "search-round4-fashion",
-        columns=("accuracy, %", *GAIN, "cross-entropy"),
-    ),
-    "slowly-5000": lambda: study("search-round5-fashion", columns=("accuracy, %", *GAIN)),
     "warmup": lambda: study(
         "robustness-no-warmup", "robustness-warmup", columns=("study", "accuracy, %", *GAIN)
     ),
