@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from kept_format import RESULTS
-from warminit.lab.verdict.cells import p_text
 from warminit.lab.verdict.comparison import Comparison
 from warminit.lab.verdict.family import holm_adjust
+from warminit.lab.verdict.scale import p_text
 from warminit.lab.verdict.tests import PairedT, paired_t
 
 TITLES = {

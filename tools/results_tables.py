@@ -20,8 +20,8 @@ from paired_rows import (
 from search_tables import SEARCH
 from setting_tables import SETTINGS
 from warminit.initializers.default import DEFAULTS, NOT_SEEN
-from warminit.lab.verdict.cells import p_text
 from warminit.lab.verdict.kept import kept_study
+from warminit.lab.verdict.scale import p_text
 from why_tables import REASONS
 
 # ---------------------------------------------------------------- by architecture

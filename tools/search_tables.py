@@ -23,7 +23,7 @@ from paired_rows import (
     long,
     table,
 )
-from warminit.lab.verdict.cells import p_text
+from warminit.lab.verdict.scale import p_text
 
 GOAL = 0.01
 """Below it the p of a goal that counts as met, as was written down."""

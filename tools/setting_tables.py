@@ -23,8 +23,8 @@ from paired_rows import (
     runs,
     table,
 )
-from warminit.lab.verdict.cells import p_text
 from warminit.lab.verdict.kept import kept_study, read_kept
+from warminit.lab.verdict.scale import p_text
 from warminit.lab.verdict.settings import HEADINGS, Settings, across_settings, texts
 
 BOTH = (CIFAR, FASHION)

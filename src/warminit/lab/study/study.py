@@ -16,6 +16,7 @@ from warminit.lab.study.protocol import Protocol, Strict
 from warminit.lab.study.sequential import Sequential, completed
 from warminit.lab.study.spec import ArmSpec, RunSpec
 from warminit.lab.study.tune import Tune
+from warminit.layout import Layout, Tabled
 
 LOSSES = ("loss", "train_loss", "calibration_error")
 METRICS = ("accuracy", "balanced_accuracy", "accuracy_area", *LOSSES)
@@ -29,7 +30,7 @@ MOST_SEEDS = 10_000
 """Most seeds of a study; a larger number is a typo."""
 
 
-class Study(Strict):
+class Study(Tabled, Strict):
     """Define a study: data sets x models x arms x seeds, with one protocol.
 
     Attributes:
@@ -82,6 +83,27 @@ class Study(Strict):
     thresholds: tuple[Annotated[float, Field(gt=0, le=1)], ...] = ()
     tune: Tune | None = None
     sequential: Sequential | None = None
+
+    def tables(self) -> list[Layout]:
+        """Return what differs from the defaults, one line a key of a study file."""
+        unsaid = {
+            "name",
+            "description",
+            *(("datasets", "models", "protocol") if self.own_loop else ()),
+        }
+        rows = []
+        for key in self.model_dump(exclude_defaults=True, exclude=unsaid):
+            value = getattr(self, key)
+            if isinstance(value, tuple):
+                rows.append((key, ", ".join(getattr(each, "label", str(each)) for each in value)))
+            elif isinstance(value, Strict):
+                rows += [
+                    (f"{key}.{name}", str(each))
+                    for name, each in value.model_dump(exclude_defaults=True).items()
+                ]
+            else:
+                rows.append((key, str(value)))
+        return [Layout(f"{self.name}: {self.description}".removesuffix(": "), rows)]
 
     @model_validator(mode="before")
     @classmethod
