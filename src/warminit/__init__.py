@@ -1,7 +1,7 @@
-"""Start a vision network from its own data.
+"""Initialize vision networks from their own training images.
 
-Two pipelines: *images -> weights*, in the rooms `images`, `models`, `initializers` and `look`,
-and *study -> runs -> verdict*, in `lab`. CONTRIBUTING.md has the rooms and what each may import.
+There are two pipelines. *images -> weights* lives in `images`, `models`, `initializers` and `look`;
+*study -> runs -> verdict* lives in `lab`. CONTRIBUTING.md lists every room and its imports.
 """
 
 import importlib
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from warminit.initializers.adapt.stem import adapt_stem_
     from warminit.initializers.prewarm.listing1 import conditioned_init
     from warminit.initializers.prewarm.method import prewarm_, prewarm_filters
-    from warminit.initializers.stems.rules import Hyperparameters, derive_rules
+    from warminit.initializers.stems.design_rules import Hyperparameters, derive_rules
     from warminit.initializers.stems.whitening import whiten_
     from warminit.look.diagnose import diagnose
     from warminit.look.diagnosis import Diagnosis
@@ -27,13 +27,13 @@ __version__ = "0.2.0"
 _HOME = {
     "DataNotAvailableError": "warminit.errors",
     "Diagnosis": "warminit.look.diagnosis",
-    "Hyperparameters": "warminit.initializers.stems.rules",
+    "Hyperparameters": "warminit.initializers.stems.design_rules",
     "InitReport": "warminit.report",
     "WarminitError": "warminit.errors",
     "WarminitWarning": "warminit.errors",
     "adapt_stem_": "warminit.initializers.adapt.stem",
     "conditioned_init": "warminit.initializers.prewarm.listing1",
-    "derive_rules": "warminit.initializers.stems.rules",
+    "derive_rules": "warminit.initializers.stems.design_rules",
     "diagnose": "warminit.look.diagnose",
     "init_": "warminit.initializers",
     "load_filters_": "warminit.look.filter_files",

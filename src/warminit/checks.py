@@ -1,4 +1,4 @@
-"""a count, a seed, a kernel size as given -> checked, or one clear error."""
+"""a count, a seed or a kernel size -> checked, or one clear error."""
 
 import difflib
 import math
@@ -15,7 +15,7 @@ from warminit.errors import WarminitError
 def as_kernel_size(
     kernel_size: int | tuple[int, ...], dims: int | None = None, name: str = "kernel_size"
 ) -> tuple[int, ...]:
-    """Return a kernel size as a tuple; one number serves `dims` dimensions, 2 by default."""
+    """Return a kernel size as a tuple; a single number is repeated `dims` times (default 2)."""
     sizes: tuple[Any, ...] = (
         tuple(kernel_size)
         if isinstance(kernel_size, tuple | list)
@@ -24,8 +24,8 @@ def as_kernel_size(
     dims = dims or len(sizes)
     if len(sizes) != dims or not 1 <= dims <= 3 or not all(map(_is_size, sizes)):
         raise WarminitError(
-            f"{name}={kernel_size!r}; whole numbers of at least 1 are needed, one or one for each "
-            f"of {dims} spatial dimensions. Pass the layer's kernel_size."
+            f"{name}={kernel_size!r}: expected one whole number of at least 1, or {dims} of them. "
+            "Pass the layer's kernel_size."
         )
     return tuple(int(size) for size in sizes)
 
@@ -38,18 +38,17 @@ def check_count(name: str, value: int) -> int:
     """Check that a count is a whole number of at least 1, and return it."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
         raise WarminitError(
-            f"{name}={value!r}; a whole number of at least 1 is needed. Leave it out to have it "
-            "derived."
+            f"{name}={value!r}: expected a whole number of at least 1. Leave it out to derive it."
         )
     return int(value)
 
 
 def check_seed(seed: int) -> None:
-    """Raise unless a seed is one that torch, NumPy and scikit-learn all take."""
+    """Raise unless torch, NumPy and scikit-learn all accept a seed."""
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**32:
         raise WarminitError(
-            f"seed={seed!r}; a whole number from 0 to 2**32 - 1 is needed, since NumPy and "
-            "scikit-learn take no other. Choose another seed."
+            f"seed={seed!r}: expected a whole number from 0 to 2**32 - 1, since NumPy and "
+            "scikit-learn accept no others. Choose another seed."
         )
 
 
@@ -65,8 +64,8 @@ def count_positions(
     covered = [step * (k - 1) + 1 for k, step in zip(patch_size, steps, strict=True)]
     if any(cover > extent for cover, extent in zip(covered, size, strict=True)):
         raise WarminitError(
-            f"patches of {_times(covered)} do not fit images of {_times(size)}; a patch must "
-            f"not be larger than the image. Use larger images, or {instead}."
+            f"patches of {_times(covered)} do not fit images of {_times(size)}; expected a patch "
+            f"no larger than the image. Use larger images, or {instead}."
         )
     return math.prod(extent - cover + 1 for cover, extent in zip(covered, size, strict=True))
 
@@ -84,12 +83,12 @@ def outside() -> int:
 
 
 def check_keywords(function: str, given: Iterable[str], options: Any) -> None:
-    """Raise TypeError, as Python does, for a keyword that is none of a TypedDict's.
+    """Raise TypeError, as Python does, for a keyword that a TypedDict does not have.
 
     Args:
-        function: Its name.
-        given: The keywords that are left.
-        options: The TypedDict of those that it takes beside its own.
+        function: Name of the function.
+        given: Remaining keywords.
+        options: TypedDict of the accepted keywords.
     """
     known = sorted(options.__annotations__)
     for name in given:

@@ -1,31 +1,30 @@
-"""bad input -> one clear error, with fields for who catches it."""
+"""bad input -> one clear error, with fields for the code that catches it."""
 
 import difflib
 from collections.abc import Iterable
 
 MOST_LISTED = 12
-"""Valid names that an error lists; of more it names the nearest alone."""
+"""Most valid names that an error lists; with more, it suggests the nearest name only."""
 
 
 class WarminitError(ValueError):
     """Raised for every input that warminit cannot use.
 
-    The text names the argument, its value, what is expected and the next step. Nothing has been
-    written to the model when it is raised: the weights are bit-identical to before the call. The
-    fields carry the same, so that no caller has to read the text; they are empty where the error
-    is not about one value.
+    The text names the argument, its value, the expected value and the next step. The model is then
+    bit-identical to its state before the call. The fields carry the same parts, so no caller has to
+    parse the text. They are empty if the error is not about a single value.
 
     Attributes:
-        name: The argument, option or key at fault.
-        value: Its value, as the text shows it.
-        expected: What is expected in its place.
-        next_step: What to do.
+        name: Argument, option or key at fault.
+        value: Rejected value, as the text shows it.
+        expected: Expected value, a noun phrase.
+        next_step: Advice, one sentence or two.
     """
 
     def __init__(
         self, text: str, *, name: str = "", value: str = "", expected: str = "", next_step: str = ""
     ) -> None:
-        """Take the whole text, and the fields where there are any."""
+        """Store the whole text and, if given, its parts."""
         super().__init__(text)
         self.name, self.value, self.expected, self.next_step = name, value, expected, next_step
 
@@ -35,16 +34,16 @@ class DataNotAvailableError(WarminitError):
 
 
 class WarminitWarning(UserWarning):
-    """Issued where the result stands but rests on a doubtful assumption."""
+    """Issued if the result is valid but rests on a doubtful assumption."""
 
 
 def unexpected(name: str, value: object, expected: str, next_step: str = "") -> WarminitError:
-    """Return the error for a value that is not what is expected.
+    """Build the error for an unexpected value.
 
     Args:
         name: The argument, option or key.
         value: The value given.
-        expected: A noun phrase, such as "a positive number".
+        expected: Noun phrase, for example "a positive number".
         next_step: One sentence or two.
 
     Example:
@@ -57,7 +56,7 @@ def unexpected(name: str, value: object, expected: str, next_step: str = "") -> 
 
 
 def unknown(name: str, value: object, names: Iterable[str]) -> WarminitError:
-    """Return the error for a value that is none of the valid names.
+    """Build the error for an unknown name.
 
     Example:
         >>> print(unknown("engine", "rai", ["local", "ray"]))
@@ -67,7 +66,7 @@ def unknown(name: str, value: object, names: Iterable[str]) -> WarminitError:
     *most, last = valid or ["nothing"]
     expected = f"{', '.join(most)} or {last}" if most else last
     if len(valid) > MOST_LISTED:
-        expected = f"one of {len(valid)} names, such as {valid[0]!r}"
+        expected = f"one of {len(valid)} names, for example {valid[0]!r}"
     return unexpected(name, value, expected, did_you_mean(value, valid))
 
 

@@ -1,4 +1,4 @@
-"""a path as a user writes it -> the path that is meant."""
+"""a path with `~` -> the full path."""
 
 from os import PathLike
 from pathlib import Path
@@ -7,7 +7,7 @@ from warminit.errors import WarminitError
 
 
 def expanded(path: str | PathLike[str]) -> Path:
-    """Return a path with a leading `~` expanded, as a shell does it.
+    """Expand a leading `~`, as a shell does.
 
     Raises:
         WarminitError: If no home folder is known.
@@ -20,5 +20,5 @@ def expanded(path: str | PathLike[str]) -> Path:
         return Path(path).expanduser()
     except RuntimeError as error:
         raise WarminitError(
-            f"path={str(path)!r}: no such home folder is known. Write the path out."
+            f"path={str(path)!r}: expected a known home folder. Write the path out."
         ) from error

@@ -1,7 +1,7 @@
 """names of 0.1 -> today's names: one table for keywords, study files, stores and run keys.
 
-Functions take the old keywords for one release, with a warning. Study files, stores and kept
-results are read for good, and the key of a run holds the names that it had in 0.1.
+Functions accept the old keywords for one release, with a warning. Old study files, stores and
+results stay readable. The key of a run keeps the names of 0.1.
 """
 
 import functools
@@ -20,7 +20,7 @@ TODAY = {
     "n_clusters": "n_filters",
     "n_patches": "patches_per_image",
 }
-"""Keywords of 0.1, and what they are called today."""
+"""Keywords of 0.1 -> keywords of today."""
 
 METHODS_OF_0_1 = frozenset(
     (
@@ -38,7 +38,7 @@ FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
 
 def takes_old_names(*names: str) -> Callable[[FunctionT], FunctionT]:
-    """Let a function take keywords by their names of 0.1, with a DeprecationWarning each.
+    """Let a function accept the keywords of 0.1, each with a DeprecationWarning.
 
     Args:
         *names: Keys of `TODAY`.
@@ -59,7 +59,7 @@ def takes_old_names(*names: str) -> Callable[[FunctionT], FunctionT]:
 def in_new_names(
     keywords: Mapping[str, Any], names: Collection[str], *, warn: bool = False
 ) -> dict[str, Any]:
-    """Return keywords with those among `names` under today's name.
+    """Rename the keywords in `names` to today's names.
 
     Raises:
         WarminitError: If one is given under both names.
@@ -70,8 +70,8 @@ def in_new_names(
         if new != name:
             if new in keywords:
                 raise WarminitError(
-                    f"{name}={value!r} and {new}={keywords[new]!r}: expected one of the two, which "
-                    f"mean the same. Leave {name} out."
+                    f"{name}={value!r} and {new}={keywords[new]!r}: expected only one of the two, "
+                    f"which mean the same. Leave {name} out."
                 )
             if warn:
                 text = f"{name}= is called {new}= since 0.2, and goes in 0.3. Pass {new}=."
@@ -112,7 +112,7 @@ def parameters_in_keys(method: str, parameters: Mapping[str, Any]) -> dict[str, 
 
 
 def in_names_of(names: Collection[str], derived: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a study derives for a function, under names of 0.1 where the function has those.
+    """Return a study's derived values by the names that a function uses, old or new.
 
     Args:
         names: Keywords of the function.

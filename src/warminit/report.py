@@ -1,4 +1,4 @@
-"""one initialization -> InitReport. What a method did, as values and as a small table."""
+"""one initialization -> InitReport: what the method did, as values and as a small table."""
 
 import warnings
 from collections.abc import Mapping
@@ -11,21 +11,21 @@ from warminit.renamed import takes_old_names
 
 @dataclass(frozen=True, slots=True)
 class InitReport(Tabled):
-    """What an initializer did to a model. Every method returns one.
+    """Record what an initializer did to a model; every method returns a report.
 
     Attributes:
         method: The initializer's name.
-        layer: Dotted name of the layer that was written; several are joined with ", ".
-        found: How the layer was chosen.
-        filters_set: Filters that were written; the rest of `out_channels` are as they were.
-        out_channels: Filters of the layer.
-        parameters: What the method worked with, by name.
-        provenance: For some of the parameters, one sentence on where the value comes from.
-        seed: Of the method's own generator.
-        seconds: Time taken.
-        notes: Anything that a reader of the result should know.
-        parts: Where several methods were applied, the report of each; the fields above are then
-            those of all, and options begin with the method's name: `zero_residual__value`.
+        layer: Dotted name of the layer that was set; several are joined with ", ".
+        found: Reason why this layer was chosen.
+        filters_set: Number of filters that were set; the others of `out_channels` did not change.
+        out_channels: Number of filters in the layer.
+        parameters: Values that the method used, by name.
+        provenance: Source of a parameter's value, one sentence each, by the parameter's name.
+        seed: Seed of the method's own generator.
+        seconds: Run time.
+        notes: Remarks for the reader of the result.
+        parts: Report of each method, if several were applied. The fields above then cover all
+            methods, and options begin with the method's name: `zero_residual__value`.
     """
 
     method: str
@@ -42,14 +42,14 @@ class InitReport(Tabled):
 
     @property
     def arm(self) -> str:
-        """The method's name, as it was called in 0.1; use `method`."""
+        """Name of the method, under its name of 0.1; use `method`."""
         warnings.warn(
             "report.arm is called report.method since 0.2", DeprecationWarning, stacklevel=2
         )
         return self.method
 
     def tables(self) -> list[Layout]:
-        """Return one table; where several methods were applied, one of each."""
+        """Return one table, or one per method if several methods were applied."""
         if self.parts:
             total = Layout(f"{self.method}: {self.seconds:.3f} seconds")
             return [total, *(table for part in self.parts for table in part.tables())]

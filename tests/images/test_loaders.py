@@ -175,10 +175,10 @@ BAD: dict[str, tuple[Any, dict[str, Any], tuple[str, ...]]] = {
     "a batch of names": ([("a", "b")], {}, ("batch 0 of images is a tuple", "'pixel_values'")),
     "a mapping without images": ([{"labels": LABELS}], {}, ("batch 0 of images is a dict",)),
     "one batch with its labels": (
-        [PIXELS, LABELS], {}, ("batch 1 of images has shape (", "pass the images alone"),
+        [PIXELS, LABELS], {}, ("batch 1 of images has shape (", "pass only the images"),
     ),
     "one batch as a mapping": (
-        {"x": PIXELS}, {}, ("images is a dict with x", "such as images['pixel_values']"),
+        {"x": PIXELS}, {}, ("images is a dict with x", "for example images['pixel_values']"),
     ),
     "types that differ": (
         [PIXELS[:4], PIXELS[:4].to(torch.uint8)], {}, ("batch 1 of images is torch.uint8 and",),
@@ -189,7 +189,7 @@ BAD: dict[str, tuple[Any, dict[str, Any], tuple[str, ...]]] = {
     "NaN in the second batch": (
         [PIXELS[:4], PIXELS[:4] * float("nan")], {}, ("768 NaN or infinite values out of 1536",),
     ),
-    "neither": (3, {}, ("images is a int", "a DataLoader is needed")),
+    "neither": (3, {}, ("images is a int", "expected a torch.Tensor (N, C, H, W)")),
 }  # fmt: skip
 
 
@@ -303,4 +303,4 @@ def test_memory_above_the_input_stays_under_the_bound(case: str) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
     peak, note = done.stdout.split("|", 1)
     assert 0 < float(peak) < 256, done.stdout
-    assert ("were sampled in place of" in note and "within 256 MiB" in note) == sampled, note
+    assert ("were sampled instead of" in note and "within 256 MiB" in note) == sampled, note

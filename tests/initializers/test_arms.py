@@ -86,7 +86,7 @@ def test_the_examples_of_the_page_run(capsys: pytest.CaptureFixture[str]) -> Non
         ("math:no_such_function", r"cannot be imported: .*no_such_function.*as module:function"),
         (":init", r"method=':init' cannot be imported"),
         ("math:", r"method='math:' cannot be imported"),
-        ("math:pi", r"method='math:pi' is a float; a function \(model, images, \*, seed"),
+        ("math:pi", r"method='math:pi' is a float: expected a function \(model, images, \*, seed"),
     ],
 )
 def test_arms_that_do_not_exist(name: str, text: str) -> None:

@@ -89,7 +89,7 @@ def test_krahenbuhl_gives_each_channel_unit_deviation(
     report = krahenbuhl(model, images, seed=0, basis=basis, beta=0.5)
     assert report.layer == "stem, body, head"
     assert (report.filters_set, report.out_channels) == (14, 14)
-    assert report.notes == ("unused: left alone, it does not run on these images",)
+    assert report.notes == ("unused: not set, it does not run on these images",)
     for name, output in outputs_of(model, images).items():
         np.testing.assert_allclose(output.std(1), 1, atol=1e-5, err_msg=name)
         np.testing.assert_allclose(output.mean(1), 0.5, atol=1e-5, err_msg=name)
@@ -102,7 +102,7 @@ def test_lsuv_gives_each_layer_unit_variance(batch_norm: bool, gain: float) -> N
     model, images = Net(batch_norm=batch_norm), make_images() * gain
     report = lsuv(model, images, seed=0)
     assert report.layer == "stem, body, head"
-    assert report.notes == ("unused: left alone, it does not run on these images",)
+    assert report.notes == ("unused: not set, it does not run on these images",)
     outputs = outputs_of(model, images)
     assert all(abs(output.var() - 1) < 0.1 for output in outputs.values())
     for name in outputs:

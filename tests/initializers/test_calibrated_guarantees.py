@@ -17,8 +17,8 @@ from warminit.initializers.network.krahenbuhl import krahenbuhl
 from warminit.initializers.network.lsuv import lsuv
 
 CONSTANT = {
-    krahenbuhl: "2 channels left alone, their output is constant",
-    lsuv: "left alone, its output is constant",
+    krahenbuhl: "2 channels not set: their output is constant",
+    lsuv: "not set, its output is constant",
 }
 
 
@@ -87,11 +87,11 @@ def test_no_bias_shared_weights_and_computed_weights(arm: Callable[..., Any]) ->
     report = arm(model, make_images(), seed=0)
     assert report.layer == "0, 1"
     notes = [
-        "2: left alone, its weight is that of a layer before it",
-        "3: left alone, its weight is computed or quantized",
+        "2: not set, it shares its weight with an earlier layer",
+        "3: not set, its weight is computed or quantized",
     ]
     if arm is krahenbuhl:
-        notes.insert(0, "0: no bias, so the mean of its output is not corrected")
+        notes.insert(0, "0: no bias, so the mean of its output stays")
     assert list(report.notes) == notes
     after = values(model)
     changed = [name for name in before if before[name] != after[name]]
@@ -120,7 +120,7 @@ def test_krahenbuhl_leaves_single_constant_channels_alone() -> None:
     weight, bias = (p.detach() for p in model.late.parameters())
     before = weight.clone(), bias.clone()
     report = krahenbuhl(model, make_images(), seed=0)
-    assert report.notes == ("late: 2 channels left alone, their output is constant",)
+    assert report.notes == ("late: 2 channels not set: their output is constant",)
     assert report.filters_set == 4
     assert torch.equal(weight[2:], before[0][2:])
     assert torch.equal(bias[2:], before[1][2:])
@@ -208,7 +208,7 @@ BAD: list[tuple[Any, Any, dict[str, Any], tuple[str, ...]]] = [
     (krahenbuhl, Net(), {"beta": float("nan")}, ("beta=nan", "finite", "Leave it out")),
     (krahenbuhl, Net(), {"patches_per_image": 0}, ("patches_per_image=0", "at least 1")),
     (krahenbuhl, Net(), {"layers": "head"}, ("'head'", "Linear", "Conv2d")),
-    (krahenbuhl, nn.Conv2d(1, 4, 11, padding=5), {}, ("11 x 11", "9 x 9", "not be larger")),
+    (krahenbuhl, nn.Conv2d(1, 4, 11, padding=5), {}, ("11 x 11", "9 x 9", "no larger")),
 ]
 
 

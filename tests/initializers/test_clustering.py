@@ -169,7 +169,8 @@ def test_as_many_clusters_as_distinct_patches_finds_each() -> None:
 def test_fewer_distinct_patches_than_clusters_is_an_error() -> None:
     patches = torch.tensor([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]).repeat(10, 1)
     with pytest.raises(
-        WarminitError, match=r"only 3 distinct patches, fewer than n_filters=4\. Pass more varied"
+        WarminitError,
+        match=r"only 3 distinct patches: expected at least n_filters=4\. Pass more varied",
     ):
         cluster(patches, 4)
 

@@ -182,7 +182,7 @@ def test_written_in_place_and_nothing_else(dtype: torch.dtype) -> None:
         (nn.Conv2d(3, 8, 3), {"zca_eps": -0.1}, ("zca_eps=-0.1", "above 0", "Leave it out")),
         (nn.Conv2d(3, 8, 3), {"zca_eps": "x"}, ("zca_eps='x'", "a finite number")),
         (nn.Conv2d(3, 8, 3), {"patches_per_image": 0}, ("patches_per_image=0", "at least 1")),
-        (nn.Conv2d(1, 8, 1), {}, ("1 value", "at least 2 are needed", "layers=")),
+        (nn.Conv2d(1, 8, 1), {}, ("1 value", "expected at least 2", "layers=")),
     ],
 )
 def test_bad_input_writes_nothing(

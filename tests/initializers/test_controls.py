@@ -123,12 +123,12 @@ def test_a_bank_of_flat_patches() -> None:
 def test_an_unknown_matching(arm: str) -> None:
     model = make_conv(2, 32)
     before = bits(model.weight)
-    with pytest.raises(WarminitError, match=r"matching='norm'; one of global, per-filter is need"):
+    with pytest.raises(WarminitError, match=r"matching='norm': expected one of global, per-filter"):
         init_(model, IMAGES, arm, patches_per_image=10, matching="norm")
     assert bits(model.weight) == before
 
 
 @pytest.mark.parametrize("arm", CONTROLS)
 def test_an_unknown_algorithm(arm: str) -> None:
-    with pytest.raises(WarminitError, match=r"algorithm='slow'; one of fast, paper is needed"):
+    with pytest.raises(WarminitError, match=r"algorithm='slow': expected one of fast, paper"):
         filters(arm, algorithm="slow")

@@ -159,8 +159,10 @@ def test_a_model_whose_operations_cannot_be_seen() -> None:
     model = plain(Refuses(), Residual(conv()))
     report = init_(model, IMAGES)
     assert report.parameters["default_for"] == NOT_SEEN
-    assert not any("does not go through" in note for note in report.notes)
-    with pytest.raises(WarminitError, match="while its operations are seen: NotImplementedError"):
+    assert not any("fails in the model" in note for note in report.notes)
+    with pytest.raises(
+        WarminitError, match="while its operations are recorded: NotImplementedError"
+    ):
         init_(model, IMAGES, "zero-residual")
 
 

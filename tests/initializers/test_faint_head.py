@@ -103,8 +103,8 @@ def test_a_deep_network_without_a_norm_keeps_its_head(arm: str) -> None:
         "left as it is",
     )
     assert report.notes[-1] == (
-        f"15 is left as it is: what it gives is small already, {size:.2g}. Pass head_scale=0.1 to "
-        "make it small all the same."
+        f"15 is unchanged: its outputs are small already, {size:.2g}. Pass head_scale=0.1 to make "
+        "it small anyway."
     ), report.notes
     assert init_(asked, IMAGES, arm, head_scale=0.1).parameters["head_scale"] == 0.1
     assert bits(asked.head.weight) != before

@@ -179,7 +179,7 @@ def trained_net() -> nn.Sequential:
 
 def test_200_quick_steps_of_sgd_look_trained_and_only_warn() -> None:
     net, images = trained_net(), make_images(32, 1, 12, 12)
-    with pytest.warns(WarminitWarning, match=r"0 looks trained: .*start from scratch") as caught:
+    with pytest.warns(WarminitWarning, match=r"0 looks trained: .*train from scratch") as caught:
         report = prewarm_(net, images, patches_per_image=9)
     assert report.filters_set == 16
     assert any("looks trained" in note for note in report.notes)

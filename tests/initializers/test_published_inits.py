@@ -157,7 +157,7 @@ def test_groups_count_in_the_fan() -> None:
 def test_an_unknown_scope(arm: str) -> None:
     model = make_conv()
     before = bits(model.weight)
-    with pytest.raises(WarminitError, match=r"scope='last'; one of first, all is needed"):
+    with pytest.raises(WarminitError, match=r"scope='last': expected one of first, all"):
         init_(model, IMAGES, arm, scope="last")
     assert bits(model.weight) == before
 

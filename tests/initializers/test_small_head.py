@@ -55,7 +55,7 @@ def test_the_factor_by_hand(arm: str) -> None:
     expected = 0.25 / math.sqrt(15)
     torch.testing.assert_close(head.weight.abs(), torch.full((3, 5), expected))
     assert bool((head.weight[1] < 0).all())
-    assert bits(head.bias) == bias, "the bias may hold what is known of the classes"
+    assert bits(head.bias) == bias, "the bias may hold the class frequencies"
     assert report.parameters["head_scale"] == 0.25
     assert report.provenance["head_scale"] == f"6.weight x {expected / 2:.3g}"
 
@@ -118,7 +118,7 @@ def test_a_head_of_zeros_keeps_its_bits() -> None:
 def test_an_unusable_share(arm: str, head: Any) -> None:
     net = make_net()
     before = {name: bits(each) for name, each in net.state_dict().items()}
-    with pytest.raises(WarminitError, match="a number from 0 to 1 is needed") as error:
+    with pytest.raises(WarminitError, match="expected a number from 0 to 1") as error:
         init_(net, IMAGES, arm, seed=0, **parameters(arm, head_scale=head))
     assert str(error.value).startswith(f"head_scale={head!r};")
     assert {name: bits(each) for name, each in net.state_dict().items()} == before
@@ -296,13 +296,13 @@ def lazy() -> nn.Module:
     return nn.Sequential(*list(make_net().children())[:6], nn.LazyLinear(3))
 
 
-NONE = "linear layers whose output is the model's own: none; one is needed as the head"
+NONE = "linear layers whose output is the model's output: none: expected one as the head"
 REFUSED: dict[str, tuple[str, Callable[[], nn.Module]]] = {
     "no linear layer": (NONE, lambda: make_net()[:5]),
     "a sum": (NONE, lambda: Ending(lambda out: out.sum(1))),
     "the mean of two heads": (NONE, lambda: two(lambda one, other: (one + other) / 2)),
     "two heads": (
-        "linear layers whose output is the model's own: head, last; one is needed",
+        "linear layers whose output is the model's output: head, last: expected one",
         lambda: two(lambda one, other: (one, other)),
     ),
     "a norm behind": (NONE, lambda: make_net().append(nn.LayerNorm(3))),
@@ -317,7 +317,7 @@ REFUSED: dict[str, tuple[str, Callable[[], nn.Module]]] = {
         lambda: Behind(nn.Identity(), lambda self, features, out: self.head(features) + 0 * out),
     ),
     "a failing pass": (
-        "one image of shape (1, 2, 12, 12) does not go through the model, so its head is not kno",
+        "one image of shape (1, 2, 12, 12) fails in the model, so its head is not known",
         stops,
     ),
     "tied": ("the weight of last.1 is shared by head and last.1", tied),
@@ -328,7 +328,7 @@ REFUSED: dict[str, tuple[str, Callable[[], nn.Module]]] = {
     "normed": ("the weight of 6 is parametrized", normed),
     "NaN": (NONE, lambda: filled(math.nan)),
     "infinite": (
-        "the 15 weights of 6 have the deviation inf; a finite one is needed. Initialize the",
+        "the 15 weights of 6 have the deviation inf: expected a finite one. Initialize the",
         lambda: filled(math.inf),
     ),
     "expanded": ("6 has an expanded weight, shape (3, 5) with strides (1, 0): its va", expanded),
@@ -336,7 +336,7 @@ REFUSED: dict[str, tuple[str, Callable[[], nn.Module]]] = {
     "a layer that normalizes its weight": (NONE, cosine_layer),
     "a gate beside a zero": (NONE, gated),
     "sharing memory": ("the weight of head is shared by head and last", sharing_memory),
-    "frozen": ("the weight of 6 is frozen; one of its own that trains is needed.", frozen),
+    "frozen": ("the weight of 6 is frozen: expected an unshared weight that trains.", frozen),
     "lazy": ("6.weight is lazy:", lazy),
 }
 
@@ -354,8 +354,8 @@ def test_a_model_without_such_a_head_gets_the_filters_alone(case: str) -> None:
     assert str(error.value).endswith(advice if case != "expanded" else ".clone() first.")
     assert {name: bits(each) for name, each in known.items()} == before
     report = init_(model, IMAGES, "whitening-small-head", seed=0, patches_per_image=9)
-    assert report.notes[-1] == f"the head is left as it is: {error.value}"
-    assert report.provenance["head_scale"] == "left as it is"
+    assert report.notes[-1] == f"the head is unchanged: {error.value}"
+    assert report.provenance["head_scale"] == "unchanged"
     assert report.parameters["head_scale"] is None
     changed = {name for name, each in known.items() if bits(each) != before[name]}
     assert len(changed) == (case != "lazy"), "only the first layer's weight"
@@ -376,7 +376,7 @@ class Standardized(nn.Linear):
 
 
 class PreNorm(nn.Module):
-    """A block that normalizes what it is fed, and not what it gives."""
+    """A block that normalizes its input, and not what it gives."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -424,8 +424,8 @@ def test_a_head_behind_a_normalization_is_left_unless_asked_for(case: str) -> No
     )
     name = next(name for name, each in left.named_modules() if each is head_of(left))
     assert re.fullmatch(
-        rf"{name} is left as it is: [\w.]+ normalizes what it is fed\. Pass head_scale=0\.1 to "
-        r"make it small all the same\.", report.notes[-1]
+        rf"{name} is unchanged: [\w.]+ normalizes its input\. Pass head_scale=0\.1 to "
+        r"make it small anyway\.", report.notes[-1]
     )  # fmt: skip
     told = re.search(r"it is: ([\w.]+) normalizes", report.notes[-1])
     assert told is not None

@@ -139,7 +139,7 @@ def test_a_kernel_that_leaves_nothing_is_an_error(arm: str) -> None:
 
 @pytest.mark.parametrize("kernel", [(1, 1), (2, 2), (3, 1), (1, 3)])
 def test_gabor_names_the_kernel(kernel: tuple[int, int]) -> None:
-    text = rf"at least 3 x 3, and the layer's is {kernel[0]} x {kernel[1]}\. Use"
+    text = rf"the layer's kernel is {kernel[0]} x {kernel[1]}: expected at least 3 x 3 for Gabor"
     with pytest.raises(WarminitError, match=text):
         gabor_bank(4, (3, *kernel))
 

@@ -30,7 +30,7 @@ def test_an_absent_library_is_named_with_its_extra(
         importlib.import_module(f"warminit.integrations.{extra}")
     text = str(caught.value)
     assert re.fullmatch(
-        rf"{library} is needed here and cannot be imported: .+\. Install it with "
+        rf"{library} cannot be imported: .+\. Install it with "
         rf'`pip install "warminit\[{extra}\]"`\.',
         text,
     )

@@ -360,8 +360,8 @@ def test_it_has_at_most_twelve_keywords() -> None:
 @pytest.mark.parametrize(
     ("returned", "text"),
     [
-        (None, "train returned None; a dict of metrics is needed"),
-        ({}, "a dict of metrics is needed"),
+        (None, "train returned None: expected a dict of metrics"),
+        ({}, "expected a dict of metrics"),
         ({"accuracy": "high"}, "each metric must be one number"),
         ({"accuracy": torch.zeros(2)}, "each metric must be one number"),
         ({"accuracy": float("nan")}, "the run diverged"),

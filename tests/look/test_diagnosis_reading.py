@@ -137,7 +137,7 @@ def test_a_weight_that_the_forward_pass_changes_is_seen_as_it_computes() -> None
     halving.load_state_dict(plain.state_dict())
     variances = np.array(diagnose(plain, IMAGES).response_variances)
     np.testing.assert_allclose(diagnose(halving, IMAGES).response_variances, variances / 4)
-    with pytest.raises(WarminitError, match=r"Blind in whose forward no convolution was seen; .*="):
+    with pytest.raises(WarminitError, match=r"Blind without a convolution in its forward: .*="):
         diagnose(Blind(3, 8, 3), IMAGES)
 
 

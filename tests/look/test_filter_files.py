@@ -168,10 +168,16 @@ def test_what_does_not_fit_names_both_values(
 @pytest.mark.parametrize(
     ("filters", "said"),
     [
-        (torch.rand(3, 3), r"filters=\(3, 3\) torch.float32; a dense floating point tensor"),
-        (torch.ones(2, 1, 3, 3, dtype=torch.int64), "torch.int64; a dense floating point tensor"),
+        (
+            torch.rand(3, 3),
+            r"filters=\(3, 3\) torch.float32: expected a dense floating point tensor",
+        ),
+        (
+            torch.ones(2, 1, 3, 3, dtype=torch.int64),
+            "torch.int64: expected a dense floating point tensor",
+        ),
         (torch.full((2, 1, 3, 3), float("nan")), "values that are not finite"),
-        ("a path", "filters=a path; a dense floating point tensor"),
+        ("a path", "filters=a path: expected a dense floating point tensor"),
     ],
 )
 def test_what_cannot_be_saved(tmp_path: Path, filters: Any, said: str) -> None:

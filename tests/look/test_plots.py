@@ -135,7 +135,7 @@ def weight(*shape: int) -> Tensor:
         (weight(4, 1, 3, 3), {"conditioned": [-1]}, "names filter -1, and there are 4"),
         (weight(4, 1, 3, 3), {"conditioned": REPORT}, "a report on 8 filters of conv"),
         (weight(4, 1, 3, 3), {"columns": 0}, "columns=0"),
-        (weight(4, 1, 3, 3), {"layers": "conv1"}, "a weight was given"),
+        (weight(4, 1, 3, 3), {"layers": "conv1"}, "expected None with a weight"),
         (nn.Linear(3, 4), {}, "has no convolution"),
     ],
 )

@@ -122,7 +122,7 @@ def test_a_sharded_weight_is_read_back_too(answers: Answers) -> None:
     assert "standardizes its weight: the filters keep their shape" in note
     assert not unchanged
     error, unchanged = same(answers, "mirrored fsdp")
-    assert "changes its weight: what it computes with differs from the filters" in error
+    assert "changes its weight: its effective weight differs from the filters" in error
     assert unchanged
 
 
@@ -194,7 +194,7 @@ def test_an_error_on_one_rank_is_raised_on_every_rank(answers: Answers, case: st
     for rank, answer in enumerate(answers):
         text, kept = answer[case]
         assert ON_ONE_RANK[case] in text
-        assert text.startswith("rank 1 failed, so it is done on no rank. There: ") == (rank != 1)
+        assert text.startswith("rank 1 failed, so no rank was changed. Its error: ") == (rank != 1)
         assert kept, f"the model of rank {rank} has changed"
 
 

@@ -228,7 +228,7 @@ def test_named_layers_and_the_layers_after_it() -> None:
     assert whiten_(model, images, layers=2).layer == "embedding, mixer"
     assert whiten_(named, images, layers="embedding").found == "given by name"
     assert torch.equal(named.embedding.weight, model.embedding.weight)
-    with pytest.raises(WarminitError, match="layer 'head' is a Linear; a Conv1d"):
+    with pytest.raises(WarminitError, match="layer 'head' is a Linear: expected a Conv1d"):
         whiten_(named, images, layers="head")
 
 

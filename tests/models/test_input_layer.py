@@ -115,7 +115,7 @@ def test_offsets_of_a_deformable_function_are_refused(method: str) -> None:
     model = ByFunction()
     before = values(model)
     with pytest.raises(
-        WarminitError, match=r"off is a side branch: .*deform_conv2d.*takes the sam"
+        WarminitError, match=r"off is a side branch: .*deform_conv2d.*receives the sam"
     ):
         init_(model, images(), method)
     assert values(model) == before

@@ -57,7 +57,7 @@ IMAGES: dict[str, tuple[Callable[[], Any], str]] = {
     "complex": (lambda: X.to(torch.complex64), "images has dtype torch.complex64"),
     "sparse": (X.to_sparse, "images is torch.sparse_coo"),
     "nested": (lambda: torch.nested.nested_tensor([X[0], X[1]]), "images is a nested tensor"),
-    "masks": (lambda: (X, torch.zeros(16, 1, 16, 16)), "masks, pass the images alone"),
+    "masks": (lambda: (X, torch.zeros(16, 1, 16, 16)), "masks, pass only the images"),
 }
 
 

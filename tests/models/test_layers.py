@@ -115,8 +115,8 @@ def test_channels_in_the_last_place_are_refused_though_a_later_layer_fits(
     with pytest.raises(WarminitError) as error:
         find_layer(model, images=IMAGES.movedim(1, -1))
     assert str(error.value) == (
-        "images has 12 channels, shape (4, 12, 12, 3), and the first layer that runs, '0', takes 3."
-        " Pass the batch that the model is fed; images of (N, H, W, C) become (N, C, H, W) by"
+        "images has 12 channels, shape (4, 12, 12, 3): expected 3, as '0' runs first."
+        " Pass the batch that the model is fed; convert (N, H, W, C) to (N, C, H, W) by"
         " .permute(0, 3, 1, 2)."
     )
 
@@ -254,7 +254,7 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], dict[str, Any], tuple[str, ...
     ),
     "a transposed one by name": (
         transposed_first, {"layers": "0"},
-        ("layer '0' is a ConvTranspose2d", "Conv2d or Conv3d is needed", "2 (Conv2d, 3 channels)"),
+        ("layer '0' is a ConvTranspose2d", "expected a Conv1d", "2 (Conv2d, 3 channels)"),
     ),
     "a name that is missing": (
         Residual, {"layers": "stam"},
@@ -265,7 +265,7 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], dict[str, Any], tuple[str, ...
         ("images has 3 channels, shape (4, 3, 12, 12)", "0 (Conv2d, 1 channels)", "Pass the batch"),
     ),
     "a model that does not run": (
-        Broken, {}, ("(1, 3, 12, 12) does not go through", "a mask is needed", "layers="),
+        Broken, {}, ("(1, 3, 12, 12) fails in the model", "a mask is needed", "layers="),
     ),
     "layers that are never called": (
         Functional, {}, ("no layer of this Functional is called", "a (Conv2d", "layers="),

@@ -197,7 +197,7 @@ def test_the_filters_have_unit_responses_only_where_their_size_stays(case: str) 
     if unit:
         fed = NOT_NORMALIZED[case][0]
         assert report.parameters["scale"] == "unit"
-        assert report.provenance["scale"] == f"nothing normalizes what {fed} is fed"
+        assert report.provenance["scale"] == f"no normalization before {fed}"
     else:
         assert report.parameters["scale"] == 0.25
         assert report.provenance["scale"] == "the paper's value for two or more channels"

@@ -181,7 +181,7 @@ def test_a_wrapper_that_holds_the_old_weight_is_refused() -> None:
     wrapped = kind.__new__(kind)  # which would want a process group
     nn.Module.__init__(wrapped)
     wrapped.module = small()
-    with pytest.raises(WarminitError, match="before it is wrapped"):
+    with pytest.raises(WarminitError, match="before you wrap it"):
         adapt_stem_(wrapped, in_channels=4)
 
 

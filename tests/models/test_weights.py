@@ -217,10 +217,10 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], dict[str, Any], tuple[str, ...
         ("takes no weight", "Condition the model before the parametrization is registered"),
     ),
     "the old weight norm": (
-        lambda: old_hook(nn.utils.weight_norm), {}, ("that a hook computes", "before the hook"),
+        lambda: old_hook(nn.utils.weight_norm), {}, ("that a hook computes", "add the hook"),
     ),
     "the old spectral norm": (
-        lambda: old_hook(nn.utils.spectral_norm), {}, ("that a hook computes", "before the hook"),
+        lambda: old_hook(nn.utils.spectral_norm), {}, ("that a hook computes", "add the hook"),
     ),
     "quantized": (
         quantized, {}, ("0 is a Conv2d whose weight is a method", "before it is quantized"),
@@ -269,7 +269,7 @@ def test_a_call_under_inference_mode_is_refused() -> None:
 def test_filters_that_cannot_be_frozen_are_not_written() -> None:
     model = parametrizations.weight_norm(make())
     before = values(model)
-    with pytest.raises(WarminitError, match="trainable=False needs a plain weight"):
+    with pytest.raises(WarminitError, match="trainable=False: expected a plain weight"):
         whiten_(model, IMAGES, patches_per_image=9, trainable=False)
     assert values(model) == before
 
@@ -302,7 +302,7 @@ def test_a_forward_without_a_convolution_is_refused() -> None:
 
     model = Unseen(3, 8, 3)
     before = values(model)
-    with pytest.raises(WarminitError, match="no convolution was seen"):
+    with pytest.raises(WarminitError, match="without a convolution in its forward"):
         prewarm_(model, IMAGES, patches_per_image=9)
     assert values(model) == before
 

@@ -122,7 +122,9 @@ def check_timm(name: str) -> tuple[Any, ...]:
     model, images = timm_model(name)
     if name in zoo.REARRANGING:
         before = {key: bits(value) for key, value in model.state_dict().items()}
-        with pytest.raises(WarminitError, match=r"no convolution takes them.*rearranges the pixel"):
+        with pytest.raises(
+            WarminitError, match=r"no convolution has as many.*rearranges the pixel"
+        ):
             prewarm_(model, images, patches_per_image=9)
         assert {key: bits(value) for key, value in model.state_dict().items()} == before
         return ()
@@ -166,8 +168,8 @@ def test_the_head_of_a_timm_model(name: str, head: str | None, fed_by: str | Non
         changed = {k for k, each in model.state_dict().items() if not torch.equal(each, before[k])}
         small = head is not None and (fed_by is None or share is not None)
         assert changed == {f"{report.layer}.weight"} | ({f"{head}.weight"} if small else set())
-        assert (report.provenance["head_scale"] == "left as it is") is not small
-        normalized = f"{head} is left as it is: {fed_by} normalizes what it is fed."
+        assert (report.provenance["head_scale"] == "unchanged") is not small
+        normalized = f"{head} is unchanged: {fed_by} normalizes its input."
         assert any(normalized in note for note in report.notes) == (
             fed_by is not None and share is None
         )

@@ -101,7 +101,7 @@ BAD_IMAGES: dict[str, Row] = {
     "meta": (lambda: torch.zeros(GRAY, device="meta"), ("images", "meta", "values", "Pass")),
     "smaller than the kernel": (
         lambda: make_images(8, 1, 2, 12),
-        ("3 x 3", "2 x 12", "not be larger", "Use larger images"),
+        ("3 x 3", "2 x 12", "no larger", "Use larger images"),
     ),
 }
 
@@ -121,7 +121,7 @@ BAD_CALLS: dict[str, Row] = {
     "no model": (lambda: prewarm(model=make_model), ("model", "function", "nn.Module", "Pass")),
     "a lazy layer": (
         lambda: prewarm(model=nn.Sequential(nn.LazyConv2d(32, 3))),
-        ("lazy", "no shape", "Run one batch"),
+        ("lazy", "expected a weight with values", "Run one batch"),
     ),
     "a meta layer": (
         lambda: prewarm(model=make_model().to("meta")),
@@ -131,7 +131,7 @@ BAD_CALLS: dict[str, Row] = {
         lambda: prewarm(layers="stem.conv"), ("layers='stem.conv'", "missing", "convolution", "0"),
     ),
     "a layer that is linear": (
-        lambda: prewarm(layers="3"), ("layer '3'", "Linear", "Conv2d or Conv3d is needed", "0"),
+        lambda: prewarm(layers="3"), ("layer '3'", "Linear", "expected a Conv1d", "0"),
     ),
     "a layer of another model": (
         lambda: prewarm(layers=nn.Conv2d(1, 32, 3)), ("layers=Conv2d", "not a module of", "0"),
@@ -171,7 +171,7 @@ BAD_CALLS: dict[str, Row] = {
     ),
     "scale as a bool": (lambda: prewarm(scale=True), ("scale=True", "number")),
     "a patch smaller than the kernel": (
-        lambda: prewarm(patch_size=2), ("patch_size=2", "(3, 3)", "cover the kernel"),
+        lambda: prewarm(patch_size=2), ("patch_size=2", "(3, 3)", "smaller than the kernel"),
     ),
     "a patch larger than the image": (
         lambda: prewarm(patch_size=13), ("13 x 13", "12 x 12", "smaller patch_size"),

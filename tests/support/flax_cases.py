@@ -184,7 +184,7 @@ def test_what_cannot_be_used_is_refused() -> None:
     with pytest.raises(WarminitError) as caught:
         warm_init(tree, IMAGES[:8], "prewarm")
     assert str(caught.value) == (
-        "layers=None with images (8, 28, 28, 3) leads to 2 kernels; exactly one is needed. There "
+        "layers=None with images (8, 28, 28, 3) leads to 2 kernels: expected exactly one. There "
         "are: one.kernel (3, 3, 3, 8), two.kernel (3, 3, 3, 8). Pass images (N, *size, C), or name "
         "the layer with layers=."
     )
@@ -193,9 +193,9 @@ def test_what_cannot_be_used_is_refused() -> None:
     new, report = warm_init(tree, IMAGES[:8], "prewarm", layers="two", patches_per_image=9)
     assert report.layer == "two"
     np.testing.assert_array_equal(new["one"]["kernel"], kernel)
-    with pytest.raises(WarminitError, match="is not one that takes images"):
+    with pytest.raises(WarminitError, match="does not fit images"):
         warm_kernel_init(IMAGES[:8], "prewarm")(jax.random.key(0), (3, 3, 1, 8))
-    with pytest.raises(WarminitError, match="that gives no array"):
+    with pytest.raises(WarminitError, match="expected an array"):
         warm_kernel_init([["a"]], "prewarm")(jax.random.key(0), (3, 3, 1, 8))
 
 

@@ -165,22 +165,21 @@ def refused(action: Callable[[], Any]) -> str:
 
 def test_what_cannot_be_used_is_refused() -> None:
     assert refused(lambda: WarmInit(IMAGES[:8], "prewarm")((3, 3, 2, 32))) == (
-        "the kernel (3, 3, 2, 32) is not one that takes images (8, 28, 28, 3): channels come last "
-        "in images and last but one in the kernel of an ungrouped convolution. Give this "
-        "initializer to the input layer only, with images (N, *size, C) as it is fed."
+        "the kernel (3, 3, 2, 32) does not fit images (8, 28, 28, 3): expected channels last in "
+        "images, and last but one in the kernel. Use this initializer for the input layer only, "
+        "with images (N, *size, C)."
     )
     assert refused(lambda: WarmInit(IMAGES[:8], "prewarm").get_config()) == (
-        "this WarmInit has no filters yet, and nothing else of it can be saved. Build the layer "
-        "first."
+        "this WarmInit has no filters yet: expected filters to save. Build the layer first."
     )
     used = WarmInit(IMAGES[:8], "prewarm", patches_per_image=9)
     used((3, 3, 3, 8))
     assert refused(lambda: used((5, 5, 3, 8))) == (
-        "this WarmInit was made for the kernel of another layer, with filters (3, 3, 3, 4), and is "
-        "asked for (5, 5, 3, 8). Make one for each layer."
+        "this WarmInit has filters (3, 3, 3, 4) of another layer: expected (5, 5, 3, 8). Make a "
+        "WarmInit for each layer."
     )
     assert refused(lambda: WarmInit(IMAGES[:8], "prewarm")((3, 32))) == (
-        "the kernel has 2 dimensions, shape (3, 32); 3 to 5 are needed: (*K, C, F). Choose a "
+        "the kernel has 2 dimensions, shape (3, 32): expected 3 to 5: (*K, C, F). Choose a "
         "convolution."
     )
 
@@ -192,8 +191,8 @@ def test_the_layer_must_be_told_where_several_take_the_images() -> None:
     model = keras.Model(inputs, layers.Add()([one(inputs), two(inputs)]), name="both")
     before = [kernel(each) for each in (one, two)]
     assert refused(lambda: warm_init(model, IMAGES[:8], "prewarm")) == (
-        "layers=None with images (8, 28, 28, 3) leads to 2 convolutions of both; exactly one is "
-        "needed. There are: one, two. Build the model, and name its input layer with layers=."
+        "layers=None with images (8, 28, 28, 3) leads to 2 convolutions of both: expected exactly "
+        "one. There are: one, two. Build the model, and name its input layer with layers=."
     )
     assert "leads to 0 convolutions" in refused(
         lambda: warm_init(model, IMAGES[:8], "prewarm", layers="three")
@@ -249,7 +248,9 @@ def test_the_default_is_that_of_init_and_the_old_names_keep_their_own() -> None:
     model = network()
     report = warm_init(model, IMAGES[:64], seed=3)
     assert (report.method, report.filters_set) == ("whitening-small-head", 16)
-    assert report.notes[-1].startswith("the head is left: this adapter sets the input layer alone")
+    assert report.notes[-1].startswith(
+        "the head is unchanged: this adapter sets only the input layer"
+    )
     np.testing.assert_array_equal(
         kernel(model.layers[0])[..., :16], WarmInit(IMAGES[:64], seed=3)((3, 3, 3, 32))[..., :16]
     )

@@ -1,4 +1,4 @@
-"""a command's context -> the line that gives the same results again, to be typed or copied."""
+"""a command's context -> the command line that gives the same results."""
 
 import shlex
 
@@ -7,18 +7,18 @@ import typer
 _KEY = "warminit.arguments"
 
 _ONLY_SHOWS = {"--debug", "--json", "--quiet", "-q"}
-"""Flags that change what is shown and nothing of the results."""
+"""Flags that change the display but not the results."""
 
 
 def remember(context: typer.Context, arguments: list[str]) -> None:
-    """Keep the arguments as they were typed; the context of every command below shares them."""
+    """Keep the typed arguments; the contexts of all subcommands share them."""
     context.meta[_KEY] = tuple(arguments)
 
 
 def again(context: typer.Context) -> str:
-    """Return the command as it was typed, with the data root that the environment gave.
+    """Return the typed command, with the data root of the environment.
 
-    Flags that only change what is shown are left out.
+    Flags that only change the display are left out.
     """
     typed = [each for each in context.meta.get(_KEY, ()) if each not in _ONLY_SHOWS]
     root = context.params.get("data_root")

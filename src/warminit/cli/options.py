@@ -1,5 +1,6 @@
-"""the options that several commands share: one name, one type and one help text each."""
+"""options of several commands, each with one name, one type and one help text."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,14 +9,14 @@ import typer
 from warminit.cli.values import seeds
 from warminit.paths import expanded
 
-_PLACE = "Where and how"
-_OUTPUT = "Output"
+_place = partial(typer.Option, rich_help_panel="Where and how")
+_output = partial(typer.Option, rich_help_panel="Output")
 
 _STUDYS = "the study's"
 
 
 def completes(*values: str) -> Any:
-    """Return what completes an option or argument that takes one of a few values."""
+    """Return a completion function for an option with a few values."""
 
     def begun(incomplete: str) -> list[str]:
         return [value for value in values if value.startswith(incomplete)]
@@ -63,7 +64,7 @@ def _steps(shown: str | bool = True) -> Any:
 
 def _batch_size(shown: str | bool = True) -> Any:
     return typer.Option(
-        min=2, metavar="N", help="Images a step; the paper has 256.", show_default=shown
+        min=2, metavar="N", help="Images per step; the paper has 256.", show_default=shown
     )
 
 
@@ -71,7 +72,7 @@ def _validation(shown: str | bool = True) -> Any:
     return typer.Option(
         min=0,
         metavar="N",
-        help="Training images to set aside and evaluate in place of the test set.",
+        help="Number of training images to set aside for evaluation instead of the test set.",
         show_default=shown,
     )
 
@@ -83,6 +84,11 @@ def _precision(shown: str | bool = True) -> Any:
         autocompletion=completes("float32", "tf32", "bfloat16"),
         show_default=shown,
     )
+
+
+def out_file(shown: str) -> Any:
+    """Return the option of the one file that a command writes, named as `shown` by default."""
+    return typer.Option(parser=expanded, metavar="FILE", help="File to write.", show_default=shown)
 
 
 # The same options twice: with a default of the command's own, and with that of a study.
@@ -104,12 +110,12 @@ StudyPrecision = Annotated[str | None, _precision(_STUDYS)]
 
 LossMargin = Annotated[
     float,
-    typer.Option(
-        metavar="NATS", help="Cross-entropy that is higher by less than this is not worse."
-    ),
+    typer.Option(metavar="NATS", help="Margin below which a higher cross-entropy is not worse."),
 ]
 
-OutChannels = Annotated[int, typer.Option(min=2, metavar="F", help="Filters of the layer.")]
+OutChannels = Annotated[
+    int, typer.Option(min=2, metavar="F", help="Number of filters of the layer.")
+]
 KernelSize = Annotated[int, typer.Option(min=1, metavar="K", help="Kernel size of the layer.")]
 Seed = Annotated[
     int, typer.Option(min=0, metavar="N", help="Seed of the layer, the images and the arm.")
@@ -118,7 +124,7 @@ RuleDerived = Annotated[
     bool,
     typer.Option(
         "--rule-derived",
-        help="Take n_patches from the rule, not as published.",
+        help="Use n_patches of the rule, not the published one.",
         show_default="off",
     ),
 ]
@@ -126,6 +132,13 @@ DryRun = Annotated[
     bool,
     typer.Option(
         "--dry-run", help="Print runs, estimated time and disk; run nothing.", show_default="off"
+    ),
+]
+StoredStudy = Annotated[
+    str,
+    typer.Argument(
+        metavar="STUDY",
+        help="Folder of a study's results, its study.sqlite, or its name in warminit-results.",
     ),
 ]
 Out = Annotated[
@@ -139,138 +152,86 @@ Out = Annotated[
 ]
 DataRoot = Annotated[
     str | None,
-    typer.Option(
+    _place(
         envvar="WARMINIT_DATA",
         metavar="FOLDER",
-        help="Folder or URL laid out like the Hugging Face hub, read in its place.",
-        rich_help_panel=_PLACE,
+        help="Folder or URL laid out like the Hugging Face hub, which replaces it.",
         show_default="the hub",
     ),
 ]
 Resize = Annotated[
     int | None,
-    typer.Option(
-        min=1,
-        metavar="N",
-        help="Resize every image to N x N pixels.",
-        rich_help_panel=_PLACE,
-        show_default="as they are",
+    _place(
+        min=1, metavar="N", help="Resize every image to N x N pixels.", show_default="as they are"
     ),
 ]
 Device = Annotated[
-    str,
-    typer.Option(
-        metavar="NAME",
-        help="cpu, or cuda where there is one (never run on a GPU so far).",
-        rich_help_panel=_PLACE,
-    ),
+    str, _place(metavar="NAME", help="cpu, or cuda where there is one (never run on a GPU so far).")
 ]
-Threads = Annotated[
-    int, typer.Option(min=1, metavar="N", help="CPU threads of a run.", rich_help_panel=_PLACE)
-]
+Threads = Annotated[int, _place(min=1, metavar="N", help="CPU threads per run.")]
 Workers = Annotated[
     int | None,
-    typer.Option(
-        min=1,
-        metavar="N",
-        help="Runs at once.",
-        rich_help_panel=_PLACE,
-        show_default="cores / threads; 8 on cuda",
-    ),
+    _place(min=1, metavar="N", help="Parallel runs.", show_default="cores / threads; 8 on cuda"),
 ]
 Engine = Annotated[
     str,
-    typer.Option(
+    _place(
         metavar="NAME",
         help="local, or ray for a cluster.",
         autocompletion=completes("local", "ray"),
-        rich_help_panel=_PLACE,
     ),
 ]
 Address = Annotated[
     str | None,
-    typer.Option(
+    _place(
         metavar="TEXT",
         help="Ray cluster: auto, HOST:PORT or ray://HOST:PORT.",
         show_default="RAY_ADDRESS, or this machine",
-        rich_help_panel=_PLACE,
     ),
 ]
 CpusPerRun = Annotated[
     float | None,
-    typer.Option(
-        metavar="N",
-        help="CPUs that Ray sets aside for a run.",
-        show_default="its threads",
-        rich_help_panel=_PLACE,
-    ),
+    _place(metavar="N", help="CPUs that Ray reserves per run.", show_default="its threads"),
 ]
 GpusPerRun = Annotated[
     float | None,
-    typer.Option(
-        metavar="N",
-        help="GPUs for a run, or the share of one.",
-        show_default="1 on cuda",
-        rich_help_panel=_PLACE,
-    ),
+    _place(metavar="N", help="GPUs per run, or a share of one.", show_default="1 on cuda"),
 ]
-Retries = Annotated[
-    int,
-    typer.Option(
-        min=0,
-        metavar="N",
-        help="Times a lost or hanging run is started again.",
-        rich_help_panel=_PLACE,
-    ),
-]
+Retries = Annotated[int, _place(min=0, metavar="N", help="Restarts of a lost or hanging run.")]
 TimeLimit = Annotated[
     float | None,
-    typer.Option(
-        metavar="SECONDS",
-        help="After so long a run is taken to hang.",
-        show_default="none",
-        rich_help_panel=_PLACE,
+    _place(
+        metavar="SECONDS", help="Seconds after which a run counts as hanging.", show_default="none"
     ),
 ]
 AllowMixed = Annotated[
     bool,
-    typer.Option(
+    _place(
         "--allow-mixed",
         help="Compare runs of different versions of torch, NumPy or scikit-learn.",
         show_default="off",
-        rich_help_panel=_PLACE,
     ),
 ]
 Track = Annotated[
     str | None,
-    typer.Option(
+    _output(
         metavar="NAME",
         autocompletion=completes("tensorboard", "mlflow"),
-        help="Write the runs to tensorboard or mlflow too, in the folder of the results.",
+        help="Also write the runs to tensorboard or mlflow, in the folder of the results.",
         show_default="none",
-        rich_help_panel=_OUTPUT,
     ),
 ]
 Quiet = Annotated[
     bool,
-    typer.Option(
-        "--quiet",
-        "-q",
-        help="Show no progress, only the end.",
-        show_default="off",
-        rich_help_panel=_OUTPUT,
-    ),
+    _output("--quiet", "-q", help="Show only the final results, no progress.", show_default="off"),
 ]
 AsJson = Annotated[
-    bool,
-    typer.Option(
-        "--json", help="Print JSON in place of tables.", show_default="off", rich_help_panel=_OUTPUT
-    ),
+    bool, _output("--json", help="Print JSON instead of tables.", show_default="off")
 ]
 
 
 def names(text: str | None) -> list[str] | None:
-    """Split names at commas; None and nothing but commas give None.
+    """Split names at commas; None and bare commas give None.
 
     Example:
         >>> names("mnist, cifar10,")

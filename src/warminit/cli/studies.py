@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from warminit.cli import deciding, options, training
-from warminit.cli.command_line import again
 from warminit.cli.execution import (
     Ending,
     Place,
@@ -19,6 +18,7 @@ from warminit.cli.execution import (
 )
 from warminit.cli.output import console as new_console
 from warminit.cli.output import print_json
+from warminit.cli.placing import placed
 from warminit.errors import DataNotAvailableError
 
 if TYPE_CHECKING:
@@ -38,8 +38,8 @@ DEMO_STEPS = 200
 DEMO_BATCH = 64
 
 
+@placed()
 def compare(
-    context: typer.Context,
     *,
     datasets: options.Datasets = "fashion-mini",
     arms: Annotated[
@@ -54,7 +54,7 @@ def compare(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Arm that the others are compared with.",
+            help="Baseline arm of all comparisons.",
             show_default="the first",
         ),
     ] = None,
@@ -74,22 +74,14 @@ def compare(
     tune_lr: training.TuneRates = None,
     loss_margin: options.LossMargin = 0.02,
     dry_run: options.DryRun = False,
-    out: options.Out = None,
-    data_root: options.DataRoot = None,
-    resize: options.Resize = None,
-    device: options.Device = "cpu",
-    threads: options.Threads = 1,
-    workers: options.Workers = None,
-    allow_mixed: options.AllowMixed = False,
-    track: options.Track = None,
-    quiet: options.Quiet = False,
+    place: Place,
     as_json: options.AsJson = False,
 ) -> None:
-    """Train the same network from each start, seed by seed, and say whether it matters.
+    """Train the same network with each initializer, seed by seed, and test the difference.
 
-    With no arguments: 8 seeds, 200 steps at batch 64 on the embedded images, a quick demonstration.
-    The paper's protocol is --steps 5000 --batch-size 256. What has finished is not run again. With
-    --until-decided, seeds are run until every comparison is decided, with error rates that hold.
+    Without arguments: 8 seeds, 200 steps at batch 64 on the embedded images, a quick demonstration.
+    The paper's protocol is --steps 5000 --batch-size 256. Finished runs are not repeated. With
+    --until-decided, seeds run until every comparison is decided, with controlled error rates.
     """
     from warminit.lab.study.study import Study
 
@@ -121,23 +113,11 @@ def compare(
         loss_margin=loss_margin,
         tune=None if tune_lr is None else {"lr_start": options.names(tune_lr) or []},
     )
-    place = Place(
-        out=out,
-        data_root=data_root,
-        resize=resize,
-        device=device,
-        threads=threads,
-        workers=workers,
-        allow_mixed=allow_mixed,
-        quiet=quiet,
-        track=track,
-        command=again(context),
-    )
     _run(study, place, dry_run=dry_run, as_json=as_json)
 
 
+@placed()
 def run(
-    context: typer.Context,
     *,
     study: Annotated[
         str,
@@ -156,27 +136,19 @@ def run(
     validation: options.StudyValidation = None,
     rule_derived: options.RuleDerived = False,
     dry_run: options.DryRun = False,
-    out: options.Out = None,
-    data_root: options.DataRoot = None,
-    resize: options.Resize = None,
-    device: options.Device = "cpu",
-    threads: options.Threads = 1,
-    workers: options.Workers = None,
+    place: Place,
     engine: options.Engine = "local",
     address: options.Address = None,
     cpus_per_run: options.CpusPerRun = None,
     gpus_per_run: options.GpusPerRun = None,
     retries: options.Retries = 2,
     time_limit: options.TimeLimit = None,
-    allow_mixed: options.AllowMixed = False,
-    track: options.Track = None,
-    quiet: options.Quiet = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Run a study: data sets x models x arms x seeds, then its tables and verdicts.
+    """Run a study, data sets x models x arms x seeds, and print its tables and verdicts.
 
-    What is not given is the study's own. Stopped at any moment, the same command goes on; what a
-    changed option changes is another run and never mixes with the finished ones.
+    Missing options come from the study. After an interruption, the same command continues. A
+    changed option means other runs, which never mix with the finished runs.
     """
     from warminit.lab.engines.options import EngineOptions
     from warminit.lab.study.builtin import changed_study, load_study
@@ -193,28 +165,14 @@ def run(
     )
     chosen = EngineOptions(
         engine,  # type: ignore[arg-type]  # any text; `check` refuses what is no engine
-        workers=workers,
+        workers=place.workers,
         retries=retries,
         time_limit=time_limit,
         address=address,
         cpus_per_run=cpus_per_run,
         gpus_per_run=gpus_per_run,
     )
-    command = again(context)
-    place = Place(
-        out=out,
-        data_root=data_root,
-        resize=resize,
-        device=device,
-        threads=threads,
-        workers=workers,
-        allow_mixed=allow_mixed,
-        quiet=quiet,
-        track=track,
-        command=command,
-        engine=chosen,
-    )
-    _run(changed, place, dry_run=dry_run, as_json=as_json)
+    _run(changed, replace(place, engine=chosen), dry_run=dry_run, as_json=as_json)
 
 
 def _run(study: "Study", place: Place, *, dry_run: bool, as_json: bool) -> None:
@@ -225,7 +183,7 @@ def _run(study: "Study", place: Place, *, dry_run: bool, as_json: bool) -> None:
             return
         ending = execute(study, place, console)
     except DataNotAvailableError as error:
-        text = f"{error} Or leave it out: name the others with --datasets."
+        text = f"{error} Or name only the other data sets with --datasets."
         raise DataNotAvailableError(text) from error
     if as_json:
         from warminit.lab.verdict.rows import summary
@@ -247,9 +205,9 @@ def show_estimate(
     as_json: bool,
     absent: Mapping[str, str] | None = None,
 ) -> None:
-    """Print what a study would need, as text or as JSON, and which data are missing or partial.
+    """Print the estimated cost of a study, as text or JSON, and its missing or partial data.
 
-    `absent` has data sets that were left out of the study before, each with the reason.
+    `absent` has data sets that were already left out of the study, each with the reason.
     """
     from dataclasses import asdict
 
@@ -268,7 +226,7 @@ def show_estimate(
 
 
 def _print_fit(ending: Ending, console: "Console") -> None:
-    """Print the fit of c where the study sweeps patch counts on colour images (Section 4.4)."""
+    """Print the fit of c if the study sweeps patch counts on colour images (Section 4.4)."""
     from warminit.lab.paper.patch_fit import find_optima, sweeps_patches
 
     if not sweeps_patches(ending.analysis):

@@ -1,16 +1,15 @@
 """`warminit try`: your network, your images -> one short sequential study and one sentence."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from warminit.cli import options
-from warminit.cli.command_line import again
 from warminit.cli.deciding import MaxSeeds
 from warminit.cli.execution import Place, close, estimated, execute
 from warminit.cli.output import console as new_console
 from warminit.cli.output import duration, print_json
+from warminit.cli.placing import placed
 from warminit.paths import expanded
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 BASELINE = "torch-default"
 STEPS, BATCH = 200, 64
 MARGIN = 0.5
-"""Points of accuracy: who asks whether to bother does not mean less."""
+"""Points of accuracy: smaller gains would not justify the effort."""
 
 ANSWERS = {
     "helps": "Yes",
@@ -31,46 +30,44 @@ ANSWERS = {
 }
 
 
+@placed("allow_mixed", "track")
 def try_(
-    context: typer.Context,
     *,
     model: Annotated[
         str,
-        typer.Argument(metavar="MODEL", help="module:function of your network, or a name."),
+        typer.Argument(metavar="MODEL", help="Your network as module:function, or a name."),
     ],
     images: Annotated[
         str,
         typer.Option(
             metavar="FOLDER",
             help="Your images: a folder, a file, a hub id or a name.",
-            show_default="none: give it",
+            show_default="required",
         ),
     ],
     initializer: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="What to try; see `arms`.", show_default="that of init_"),
+        typer.Option(
+            metavar="NAME",
+            help="Initializer to try; see `arms`.",
+            show_default="the default of init_",
+        ),
     ] = None,
     margin: Annotated[
         float,
-        typer.Option(metavar="POINTS", help="Differences below this do not matter to you."),
+        typer.Option(metavar="POINTS", help="Difference below which accuracies count as equal."),
     ] = MARGIN,
     max_seeds: MaxSeeds = None,
     steps: options.Steps = STEPS,
     batch_size: options.BatchSize = BATCH,
-    out: options.Out = None,
-    data_root: options.DataRoot = None,
-    resize: options.Resize = None,
-    device: options.Device = "cpu",
-    threads: options.Threads = 1,
-    workers: options.Workers = None,
-    quiet: options.Quiet = False,
+    place: Place,
     as_json: options.AsJson = False,
 ) -> None:
-    """Say whether an initializer is worth it for your network and images, and what that costs.
+    """Test whether an initializer helps your network on your images, and estimate the cost first.
 
-    Trains the network from torch's default and from the initializer, seed by seed, until the
-    difference is clear or is clearly below the margin. `module:function` is called with
-    in_channels, image_size and n_classes. `warminit.lab.compare` does it in your own loop.
+    The network trains with torch's default and with the initializer, seed by seed, until the
+    difference is clear or clearly below the margin. `module:function` is called with in_channels,
+    image_size and n_classes. Use `warminit.lab.compare` for your own loop.
     """
     from warminit.initializers import DEFAULT_METHOD
     from warminit.lab.study.study import Study
@@ -87,22 +84,12 @@ def try_(
         sequential={} if max_seeds is None else {"max_seeds": max_seeds},
         protocol={"steps": steps, "batch_size": batch_size},
     )
-    place = Place(
-        out=out or Path("warminit-results") / "try",
-        data_root=data_root,
-        resize=resize,
-        device=device,
-        threads=threads,
-        workers=workers,
-        quiet=quiet,
-        command=again(context),
-    )
     console = new_console(as_json=as_json)
     forecast = estimated(study, place, console)
     found = forecast.estimate
     cost = (
         f"Cost: at most {found.to_do:,} runs of {steps:,} steps, at most "
-        f"{duration(found.seconds)} on this machine; fewer where the answer is clear sooner."
+        f"{duration(found.seconds)} on this machine; fewer if the answer is clear sooner."
     )
     console.print(cost, highlight=False, markup=False)
     ending = execute(study, place, console)
@@ -117,7 +104,7 @@ def try_(
 
 
 def answer(study: "Study", analysis: "Analysis") -> str:
-    """Return the study's answer in one sentence."""
+    """State the study's answer in one sentence."""
     comparisons = analysis.comparisons
     if not comparisons:
         return "No answer: no seed has finished in both arms."

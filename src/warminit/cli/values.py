@@ -1,10 +1,10 @@
-"""texts of the command line -> values: a path with ~, a count of seeds or the seeds themselves."""
+"""texts of the command line -> values: a path, a number of seeds or a list of seeds."""
 
 import typer
 
 
 def seeds(given: str | int | list[int]) -> int | list[int]:
-    """Return a count, or the seeds where there is a comma.
+    """Return a number of seeds, or a list of seeds if there is a comma.
 
     Example:
         >>> seeds("8"), seeds("1,2,3"), seeds("42,")
@@ -17,6 +17,6 @@ def seeds(given: str | int | list[int]) -> int | list[int]:
     several = "," in given
     if not parts or len(numbers) < len(parts) or not (several or numbers[0]):
         raise typer.BadParameter(
-            f"{given!r}: expected a count such as 8, or seeds such as 1,2,3. Give one of them."
+            f"{given!r}: expected a number like 8, or seeds like 1,2,3. Pass one of them."
         )
     return numbers if several else numbers[0]

@@ -1,4 +1,4 @@
-"""Read what the caller gives: a tensor, batches or a loader, once and checked.
+"""Read the caller's images, from a tensor, batches or a loader, once and checked.
 
-The room ends in patches: what every method that looks at data is made from.
+The room's result are patches, from which all data-dependent methods make filters.
 """

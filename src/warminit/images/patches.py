@@ -32,18 +32,19 @@ def sample_patches(
     *,
     dilation: tuple[int, ...] = (),
 ) -> Tensor:
-    """Take patches at uniformly random positions, the same number from every image (Section 4.2).
+    """Sample patches at uniformly random positions, equally many per image (Section 4.2).
 
     Args:
-        images: (N, C, *size), any number of spatial dimensions, any device and dtype.
-        n_patches: Patches an image.
-        kernel_size: K, one number a spatial dimension.
-        generator: On the CPU, so that every device sees the same positions.
+        images: Images (N, C, *size) of any number of spatial dimensions, any device and dtype.
+        n_patches: Number of patches per image.
+        kernel_size: Patch size K, one number per spatial dimension.
+        generator: Generator on the CPU, so that every device uses the same positions.
         dilation: Distance between neighboring values of a patch, 1 everywhere by default; the
             dilated patch must fit the image.
 
     Returns:
-        (N * n_patches, C * prod(K)) in the order C, *K: each row stands in its image, unchanged.
+        (N * n_patches, C * prod(K)) in the order C, *K. Each row is an unchanged patch of its
+        image.
     """
     count, channels, *size = images.shape
     strides = images.stride()
@@ -77,10 +78,10 @@ def _read(images: Tensor, start: Tensor, offsets: Tensor, width: int, step: int)
 
 
 def second_moment(patches: Tensor) -> Tensor:
-    """Return the mean outer product of the patches, summed in float64 a piece at a time.
+    """Compute the mean outer product of the patches, summed in float64 piece by piece.
 
     Args:
-        patches: (P, D).
+        patches: Patches (P, D).
 
     Returns:
         (D, D) float64, symmetric and positive semi-definite up to rounding.
@@ -96,21 +97,21 @@ def second_moment(patches: Tensor) -> Tensor:
 def center_patches(
     patches: ArrayT, centering: Centering = "patch", channels: int | None = None
 ) -> ArrayT:
-    """Remove each patch's own mean, over all channels at once (Equation 1).
+    """Remove the mean of each patch, over all channels at once (Equation 1).
 
     Args:
-        patches: (P, C * prod(K)). NumPy arrays stay NumPy: their summation order is part of
+        patches: Patches (P, C * prod(K)). NumPy arrays stay NumPy: their summation order is part of
             Listing 1's bits.
-        centering: "patch" as the paper; "channel" removes a mean for each channel of a patch;
+        centering: "patch" as in the paper; "channel" removes a mean for each channel of a patch;
             "none" removes nothing.
-        channels: C, needed for "channel".
+        channels: Number of channels C, required for "channel".
 
     Returns:
-        The same shape; with "patch" and "channel" the rows sum to zero, up to rounding.
+        The same shape. With "patch" and "channel" the rows sum to zero, up to rounding.
     """
     if centering not in get_args(Centering):
         raise WarminitError(
-            f"centering={centering!r}; one of {', '.join(get_args(Centering))} is needed."
+            f"centering={centering!r}: expected one of {', '.join(get_args(Centering))}."
         )
     if centering == "none":
         return patches
@@ -126,12 +127,12 @@ def center_patches(
 def listing_patches(
     images: NDArray[Any], n_patches: int, patch_size: tuple[int, ...], rng: HasState
 ) -> NDArray[Any]:
-    """Take the patches that Listing 1's loop takes, without looping over patches.
+    """Sample the patches of Listing 1's loop, without looping over patches.
 
     Args:
-        images: (N, C, H, W).
-        n_patches: Patches an image.
-        patch_size: Height and width of a patch, not larger than H and W.
+        images: Images (N, C, H, W).
+        n_patches: Number of patches per image.
+        patch_size: Height and width of a patch, at most H and W.
         rng: Source of `randint`; advanced exactly as the loop advances it.
 
     Returns:
@@ -152,13 +153,13 @@ def listing_patches(
 def draw_positions(
     rng: HasState, count: int, n_rows: int, n_cols: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Draw what `count` alternating calls of `randint(0, n_rows - 1)`, `randint(0, n_cols - 1)` do.
+    """Draw as `count` alternating calls of `randint(0, n_rows - 1)` and `randint(0, n_cols - 1)`.
 
-    CPython draws below n by taking the top `n.bit_length()` bits of one 32-bit Mersenne Twister
-    word, and draws again while they are not below n.
+    For a number below n, CPython takes the top `n.bit_length()` bits of a 32-bit Mersenne Twister
+    word. It draws again while they are not below n.
 
     Returns:
-        Rows in [0, n_rows) and columns in [0, n_cols). `rng` ends where the calls end.
+        Rows in [0, n_rows) and columns in [0, n_cols). `rng` ends in the state after the calls.
     """
     version, words, gauss = rng.getstate()
     start: Any = {
@@ -190,13 +191,13 @@ def draw_positions(
 
 
 def _takes(takes_row: NDArray[np.bool_], takes_col: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Tell which words are taken, where rows and columns take turns.
+    """Tell which words are accepted if rows and columns take turns.
 
-    Which of the two ranges a word is held against depends on all words before it. Each word is
-    therefore a map of the state "row or column next": a word that both ranges take swaps it, a word
-    that neither takes keeps it, and a word that only one range takes leaves the other range next
-    whatever the state was. So the state at a word is the one that the last such word left, swapped
-    once for each word since that both take.
+    A word is compared with one of two ranges, depending on all words before it. So each word maps
+    the state "row or column next". A word that both ranges accept swaps the state. A word that both
+    reject keeps the state. A word that only one range accepts makes the other range next, in any
+    state. So the state at a word follows from the last word of the third kind, swapped once for
+    each later word of the first kind.
     """
     decides = np.flatnonzero(takes_row != takes_col)
     swaps = np.cumsum(takes_row & takes_col)

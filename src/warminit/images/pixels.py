@@ -1,4 +1,4 @@
-"""raw pixels -> Otsu's split of their histogram, and the mean norm of their patches."""
+"""raw pixels -> Otsu's threshold of their histogram, and the mean norm of their patches."""
 
 import math
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ _PIECE_VALUES = 4_000_000
 
 @dataclass(frozen=True, slots=True)
 class OtsuResult:
-    """Otsu's threshold of a pixel histogram, the share above it, and how well it separates."""
+    """Hold Otsu's threshold of a pixel histogram, the share above it, and its separability."""
 
     threshold: float
     density: float
@@ -35,8 +35,9 @@ def otsu(pixels: RawPixels, low: float = 0.0, high: float = 1.0) -> OtsuResult:
         high: Upper edge of the last bin.
 
     Returns:
-        The center of the bin that maximizes the between-class variance, the share of pixels above
-        it, and between-class over total variance, which lies in [0, 1].
+        The threshold, the share of pixels above it, and the separability. The threshold is the
+        center of the bin with the largest between-class variance. The separability is between-class
+        over total variance, in [0, 1].
     """
     edges = np.histogram_bin_edges([], bins=_OTSU_BINS, range=(low, high))
     centers = (edges[:-1] + edges[1:]) / 2
@@ -66,7 +67,7 @@ def otsu(pixels: RawPixels, low: float = 0.0, high: float = 1.0) -> OtsuResult:
 
 
 def _pieces(pixels: RawPixels) -> Iterator[tuple[NDArray[Any], NDArray[Any] | None]]:
-    """Yield pixel values with their counts: all 256 at once for uint8, else some images a time."""
+    """Yield pixel values with counts: all 256 at once for uint8, else some images at a time."""
     if pixels.images.dtype == torch.uint8:
         counts = torch.bincount(pixels.images.flatten(), minlength=256)
         yield np.arange(256) / 255, counts.cpu().double().numpy()
@@ -86,11 +87,11 @@ def mean_patch_norm(
     """Estimate the mean L2 norm of mean-centered patches of raw pixels (Section 4.4).
 
     Args:
-        pixels: Of images (N, C, *size).
-        kernel_size: K of the patches.
-        seed: Of the sample of about 50,000 patches (fewer of more than 256 values), spread evenly
-            over the images.
-        dilation: Of the patches.
+        pixels: Pixels of images (N, C, *size).
+        kernel_size: Size K of the patches.
+        seed: Seed of the sample of about 50,000 patches (fewer of more than 256 values), spread
+            evenly over the images.
+        dilation: Dilation of the patches.
 
     Returns:
         The sample's mean, in units of the full pixel range; 0 only for flat patches.

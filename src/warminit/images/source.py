@@ -1,4 +1,4 @@
-"""images -> patches as the model is fed: from one batch or many, on one rank or many."""
+"""images of one batch or many, on one rank or many -> patches as the model is fed."""
 
 import itertools
 import math
@@ -19,15 +19,15 @@ from warminit.models.randomness import random_state_kept
 from warminit.models.ranks import pooled
 
 MEMORY_BOUND = 256 * 2**20
-"""Bytes above the input that sampling and clustering may take, 256 MiB."""
+"""Bytes beyond the input that sampling and clustering may use, 256 MiB."""
 
 _IMAGE_BYTES = MEMORY_BOUND // 4
 _PATCH_BYTES = MEMORY_BOUND // 2
 _BYTES_BESIDE_A_PATCH = 128
-"""Its position, label, distances and cumulated mass, as clustering keeps them."""
+"""Values that clustering keeps per patch: position, label, distances, cumulated mass."""
 
 DEFAULT_BATCHES = 8
-"""Batches that are read where images come from a loader."""
+"""Number of batches that are read from a loader."""
 
 _PIECE = 10_000
 
@@ -37,12 +37,12 @@ Images = Tensor | Iterable[Any]
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Images of one group of channels, and how patches are taken from them.
+    """Hold the images of one group of channels, and sample patches from them.
 
     Attributes:
-        images: (N, C / groups, *size): uint8, or floats as the model is fed.
+        images: Images (N, C / groups, *size): uint8, or floats as the model is fed.
         statistics: (mean, std) that uint8 pixels are standardized with, or None.
-        dilation: Of the layer: a patch covers the same pixels as its kernel.
+        dilation: Dilation of the layer: a patch covers the same pixels as its kernel.
     """
 
     images: Tensor
@@ -51,16 +51,16 @@ class Batch:
 
     @property
     def channels(self) -> int:
-        """Input channels of a filter."""
+        """Number of input channels of a filter."""
         return self.images.shape[1]
 
     @property
     def device(self) -> torch.device:
-        """Where the images are."""
+        """Device of the images."""
         return self.images.device
 
     def group(self, index: int, groups: int) -> "Batch":
-        """Return the channels that the filters of one group see."""
+        """Return the channels for the filters of one group."""
         if groups == 1:
             return self
         width = self.channels // groups
@@ -71,10 +71,10 @@ class Batch:
     def patches(
         self, n_patches: int, patch_size: tuple[int, ...], generator: torch.Generator
     ) -> Tensor:
-        """Sample `n_patches` an image at random positions, those of all ranks together.
+        """Sample `n_patches` per image at random positions, from all ranks together.
 
         Returns:
-            (P, C * prod(patch_size)), float32 or wider, as the model is fed.
+            (P, C * prod(patch_size)), float32 or wider, scaled as the model is fed.
         """
         sampled = sample_patches(
             self.images, n_patches, patch_size, generator, dilation=self.dilation
@@ -87,15 +87,15 @@ class Batch:
         return pooled(sampled if sampled.dtype == torch.float64 else sampled.float())
 
     def listed_patches(self, n_patches: int, patch_size: tuple[int, ...], seed: int) -> Tensor:
-        """Take the patches that Listing 1 takes with this seed, in the images' own dtype.
+        """Sample the patches of Listing 1 with this seed, in the images' dtype.
 
         Raises:
-            WarminitError: If the layer is not an undilated Conv2d.
+            WarminitError: If the layer is not a Conv2d without dilation.
         """
         if self.images.ndim != 4 or any(step != 1 for step in self.dilation):
             raise WarminitError(
-                f"algorithm='paper' is Listing 1, for undilated Conv2d only; this layer has "
-                f"dilation {self.dilation} and images {tuple(self.images.shape)}. Use "
+                "algorithm='paper': expected a Conv2d without dilation, as in Listing 1. This "
+                f"layer has dilation {self.dilation} and images {tuple(self.images.shape)}. Use "
                 "algorithm='fast'."
             )
         images = as_model_input(self.images, self.statistics)
@@ -113,21 +113,21 @@ def within_memory(
     least: int = 1,
     world_size: int = 1,
 ) -> tuple[Batch, int, str | None]:
-    """Take fewer patches where they would exceed the memory bound.
+    """Reduce the number of patches to stay within the memory bound.
 
-    A patch is held twice, as sampled and centered, in at least float32; half of the bound is left
-    for the images that `read_images` keeps and for the pieces that clustering works on.
+    A patch is held twice, as sampled and centered, in at least float32. Half of the bound is for
+    the images of `read_images` and for the pieces of clustering.
 
     Args:
         batch: Images of one group of channels.
-        n_patches: Patches an image that are asked for.
+        n_patches: Requested number of patches per image.
         patch_size: Size of the patches.
-        least: Patches that are taken in any case: one a filter.
-        world_size: Ranks that share the bound.
+        least: Minimum number of patches: one per filter.
+        world_size: Number of ranks that share the bound.
 
     Returns:
-        The batch, of fewer images only where one patch an image is still too much; the patches an
-        image that fit; and a note for the report, None where all fit.
+        The batch, with fewer images only if one patch per image is still too much; the number of
+        patches per image; and a note for the report, None if all fit.
     """
     values = batch.channels * math.prod(patch_size)
     each = 2 * max(4, batch.images.element_size()) * values + _BYTES_BESIDE_A_PATCH
@@ -139,24 +139,23 @@ def within_memory(
     images = batch.images[:: -(-len(batch.images) // most)]
     n_patches = most // len(images)
     note = (
-        f"{n_patches * len(images):,} patches of {values} values were sampled in place of "
+        f"{n_patches * len(images):,} patches of {values} values were sampled instead of "
         f"{asked:,}, to stay within {MEMORY_BOUND // 2**20} MiB"
     )
     return replace(batch, images=images), n_patches, note
 
 
 def read_images(images: Images, batches: int | None = None) -> tuple[Tensor, str | None]:
-    """Return images as one tensor, reading batches from a loader where they are not one.
+    """Return images as one tensor, and read batches from a loader if needed.
 
-    The random states that reading advances are put back: torch's, NumPy's and Python's global
-    generators and those of the loader and its samplers. So training sees the same order with and
-    without the call. Of each batch as many images are kept, evenly spread, as keep all of them
-    within a quarter of the memory bound.
+    All random states that reading advances are restored: the global generators of torch, NumPy and
+    Python, and those of the loader and its samplers. So training sees the same order with and
+    without the call. An even selection of each batch is kept, so that all images stay within a
+    quarter of the memory bound.
 
     Args:
-        images: A tensor, or an iterable of batches. An iterator that cannot start again is
-            advanced.
-        batches: How many batches to read, 8 by default.
+        images: Tensor, or an iterable of batches. An iterator that cannot start again is advanced.
+        batches: Number of batches to read, 8 by default.
 
     Returns:
         (N, C, *size), and a note for the report, None for a tensor.
@@ -168,19 +167,20 @@ def read_images(images: Images, batches: int | None = None) -> tuple[Tensor, str
         return images, None
     if isinstance(images, Mapping):
         raise WarminitError(
-            f"images is a {type(images).__name__} with {', '.join(map(str, images))}; a tensor "
-            "(N, C, H, W), or batches of them, is needed. Pass the tensor in it, such as "
+            f"images is a {type(images).__name__} with {', '.join(map(str, images))}: expected a "
+            "tensor (N, C, H, W), or batches of them. Pass its tensor, for example "
             "images['pixel_values']."
         )
     if not isinstance(images, Iterable) or isinstance(images, str | bytes | np.ndarray):
         raise WarminitError(
-            f"images is a {type(images).__name__}; a torch.Tensor (N, C, H, W), an iterable of "
-            "batches or a DataLoader is needed. Convert it first, for example with torch.as_tensor."
+            f"images is a {type(images).__name__}: expected a torch.Tensor (N, C, H, W), an "
+            "iterable of batches or a DataLoader. Convert it first, for example with "
+            "torch.as_tensor."
         )
     wanted = DEFAULT_BATCHES if batches is None else batches
     if isinstance(wanted, bool) or not isinstance(wanted, int) or wanted < 1:
         raise WarminitError(
-            f"batches={batches!r}; a whole number of at least 1 is needed. Leave it out to read "
+            f"batches={batches!r}: expected a whole number of at least 1. Leave it out to read "
             f"{DEFAULT_BATCHES}."
         )
     kept: list[Tensor] = []
@@ -190,15 +190,15 @@ def read_images(images: Images, batches: int | None = None) -> tuple[Tensor, str
             batch = _images_of(item, number)
             if kept and batch.dtype != kept[0].dtype:
                 raise WarminitError(
-                    f"batch {number} of images is {batch.dtype} and batch 0 {kept[0].dtype}; they "
-                    "must agree, since whole numbers stand for pixels from 0 to 255. Convert them "
-                    "first."
+                    f"batch {number} of images is {batch.dtype} and batch 0 {kept[0].dtype}: "
+                    "expected one dtype, since whole numbers mean pixels from 0 to 255. Convert "
+                    "them first."
                 )
             if kept and batch.shape[1:] != kept[0].shape[1:]:
                 raise WarminitError(
                     f"batch {number} has images of {tuple(batch.shape[1:])} and batch 0 of "
-                    f"{tuple(kept[0].shape[1:])}; they must agree. Resize or crop them first; of "
-                    "one batch of images and masks, pass the images alone."
+                    f"{tuple(kept[0].shape[1:])}: expected one size. Resize or crop them first. "
+                    "From a batch of images and masks, pass only the images."
                 )
             seen += len(batch)
             size = max(1, batch[0].numel() * batch.element_size()) if len(batch) else 1
@@ -210,7 +210,7 @@ def read_images(images: Images, batches: int | None = None) -> tuple[Tensor, str
             kept.append(batch)
     if not kept:
         raise WarminitError(
-            f"images is a {type(images).__name__} without a single batch; at least one is needed. "
+            f"images is a {type(images).__name__} without a single batch: expected at least one. "
             "Pass a loader that is not empty."
         )
     result = torch.cat(kept)
@@ -227,21 +227,21 @@ def _images_of(item: Any, number: int) -> Tensor:
         found = item[0]
     if not isinstance(found, Tensor):
         raise WarminitError(
-            f"batch {number} of images is a {type(item).__name__} without a tensor of images; each "
-            "must be a tensor, a tuple that begins with one, or a mapping with 'images' or "
-            "'pixel_values'. Pass a torch.Tensor (N, C, H, W), or batches of such tensors."
+            f"batch {number} of images is a {type(item).__name__} without a tensor of images: "
+            "expected a tensor, a tuple that begins with a tensor, or a mapping with 'images' or "
+            "'pixel_values'. Pass a torch.Tensor (N, C, H, W), or batches of them."
         )
     if found.ndim < 3:
         raise WarminitError(
-            f"batch {number} of images has shape {tuple(found.shape)}; (N, C, H, W) is needed. "
-            "Of one batch of (images, labels), pass the images alone."
+            f"batch {number} of images has shape {tuple(found.shape)}: expected (N, C, H, W). From "
+            "a batch of (images, labels), pass only the images."
         )
     return found.detach()
 
 
 @contextmanager
 def _loader_kept(loader: Any) -> Iterator[None]:
-    """Put back every random state that reading a loader advances, and its persistent workers."""
+    """Restore every random state that reading a loader advances, and its persistent workers."""
     samplers = (
         loader,
         getattr(loader, "sampler", None),

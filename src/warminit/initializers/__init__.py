@@ -1,7 +1,7 @@
-"""Patches, statistics and published rules become the weights of a model; every method by name.
+"""Turn patches, statistics and published rules into the weights of a model.
 
-`init_` applies a method or several, `methods` lists them. The families stand in rooms of their own:
-`stems`, `prewarm`, `network`, `bodies` and `heads`.
+`init_` applies one method or several by name; `methods` lists all names. Each family has its room:
+`stems`, `prewarm`, `network`, `bodies`, `heads`.
 """
 
 import difflib
@@ -52,31 +52,31 @@ def init_(
     seed: int = 0,
     **parameters: Any,
 ) -> InitReport:
-    """Initialize a model in place by any method or several; without one, as suits the architecture.
+    """Initialize a model in place, by default with the method for its architecture.
 
     Args:
         model: Any module that the method can use.
-        images: (N, C, *size), one training batch as the model is fed, a tensor; or batches of them,
-            such as a DataLoader.
-        method: A name that `methods()` lists, or `module:function` of your own; or a list of names
-            for different parts of the model, applied in this order with one seed. By default what
-            `initializers/default.py` has for the architecture that one image shows. Today that is
-            `whitening_small_head` for all: it sets whitening filters in the first convolution and
-            makes the last linear layer small, unless a normalization feeds it or its outputs are
-            small.
-        seed: Of the method's own generator.
-        **parameters: Passed to the method; docs/initializers.md lists them. Of a list each option
-            begins with its method's name, `zero_residual__value=0.2`, but for `mean`, `std` and
-            `batches`, which are about the images.
+        images: Training images (N, C, *size), scaled as the model is fed: one batch as a tensor, or
+            an iterable of batches like a DataLoader.
+        method: Name from `methods()`, or your function as `module:function`. A list of names sets
+            several parts of the model, in this order and with one seed. The default depends on the
+            architecture (`initializers/default.py`). Today it is `whitening_small_head` for all. It
+            sets whitening filters in the first convolution and makes the last linear layer small,
+            unless a normalization feeds that layer or its outputs are small.
+        seed: Seed of the method's own generator.
+        **parameters: Options of the method; docs/initializers.md lists them. With a list of
+            methods, each option begins with its method's name: `zero_residual__value=0.2`. Only
+            `mean`, `std` and `batches`, which describe the images, need no prefix.
 
     Returns:
-        The method's report; of a list one report, whose `parts` are those of the methods. That of
-        the default has the row of the table in `parameters["default_for"]`, and in its notes what
-        was left undone, such as the head of a model that does not end in a linear layer.
+        The method's report. For a list, `parts` holds one report per method. For the default,
+        `parameters["default_for"]` names the row of the table. Notes say what was not set, for
+        example the head of a model that does not end in a linear layer.
 
     Raises:
-        WarminitError: If there is no such method, two of a list set the same part, or as a method
-            raises; the model is then bit-identical to before, also where the last of a list fails.
+        WarminitError: If the method is unknown, if two methods of a list set the same part, or if a
+            method fails. The model is then bit-identical to before, even if the last method of a
+            list fails.
 
     Example:
         >>> import torch
@@ -116,7 +116,7 @@ def _apply(
 
 
 def _default(model: nn.Module, images: Images, seed: int, parameters: dict[str, Any]) -> InitReport:
-    """Choose the method by what one image shows, and apply it to the same survey."""
+    """Choose the method from one image's pass, and apply it to the same survey."""
     started = time.perf_counter()
     check_seed(seed)
     parameters = in_new_names(parameters, PARAMETERS, warn=True)
@@ -140,11 +140,11 @@ def _default(model: nn.Module, images: Images, seed: int, parameters: dict[str, 
 
 
 def _joined(method: Any) -> str:
-    """Return the names of several methods as one."""
+    """Join the names of several methods."""
     listed = isinstance(method, Sequence) and bool(method)
     if not (listed and all(isinstance(each, str) for each in method)):
         raise WarminitError(
-            f"method={method!r}: expected a name, or a list of names. Pass one such as "
+            f"method={method!r}: expected a name, or a list of names. Pass for example "
             f"{DEFAULT_METHOD!r}."
         )
     return JOIN.join(method)

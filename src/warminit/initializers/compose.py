@@ -1,4 +1,4 @@
-"""names of methods -> one method that applies them in turn: all of them, or none."""
+"""names of methods -> one method that applies all of them in turn, or none."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -27,29 +27,29 @@ from warminit.renamed import in_names_of
 from warminit.report import InitReport
 
 JOIN = "+"
-"""Between the names of methods that are applied together."""
+"""Separator of the names of methods that are applied together."""
 
 SHARED = frozenset(("batches", "mean", "std"))
-"""Options about the images: given once, for all methods of a list."""
+"""Options that describe the images; they go to all methods of a list."""
 
 
 @dataclass(frozen=True, slots=True)
 class Composed:
-    """Several methods as one.
+    """Apply several methods as one.
 
     Attributes:
-        names: In the order in which they are applied.
+        names: Names in the order of application.
     """
 
     names: tuple[str, ...]
 
     @property
     def functions(self) -> dict[str, Initializer]:
-        """Each method by the name that its options begin with: `zero_residual__value`."""
+        """Map the prefix of a method's options, as in `zero_residual__value`, to the method."""
         return {_prefix(name): get_single_method(name) for name in self.names}
 
     def keywords(self) -> tuple[set[str], bool]:
-        """Return the names of all options, and whether a method takes any other."""
+        """Return the names of all options, and whether a method accepts any other."""
         each = {prefix: keywords_of(call) for prefix, call in self.functions.items()}
         own = {f"{prefix}__{key}" for prefix, (names, _) in each.items() for key in names - SHARED}
         return own | SHARED, any(any_other for _, any_other in each.values())
@@ -68,8 +68,8 @@ class Composed:
         """Apply each method with the same seed; the images and the model are read once.
 
         Raises:
-            WarminitError: As the methods raise, for an option of none of them, and where two write
-                one parameter. The model is then bit-identical to before.
+            WarminitError: If a method fails, if an option belongs to no method, or if two methods
+                write one parameter. The model is then bit-identical to before.
         """
         started = time.perf_counter()
         check_seed(seed)
@@ -94,15 +94,15 @@ class Composed:
         return _together(self.names, reports, seed, time.perf_counter() - started)
 
     def _options(self, options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-        """Return the options of each method by its prefix."""
+        """Sort options by their method."""
         known, any_other = self.keywords()
         own: dict[str, dict[str, Any]] = {prefix: {} for prefix in self.functions}
         for name, value in options.items():
             prefix, _, key = name.partition("__")
             if prefix not in own or (name not in known and not any_other):
                 raise WarminitError(
-                    f"{name}={value!r}: expected an option of {self.names}, which "
-                    f"begins with its name. Pass one of {', '.join(sorted(known))}."
+                    f"{name}={value!r}: expected an option of {self.names}, with the method's "
+                    f"name as prefix. Pass one of {', '.join(sorted(known))}."
                 )
             own[prefix][key] = value
         return own
@@ -111,12 +111,12 @@ class Composed:
 def get_method(name: str) -> Initializer:
     """Return a method by its name, or several as one: `whitening+dirac`.
 
-    A single one is of `METHODS`, of an installed package, or `module:function`. A package offers
-    methods of its own by the entry-point group `warminit.initializers`.
+    A single name is in `METHODS`, in an installed package, or `module:function`. A package offers
+    methods by the entry-point group `warminit.initializers`.
 
     Raises:
-        WarminitError: If there is none (the text names the nearest), or if two of several set the
-            same part of a model.
+        WarminitError: If the name is unknown (the text suggests the nearest), or if two methods set
+            the same part of a model.
     """
     if not isinstance(name, str) or JOIN not in name or name in method_names():
         return get_single_method(name)
@@ -129,20 +129,21 @@ def get_method(name: str) -> Initializer:
     composed = Composed(names)
     if len(composed.functions) < len(names):
         raise WarminitError(
-            f"method={name!r}: two functions of one name, and options begin with it. Rename one."
+            f"method={name!r}: expected functions of different names, since options begin with "
+            "the name. Rename one."
         )
     return composed
 
 
 def keywords(method: Initializer) -> tuple[set[str], bool]:
-    """Return the names of a method's keywords without `seed`, and whether it takes any other."""
+    """Return the names of a method's keywords without `seed`, and whether it accepts any other."""
     return method.keywords() if isinstance(method, Composed) else keywords_of(method)
 
 
 def taken_by(method: Initializer, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those of some options that a method takes, by the names that it has for them.
+    """Select the options that a method accepts, by the method's names for them.
 
-    Of several methods each gets those that it takes.
+    With several methods, each gets the options that it accepts.
 
     Example:
         >>> derived = {"patches_per_image": 30, "algorithm": "paper"}
@@ -166,7 +167,7 @@ def _prefix(name: str) -> str:
 
 
 def _same_part(one: str, other: str) -> str:
-    """Return the part of a model that two methods set, "" where none is known."""
+    """Return the part of a model that both methods set, "" if none is known."""
     parts, others = parts_of(one), parts_of(other)
     if one == other:
         return "the same"
@@ -183,7 +184,7 @@ def _both(one: str, other: str, what: str) -> WarminitError:
 
 
 def _versions(model: nn.Module) -> dict[str, tuple[int, int]]:
-    """Return of each parameter's values which tensor has them, and how often it was written."""
+    """Return each parameter's tensor and the number of writes to it."""
     return {name: _version(each) for name, each in model.named_parameters()}
 
 

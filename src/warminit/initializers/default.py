@@ -1,4 +1,4 @@
-"""what one image tells of a model -> its architecture, and what `init_` does by default for it.
+"""one image's pass of a model -> its architecture, and the default method for it.
 
 This table is the only place where the default is chosen.
 """
@@ -14,17 +14,17 @@ from warminit.models.surroundings import own_arithmetic
 from warminit.models.survey import Survey
 
 NOT_SEEN = "not seen"
-"""Architecture of a model whose operations one image does not show."""
+"""Architecture of a model whose operations are not known."""
 
 
 @dataclass(frozen=True, slots=True)
 class Default:
-    """A row of the table.
+    """Hold a row of the table of defaults.
 
     Attributes:
-        architecture: Of a model, by `architecture`.
-        method: What `init_` applies to such a model; several names are joined by a plus.
-        evidence: Folder of docs/results with the comparison, "" where none was made.
+        architecture: Name of an architecture, from the function `architecture`.
+        method: Method that `init_` applies; several names are joined by a plus.
+        evidence: Folder of docs/results with the comparison, "" if there is none.
     """
 
     architecture: str
@@ -50,10 +50,10 @@ def default_for(subject: Subject, layers: Layers = None) -> Default:
 
     Args:
         subject: The model and its images, with a survey that sees operations.
-        layers: The layers to set, where they are named.
+        layers: Layers to set, or None for the input layer.
 
     Raises:
-        WarminitError: For images that the model cannot be fed, and a model without a layer to set.
+        WarminitError: If the model cannot take the images, or has no layer to set.
     """
     with own_arithmetic(), errors_explained(subject.model), all_or_none():
         subject.first(only(layers))
@@ -63,15 +63,15 @@ def default_for(subject: Subject, layers: Layers = None) -> Default:
 
 
 def architecture(survey: Survey) -> str:
-    """Name a model's architecture by the first of its parts, and whether anything is normalized.
+    """Name a model's architecture, and whether anything is normalized.
 
-    Attention is a matrix product of two tensors that both come from the image; depthwise is a
-    convolution larger than 1 x 1 with a filter for each channel; residual is a sum of a branch and
-    its skip (`models/computation.py`); plain is everything else.
+    The first match counts. Attention: a matrix product of two tensors that both depend on the
+    image. Depthwise: a convolution larger than 1 x 1 with a filter for each channel. Residual: a
+    sum of a branch and its skip (`models/computation.py`). Plain: everything else.
 
     Returns:
-        Such as "residual, normalized"; `NOT_SEEN` where the operations are not known: of a lazy or
-        sharded model, and where one image does not go through.
+        A name like "residual, normalized". `NOT_SEEN` if the operations are not known: for a lazy
+        or sharded model, or if the model cannot run on one image.
     """
     if survey.lazy or (seen := survey.passed.operations) is None:
         return NOT_SEEN

@@ -1,4 +1,4 @@
-"""name -> method: all methods, what each needs, and which part of a model it sets."""
+"""name -> method, its requirements, and the part of a model that it sets."""
 
 import difflib
 import importlib
@@ -20,7 +20,7 @@ from warminit.initializers.bodies.zero_residual import zero_residual
 from warminit.initializers.heads.small_head import small_head, whitening_small_head
 from warminit.initializers.network.krahenbuhl import krahenbuhl
 from warminit.initializers.network.lsuv import lsuv
-from warminit.initializers.network.published import (
+from warminit.initializers.network.variance_rules import (
     glorot,
     he_normal,
     he_uniform,
@@ -46,7 +46,7 @@ ENTRY_POINTS = "warminit.initializers"
 """Entry-point group by which an installed package adds methods."""
 
 DEFAULT_METHOD = "whitening-small-head"
-"""What the search for a default chose; docs/evidence.md says on what grounds."""
+"""Method that the search for a default chose; docs/results/evidence.md has the reasons."""
 
 METHODS: dict[str, Initializer] = {
     "torch-default": torch_default,
@@ -99,17 +99,17 @@ _SETS_AND_NEEDS: dict[str, tuple[str, tuple[str, ...]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """What is known of a method before it is called.
+    """Describe a method: its name, requirements and the part of a model that it sets.
 
     Attributes:
-        name: As `init_` takes it.
-        sets: What it sets by default: "stem", "convolutions" (those after the first), "attention",
-            "residual branches" (what comes last in each), "head", "stem, head" or "every layer"; ""
-            where a package that is installed does not say. Methods that set different parts can be
-            applied together.
-        needs: What the model must have ("convolution", "attention", "linear head"), and
-            "images" where it looks at them.
-        summary: The first line of its docstring.
+        name: Name for `init_`.
+        sets: Part that it sets by default: "stem", "convolutions" (those after the first),
+            "attention", "residual branches" (the last layer of each), "head", "stem, head" or
+            "every layer"; "" if an installed package does not say. Methods for different parts can
+            be applied together.
+        needs: Requirements on the model ("convolution", "attention", "linear head"), and "images"
+            if it reads them.
+        summary: First line of its docstring.
     """
 
     name: str
@@ -119,7 +119,7 @@ class Method:
 
 
 class Methods(Tabled, tuple[Method, ...]):
-    """All methods; prints as a table."""
+    """Hold all methods; prints as a table."""
 
     __slots__ = ()
     __repr__ = Tabled.__str__
@@ -131,10 +131,10 @@ class Methods(Tabled, tuple[Method, ...]):
 
 
 def methods() -> Methods:
-    """List the methods that `init_` takes: what each needs, and which part of a model it sets.
+    """List the methods of `init_` with their requirements and the parts that they set.
 
     Returns:
-        A tuple of `Method`s that prints as a table; those of installed packages come last.
+        A tuple of `Method`s that prints as a table; methods of installed packages are last.
 
     Example:
         >>> [each.name for each in methods() if "images" not in each.needs]
@@ -147,20 +147,20 @@ def methods() -> Methods:
 
 
 def parts_of(name: str) -> tuple[str, ...]:
-    """Return the parts of a model that a method sets; none where it does not say."""
+    """Return the parts of a model that a method sets, or none if it does not say."""
     sets, _ = _SETS_AND_NEEDS.get(name, ("", ()))
     return tuple(filter(None, sets.split(", ")))
 
 
 def get_single_method(name: str) -> Initializer:
-    """Return a method by its name: of `METHODS`, of an installed package, or `module:function`.
+    """Return a method by its name in `METHODS` or an installed package, or by `module:function`.
 
     Raises:
-        WarminitError: If there is none; the text names the nearest.
+        WarminitError: If the name is unknown; the text suggests the nearest.
     """
     if not isinstance(name, str):
         raise WarminitError(
-            f"method={name!r} is a {type(name).__name__}; a name is needed, such as "
+            f"method={name!r} is a {type(name).__name__}: expected a name, for example "
             f"{DEFAULT_METHOD!r}."
         )
     if name in METHODS:
@@ -177,7 +177,7 @@ def get_single_method(name: str) -> Initializer:
 
 
 def keywords_of(method: Callable[..., Any]) -> tuple[set[str], bool]:
-    """Return the names of a method's keywords without `seed`, and whether it takes any other."""
+    """Return the names of a method's keywords without `seed`, and whether it accepts any other."""
     names, any_other = set(), False
     for each in inspect.signature(method).parameters.values():
         if each.kind is each.KEYWORD_ONLY:
@@ -193,13 +193,13 @@ def keywords_of(method: Callable[..., Any]) -> tuple[set[str], bool]:
 
 
 def method_names() -> tuple[str, ...]:
-    """Return the names of all methods: those of `METHODS`, then those of installed packages."""
+    """Return the names of all methods, with installed packages last."""
     installed = sorted(point.name for point in entry_points(group=ENTRY_POINTS))
     return (*METHODS, *(name for name in installed if name not in METHODS))
 
 
 def _summary(name: str) -> str:
-    """Return the first line of a method's docstring: what it does, and whose algorithm it is."""
+    """Return the first line of a method's docstring."""
     lines = (inspect.getdoc(get_single_method(name)) or "").splitlines()
     return lines[0] if lines else ""
 
@@ -210,13 +210,13 @@ def _import_method(name: str, target: str) -> Initializer:
         method = getattr(importlib.import_module(module_name), function_name)
     except (ImportError, AttributeError, ValueError) as error:
         raise WarminitError(
-            f"method={name!r} cannot be imported: {error}. Name a function that can be "
-            "imported from here, as module:function."
+            f"method={name!r} cannot be imported: {error}. Pass an importable function as "
+            "module:function."
         ) from error
     if not callable(method):
         raise WarminitError(
-            f"method={name!r} is a {type(method).__name__}; a function (model, images, *, seed, "
-            "**parameters) -> InitReport is needed."
+            f"method={name!r} is a {type(method).__name__}: expected a function (model, images, *, "
+            "seed, **parameters) -> InitReport."
         )
     result: Initializer = method
     return result

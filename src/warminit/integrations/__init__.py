@@ -1,4 +1,4 @@
-"""trainer or framework, its own batch -> a model that starts from it. Each needs an extra."""
+"""trainer or framework, its batch -> an initialized model; each integration requires an extra."""
 
 import warnings
 from collections.abc import Iterator
@@ -10,18 +10,18 @@ from warminit.errors import WarminitError
 
 @contextmanager
 def needs(library: str, extra: str) -> Iterator[None]:
-    """Import what is inside, or say which extra brings it."""
+    """Turn an ImportError inside into an error that names the extra to install."""
     try:
         yield
     except ImportError as error:
         raise WarminitError(
-            f"{library} is needed here and cannot be imported: {error}. Install it with "
+            f"{library} cannot be imported: {error}. Install it with "
             f'`pip install "warminit[{extra}]"`.'
         ) from error
 
 
 def old_name(old: str, new: str) -> None:
-    """Warn that an adapter of 0.1 is used, whose default method was Pre-Warm."""
+    """Warn about an adapter of 0.1, which had Pre-Warm as its default method."""
     warnings.warn(
         f"{old} is called {new} since 0.2, and goes in 0.3. {new} has the default method of "
         f"`init_`; pass method='prewarm' for that of {old}.",

@@ -1,7 +1,7 @@
-"""Flax layer or parameters, images (N, H, W, C) -> kernel whose first filters come from them.
+"""Flax layer or parameters, images (N, H, W, C) -> kernel with first filters from the images.
 
-Longer than the trainers' callbacks: there are two ways in, and a tree of parameters has no layers
-to ask, only paths and shapes to find the right one by.
+There are two entry points. A tree of parameters has no layers, so paths and shapes must show the
+right kernel.
 """
 
 from collections.abc import Callable
@@ -34,18 +34,18 @@ def warm_kernel_init(
     seed: int = 0,
     **parameters: Any,
 ) -> Initializer:
-    """Make a `kernel_init` whose first filters come from images, and the rest from another one.
+    """Make a `kernel_init` that draws the first filters from images and the rest by `base`.
 
     Args:
-        images: (N, *size, C), one training batch as the model is fed.
-        method: A name of `methods()`; only the stem is set.
-        base: Of the other filters; Flax's own default, `lecun_normal()`.
-        seed: Of the method's own generator; the key is `base`'s alone.
-        **parameters: Passed to the method: `mean` and `std` of standardized images, and others.
+        images: Training images (N, *size, C), scaled as the model is fed.
+        method: Name from `methods()`; only the stem is set.
+        base: Initializer of the other filters; Flax's own default, `lecun_normal()`.
+        seed: Seed of the method's own generator; the key is `base`'s alone.
+        **parameters: Options of the method: `mean` and `std` of standardized images, and others.
 
     Returns:
-        A function (key, shape, dtype) for `flax.nnx` and `flax.linen`, under `jax.jit`, too. It
-        raises WarminitError as the method does, and for a kernel that does not take these images.
+        A function (key, shape, dtype) for `flax.nnx` and `flax.linen`, also under `jax.jit`. It
+        raises WarminitError if the method fails, or if the kernel does not fit the images.
     """
     rest = jax.nn.initializers.lecun_normal() if base is None else base
 
@@ -58,7 +58,7 @@ def warm_kernel_init(
 
 
 def prewarm_init(images: ArrayLike, arm: str = "prewarm", **options: Any) -> Initializer:
-    """Make what `warm_kernel_init` makes, with the name and the default method of 0.1."""
+    """Call `warm_kernel_init` by its name of 0.1, with the default method of 0.1."""
     old_name("prewarm_init", "warm_kernel_init")
     return warm_kernel_init(images, arm, **options)
 
@@ -66,7 +66,7 @@ def prewarm_init(images: ArrayLike, arm: str = "prewarm", **options: Any) -> Ini
 def prewarm(
     params: Any, images: ArrayLike, arm: str = "prewarm", **options: Any
 ) -> tuple[Any, InitReport]:
-    """Condition as `warm_init` does, with the name and the default method of 0.1."""
+    """Call `warm_init` by its name of 0.1, with the default method of 0.1."""
     old_name("prewarm", "warm_init")
     return warm_init(params, images, arm, **options)
 
@@ -82,24 +82,24 @@ def warm_init(
     seed: int = 0,
     **parameters: Any,
 ) -> tuple[Any, InitReport]:
-    """Return a parameter tree with its input layer conditioned; the given tree stays.
+    """Return a copy of a parameter tree with its input layer conditioned.
 
     Args:
-        params: Of `flax.linen`, or a state of `flax.nnx`: kernels (*K, C / groups, F).
-        images: (N, *size, C), one training batch as the model is fed.
-        method: A name of `methods()`; only the stem is set.
-        layers: Dotted name of the layer, as far as it takes to tell it from others; by default the
-            only one whose kernel takes the images' channels.
-        dilation: Of the layer, which a tree does not tell.
-        seed: Of the method's own generator.
-        **parameters: Passed to the method: `mean` and `std` of standardized images, and others.
+        params: Parameters of `flax.linen`, or a state of `flax.nnx`: kernels (*K, C / groups, F).
+        images: Training images (N, *size, C), scaled as the model is fed.
+        method: Name from `methods()`; only the stem is set.
+        layers: Dotted name of the layer, or an unambiguous part of it. By default the only layer
+            whose kernel fits the images' channels.
+        dilation: Dilation of the layer, which a tree does not show.
+        seed: Seed of the method's own generator.
+        **parameters: Options of the method: `mean` and `std` of standardized images, and others.
 
     Returns:
-        The new tree, in which one leaf differs, and the method's report. The filters are those of
+        The new tree, in which one leaf differs, and the method's report. The filters equal those of
         torch for the same images.
 
     Raises:
-        WarminitError: For any input that cannot be used.
+        WarminitError: For any invalid input.
     """
     paths, structure = jax.tree_util.tree_flatten_with_path(params)
     leaves = [leaf for _, leaf in paths]
@@ -115,7 +115,7 @@ def warm_init(
         **parameters,
     )
     leaves[index] = jnp.asarray(kernel, leaves[index].dtype)
-    how = "given by name" if layers else "the only kernel that takes the images' channels"
+    how = "given by name" if layers else "the only kernel that fits the images' channels"
     report = replace(report, layer=names[index].removesuffix(".kernel"), found=how)
     return jax.tree_util.tree_unflatten(structure, leaves), report
 
@@ -144,8 +144,8 @@ def _find(names: list[str], leaves: list[Any], images: tuple[int, ...], layer: s
     if len(found) != 1:
         there = ", ".join(f"{names[i]} {leaves[i].shape}" for i in found or kernels) or "none"
         raise WarminitError(
-            f"layers={layer!r} with images {images} leads to {len(found)} kernels; exactly one is "
-            f"needed. There are: {there}. Pass images (N, *size, C), or name the layer with "
+            f"layers={layer!r} with images {images} leads to {len(found)} kernels: expected "
+            f"exactly one. There are: {there}. Pass images (N, *size, C), or name the layer with "
             "layers=."
         )
     return found[0]

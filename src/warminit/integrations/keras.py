@@ -1,7 +1,7 @@
-"""Keras layer or model, images (N, H, W, C) -> kernel whose first filters come from the images.
+"""Keras layer or model, images (N, H, W, C) -> kernel with first filters from the images.
 
-Longer than the trainers' callbacks: there are two ways in, and an initializer is saved and cloned
-with its layer, which must work without the images.
+There are two entry points. An initializer is saved and cloned with its layer, and must then work
+without the images.
 """
 
 from dataclasses import replace
@@ -23,18 +23,18 @@ with needs("Keras 3", "keras"):
 
 @keras.saving.register_keras_serializable(package="warminit")
 class WarmInit(keras.initializers.Initializer):
-    """Draw a kernel whose first filters come from images, and the rest from another initializer.
+    """Draw the first filters of a kernel from images, and the rest by another initializer.
 
     Args:
-        images: (N, *size, C), one training batch as the model is fed, channels last.
-        method: A name of `methods()`; only the stem is set.
-        base: Of the other filters; Keras' own default.
-        seed: Of the method's own generator; the seed of Keras is not asked.
-        **parameters: Passed to the method: `mean` and `std` of standardized images, and others.
+        images: Training images (N, *size, C), scaled as the model is fed, channels last.
+        method: Name from `methods()`; only the stem is set.
+        base: Initializer of the other filters; Keras' own default.
+        seed: Seed of the method's own generator; the seed of Keras has no effect.
+        **parameters: Options of the method: `mean` and `std` of standardized images, and others.
 
     Raises:
-        WarminitError: When a layer is built, as the method raises, and for a kernel that does not
-            take these images.
+        WarminitError: When a layer is built, if the method fails or if the kernel does not fit the
+            images.
     """
 
     def __init__(
@@ -52,32 +52,31 @@ class WarmInit(keras.initializers.Initializer):
         self.base = keras.initializers.get(base)
 
     def __call__(self, shape: tuple[int, ...], dtype: Any = None) -> Any:
-        """Return (*K, C, F) in the backend's own kind."""
+        """Return a kernel (*K, C, F) as the backend's tensor."""
         if self._filters is None:
             images = keras.ops.convert_to_numpy(self._images)
             self._filters = conditioned_filters(tuple(shape), images, **self._options)
         if self._filters.shape[:-1] != tuple(shape[:-1]) or self._filters.shape[-1] > shape[-1]:
             raise WarminitError(
-                f"this WarmInit was made for the kernel of another layer, with filters "
-                f"{self._filters.shape}, and is asked for {tuple(shape)}. Make one for each layer."
+                f"this WarmInit has filters {self._filters.shape} of another layer: expected "
+                f"{tuple(shape)}. Make a WarmInit for each layer."
             )
         rest = self.base(shape, dtype=dtype)[..., self._filters.shape[-1] :]
         filters = keras.ops.convert_to_tensor(self._filters, dtype=rest.dtype)
         return keras.ops.concatenate([filters, rest], axis=-1)
 
     def get_config(self) -> dict[str, Any]:
-        """Return the filters, in the images' place, so that a saved model needs no images."""
+        """Return the filters instead of the images, so a saved model needs no images."""
         if self._filters is None:
             raise WarminitError(
-                "this WarmInit has no filters yet, and nothing else of it can be saved. Build the "
-                "layer first."
+                "this WarmInit has no filters yet: expected filters to save. Build the layer first."
             )
         base = keras.initializers.serialize(self.base)
         return {"filters": self._filters.tolist(), "base": base}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "WarmInit":
-        """Return one that has the filters."""
+        """Return an initializer with the saved filters."""
         made = WarmInit((), base=config["base"])
         made._filters = np.asarray(config["filters"], np.float32)
         return made
@@ -85,7 +84,7 @@ class WarmInit(keras.initializers.Initializer):
 
 @keras.saving.register_keras_serializable(package="warminit")
 class PreWarm(WarmInit):
-    """`WarmInit` under its name of 0.1, with the default method of 0.1, Pre-Warm."""
+    """Act as `WarmInit` under its name of 0.1, with the default method of 0.1, Pre-Warm."""
 
     def __init__(self, images: ArrayLike, arm: str = "prewarm", **options: Any) -> None:
         old_name("PreWarm", "WarmInit")
@@ -93,7 +92,7 @@ class PreWarm(WarmInit):
 
 
 def prewarm(model: Any, images: ArrayLike, arm: str = "prewarm", **options: Any) -> InitReport:
-    """Condition as `warm_init` does, with the name and the default method of 0.1."""
+    """Call `warm_init` by its name of 0.1, with the default method of 0.1."""
     old_name("prewarm", "warm_init")
     return warm_init(model, images, arm, **options)
 
@@ -111,25 +110,27 @@ def warm_init(
     """Condition the input layer of a built model, in place.
 
     Args:
-        model: A built `keras.Model`.
-        images: One training batch as the model is fed, in the layer's own data format.
-        method: A name of `methods()`; only the stem is set.
-        layers: Name of the layer; by default the only convolution that takes the images' channels.
-        seed: Of the method's own generator.
-        **parameters: Passed to the method: `mean` and `std` of standardized images, and others.
+        model: Built `keras.Model`.
+        images: Training images, scaled as the model is fed, in the layer's data format.
+        method: Name from `methods()`; only the stem is set.
+        layers: Name of the layer; by default the only convolution that fits the images' channels.
+        seed: Seed of the method's own generator.
+        **parameters: Options of the method: `mean` and `std` of standardized images, and others.
 
     Returns:
-        The method's report. The filters are those of torch for the same images; the others stay.
+        The method's report. The set filters equal those of torch for the same images; the others
+        stay.
 
     Raises:
-        WarminitError: For any input that cannot be used; the model is then as it was.
+        WarminitError: For any invalid input; the model is then unchanged.
     """
     array = keras.ops.convert_to_numpy(images)
     found = _find(model, array, layers)
     if not hasattr(found.kernel, "assign"):
         raise WarminitError(
-            f"layer {found.name!r}: expected a kernel that can be written, got one computed from "
-            "other weights (LoRA, quantization). Condition it before enable_lora or quantize."
+            f"layer {found.name!r}: expected a kernel that can be written, not one computed from "
+            "other weights (LoRA, quantization). Condition the layer before enable_lora or "
+            "quantize."
         )
     if found.data_format == "channels_first":
         array = np.moveaxis(array, 1, -1)
@@ -143,7 +144,7 @@ def warm_init(
         **parameters,
     )
     found.kernel.assign(kernel)
-    how = "given by name" if layers else "the only convolution that takes the images' channels"
+    how = "given by name" if layers else "the only convolution that fits the images' channels"
     return replace(report, layer=found.name, found=how)
 
 
@@ -162,7 +163,7 @@ def _find(model: Any, images: NDArray[Any], name: str | None) -> Any:
         names = ", ".join(each.name for each in found or layers) or "none"
         raise WarminitError(
             f"layers={name!r} with images {images.shape} leads to {len(found)} convolutions of "
-            f"{model.name}; exactly one is needed. There are: {names}. Build the model, and name "
+            f"{model.name}: expected exactly one. There are: {names}. Build the model, and name "
             "its input layer with layers=."
         )
     return found[0]

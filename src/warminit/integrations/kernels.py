@@ -1,7 +1,7 @@
-"""kernel (*K, C / groups, F), images (N, *size, C) -> kernel conditioned by a twin layer in torch.
+"""kernel (*K, C / groups, F), images (N, *size, C) -> kernel conditioned by a torch layer.
 
-Keras and Flax keep the channels last, in images and in kernels; torch keeps them first. What both
-need is here, once.
+Keras and Flax have channels last, in images and in kernels; torch has them first. Both adapters
+share this module.
 """
 
 from dataclasses import replace
@@ -14,12 +14,12 @@ from torch import Tensor, nn
 
 from warminit.errors import WarminitError
 from warminit.initializers import init_
-from warminit.initializers.network.published import torch_default
+from warminit.initializers.network.variance_rules import torch_default
 from warminit.report import InitReport
 
 HEAD_IS_LEFT = (
-    "the head is left: this adapter sets the input layer alone. Multiply the last layer's kernel "
-    "by 0.1 yourself, unless a normalization feeds it."
+    "the head is unchanged: this adapter sets only the input layer. Multiply the last layer's "
+    "kernel by 0.1 yourself, unless a normalization feeds it."
 )
 
 _CONVOLUTIONS = {3: nn.Conv1d, 4: nn.Conv2d, 5: nn.Conv3d}
@@ -35,23 +35,23 @@ def condition_kernel(
     seed: int = 0,
     **parameters: Any,
 ) -> tuple[NDArray[np.float32], InitReport]:
-    """Return a kernel as a method leaves it, and the method's report; the given one stays.
+    """Return a conditioned copy of a kernel, and the method's report.
 
     Args:
-        kernel: (*K, C / groups, F), one to three spatial dimensions.
-        images: (N, *size, C), as the model is fed.
-        method: A name of `methods()`; only the stem is set.
-        groups: Of the layer.
-        dilation: Of the layer.
-        seed: Of the method's own generator.
-        **parameters: Passed to the method.
+        kernel: Kernel (*K, C / groups, F), one to three spatial dimensions.
+        images: Images (N, *size, C), scaled as the model is fed.
+        method: Name from `methods()`; only the stem is set.
+        groups: Groups of the layer.
+        dilation: Dilation of the layer.
+        seed: Seed of the method's own generator.
+        **parameters: Options of the method.
 
     Returns:
-        (*K, C / groups, F) float32, and the report. The filters that the method sets are those that
-        it gives a layer in torch for the same images; the others are the kernel's own.
+        (*K, C / groups, F) float32, and the report. The set filters equal those of a torch layer
+        for the same images; the others stay.
 
     Raises:
-        WarminitError: For any input that cannot be used.
+        WarminitError: For any invalid input.
     """
     batch = _images_in_torch(images)
     twin = _twin(kernel.shape, groups, dilation)
@@ -72,9 +72,9 @@ def conditioned_filters(
     channels = np.shape(images)[-1:]
     if tuple(shape[-2:-1]) != channels:
         raise WarminitError(
-            f"the kernel {tuple(shape)} is not one that takes images {np.shape(images)}: channels "
-            "come last in images and last but one in the kernel of an ungrouped convolution. Give "
-            "this initializer to the input layer only, with images (N, *size, C) as it is fed."
+            f"the kernel {tuple(shape)} does not fit images {np.shape(images)}: expected channels "
+            "last in images, and last but one in the kernel. Use this initializer for the input "
+            "layer only, with images (N, *size, C)."
         )
     twin = _twin(tuple(shape), 1, 1)
     torch_default(twin, twin.weight, seed=0)  # what is not set must be fresh, and is not returned
@@ -84,21 +84,21 @@ def conditioned_filters(
 
 
 def _images_in_torch(images: ArrayLike) -> Tensor:
-    """Return (N, *size, C) as a view (N, C, *size); what it holds is checked where it is used."""
+    """Return images (N, *size, C) as a view (N, C, *size); the values are checked later."""
     try:
         return torch.from_numpy(np.asarray(images)).movedim(-1, 1)
     except (TypeError, ValueError, IndexError) as error:
         raise WarminitError(
-            f"images is a {type(images).__name__} that gives no array (N, *size, C) of numbers: "
-            f"{error}. Pass one training batch as an array, channels last."
+            f"images is a {type(images).__name__}: expected an array (N, *size, C) of numbers "
+            f"({error}). Pass one training batch as an array, channels last."
         ) from error
 
 
 def _twin(shape: tuple[int, ...], groups: int, dilation: int | tuple[int, ...]) -> Any:
     if len(shape) not in _CONVOLUTIONS:
         raise WarminitError(
-            f"the kernel has {len(shape)} dimensions, shape {shape}; 3 to 5 are needed: "
-            "(*K, C, F). Choose a convolution."
+            f"the kernel has {len(shape)} dimensions, shape {shape}: expected 3 to 5: (*K, C, F). "
+            "Choose a convolution."
         )
     *kernel, channels, out_channels = shape
     # Without values there is nothing to draw, so no random state moves.

@@ -25,25 +25,25 @@ else:
 class WarmInit(Callback):
     """Condition the model on the first training batch, once, before the first optimizer step.
 
-    The batch is the one that the trainer is about to train on, so that no image is read a second
-    time and the order of batches stays. Where there are several ranks, each gives its own batch,
-    and all of them end with the same filters.
+    The callback uses the batch that the trainer is about to train on. So no image is read twice,
+    and the order of batches stays. Of several ranks each contributes its batch, and all get the
+    same filters.
 
-    Left alone are a run that resumes from a checkpoint and a model that bears the mark of an
-    earlier conditioning (`warminit.integrations.marks`), whichever trainer or callback did it.
+    The callback skips a run that resumes from a checkpoint. It also skips a model with the mark of
+    an earlier conditioning (`warminit.integrations.marks`), by any trainer or callback.
 
     Args:
-        method: A name that `warminit.methods()` lists, `module:function`, or a list of names, as
-            for `init_`; by default that of `init_` for this architecture.
-        seed: Of the method's own generator.
-        **parameters: Passed to the method: `mean` and `std` where batches are standardized,
-            `layers` as they are named in the LightningModule, and all others.
+        method: Name from `warminit.methods()`, `module:function`, or a list of names, as for
+            `init_`, with the same default.
+        seed: Seed of the method's own generator.
+        **parameters: Options of the method: `mean` and `std` of standardized batches, `layers` by
+            their names in the LightningModule, and all others.
 
     Attributes:
-        report: What was done; None before, and where nothing was.
+        report: Report of the initialization; None before it, or if it was skipped.
 
     Raises:
-        WarminitError: When training starts, as the method raises; the model is restored.
+        WarminitError: When training starts, if the method fails; the model is then restored.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class WarmInit(Callback):
         self._pending = False
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        """Note whether training starts from scratch."""
+        """Record whether training starts from scratch."""
         fresh = trainer.global_step == 0 and trainer.ckpt_path is None
         self._pending = fresh and not is_marked(pl_module)
 
@@ -65,25 +65,25 @@ class WarmInit(Callback):
         batch: Any,
         batch_idx: int,  # noqa: ARG002 - as above
     ) -> None:
-        """Condition the model on the first batch, which is on its device already."""
+        """Condition the model on the first batch, which is already on its device."""
         if self._pending:
             self._pending = False
             self.report = init_(pl_module, [batch], self.method, seed=self.seed, **self.parameters)
             mark(pl_module, self.report)
 
     def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:  # noqa: ARG002 - Lightning's
-        """Write the mark into the checkpoint, beside the weights that it is of."""
+        """Write the mark into the checkpoint, next to its weights."""
         if is_marked(pl_module):
             checkpoint[MARK] = True
 
     def on_load_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:  # noqa: ARG002 - as above
-        """Mark the model whose weights a checkpoint with the mark has brought."""
+        """Mark a model that loads a checkpoint with the mark."""
         if checkpoint.get(MARK):
             mark(pl_module)
 
 
 class PreWarm(WarmInit):
-    """`WarmInit` under its name of 0.1, with the default method of 0.1, Pre-Warm."""
+    """Act as `WarmInit` under its name of 0.1, with the default method of 0.1, Pre-Warm."""
 
     def __init__(self, arm: str = "prewarm", *, seed: int = 0, **parameters: Any) -> None:
         old_name("PreWarm", "WarmInit")

@@ -1,8 +1,8 @@
-"""a conditioned model -> its mark, by which a callback that says "once" leaves it alone later.
+"""a conditioned model -> a mark, so that callbacks condition a model only once.
 
-The mark is a plain attribute of the input layer: it goes where the module goes (another trainer,
-another wrapper, a deep copy, a pickled model), is no parameter or buffer, and so changes no
-`state_dict`. Lightning's checkpoints and the configuration of a Transformers model carry it too.
+The mark is a plain attribute of the input layer. It follows the module to another trainer, another
+wrapper, a deep copy or a pickled model. It is not a parameter or buffer, so no `state_dict`
+changes. Lightning's checkpoints and the configuration of a Transformers model carry it too.
 """
 
 from torch import nn
@@ -13,7 +13,7 @@ MARK = "warminit_conditioned"
 
 
 def mark(model: nn.Module, report: InitReport | None = None) -> None:
-    """Mark a model as conditioned: the layer that the report names, or else the model itself."""
+    """Mark a model as conditioned, at the layer of the report or else at the model."""
     configuration = getattr(model, "config", None)
     if hasattr(configuration, "to_diff_dict"):  # what `save_pretrained` of Transformers writes
         setattr(configuration, MARK, True)
@@ -30,7 +30,7 @@ def is_marked(model: nn.Module) -> bool:
 
 
 def unmark(model: nn.Module) -> None:
-    """Take the mark away, for a model whose weights were drawn anew since."""
+    """Remove the mark, for a model with newly drawn weights."""
     if hasattr(configuration := getattr(model, "config", None), MARK):
         delattr(configuration, MARK)
     for module in model.modules():

@@ -1,4 +1,4 @@
-"""timm model, images -> model conditioned, its own mean and std taken for the design rules."""
+"""timm model, images -> model conditioned, with its mean and std for the design rules."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,25 +20,24 @@ with needs("timm", "timm"):
 def warm_init_(
     model: nn.Module, images: Images, method: str | Sequence[str] | None = None, **options: Any
 ) -> InitReport:
-    """Initialize a timm model from images that were standardized as timm's transforms do it.
+    """Initialize a timm model from images that timm's transforms standardized.
 
-    The same as `warminit.init_` with `mean` and `std` of timm's `resolve_data_config`, which
-    `timm.data.create_transform` standardizes with. Where they are not what `images` came from
-    (raw pixels from 0 to 1, another standardization, another number of channels), they are left
-    out.
+    This calls `warminit.init_` with `mean` and `std` of timm's `resolve_data_config`, which
+    `timm.data.create_transform` uses. They are left out if they cannot belong to `images`: raw
+    pixels from 0 to 1, another standardization, another number of channels.
 
     Args:
-        model: Of `timm.create_model`.
-        images: (N, C, H, W), one training batch as the model is fed, or batches of it.
-        method: A name that `warminit.methods()` lists, `module:function`, or a list of names; by
-            default that of `init_` for this architecture.
-        **options: As for `warminit.init_`; `mean` and `std` given here go first.
+        model: Model of `timm.create_model`.
+        images: Training images (N, C, H, W), scaled as the model is fed, or batches of them.
+        method: Name from `warminit.methods()`, `module:function`, or a list of names, with the
+            default of `init_`.
+        **options: Options of `warminit.init_`; `mean` and `std` replace timm's.
 
     Returns:
         A report that prints as a small table.
 
     Raises:
-        WarminitError: For any input that cannot be used; the model is then bit-identical to before.
+        WarminitError: For any invalid input; the model is then bit-identical to before.
     """
     takes = True  # a default and a list of methods do
     if isinstance(method, str):
@@ -55,7 +54,7 @@ def warm_init_(
 
 
 def _may_come_from(mean: Sequence[float], std: Sequence[float], images: Tensor) -> bool:
-    """Tell whether images can be what a standardization of pixels with these made."""
+    """Tell whether images can be pixels standardized with these statistics."""
     if images.ndim != 4 or images.numel() == 0:
         return True
     if len(mean) != images.shape[1]:
@@ -69,6 +68,6 @@ def _may_come_from(mean: Sequence[float], std: Sequence[float], images: Tensor) 
 
 
 def prewarm_(model: nn.Module, images: Images, **options: Any) -> InitReport:
-    """Condition by Pre-Warm, as `warm_init_` does with method="prewarm"; its name in 0.1."""
+    """Call `warm_init_` with method="prewarm", by its name of 0.1."""
     old_name("prewarm_", "warm_init_")
     return warm_init_(model, images, "prewarm", **options)

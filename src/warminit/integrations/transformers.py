@@ -19,25 +19,25 @@ with needs("Transformers", "transformers"):
 class WarmInit(TrainerCallback):
     """Condition the model on the first training batch, once, before the first optimizer step.
 
-    The batch is what the model is first fed in training mode, so that no image is read a second
-    time and the order of batches stays. Where there are several ranks, each gives its own batch,
-    and all of them end with the same filters.
+    The callback uses the first batch of the model in training mode. So no image is read twice, and
+    the order of batches stays. Of several ranks each contributes its batch, and all get the same
+    filters.
 
-    Left alone are a run that resumes from a checkpoint and a model that bears the mark of an
-    earlier conditioning (`warminit.integrations.marks`), whichever trainer or callback did it.
+    The callback skips a run that resumes from a checkpoint. It also skips a model with the mark of
+    an earlier conditioning (`warminit.integrations.marks`), by any trainer or callback.
 
     Args:
-        method: A name that `warminit.methods()` lists, `module:function`, or a list of names, as
-            for `init_`; by default that of `init_` for this architecture.
-        seed: Of the method's own generator.
-        **parameters: Passed to the method: `mean` and `std` where `pixel_values` are standardized,
+        method: Name from `warminit.methods()`, `module:function`, or a list of names, as for
+            `init_`, with the same default.
+        seed: Seed of the method's own generator.
+        **parameters: Options of the method: `mean` and `std` of standardized `pixel_values`,
             `layers`, and all others.
 
     Attributes:
-        report: What was done; None before, and where nothing was.
+        report: Report of the initialization; None before it, or if it was skipped.
 
     Raises:
-        WarminitError: In the first step, as the method raises; the model is restored.
+        WarminitError: In the first step, if the method fails; the model is then restored.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class WarmInit(TrainerCallback):
         self._hook: Any = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002 - the trainer's
-        """Note whether training starts from scratch."""
+        """Record whether training starts from scratch."""
         self._unhook()
         self._pending = state.global_step == 0 and not is_marked(kwargs["model"])
         if not self._pending:
@@ -57,19 +57,19 @@ class WarmInit(TrainerCallback):
         if args.n_gpu > 1:
             # The trainer would then wrap the model in DataParallel, whose copies see the batch.
             raise WarminitError(
-                f"one process drives n_gpu={args.n_gpu} GPUs; one process a GPU is needed. Start "
+                f"one process drives n_gpu={args.n_gpu} GPUs: expected one process per GPU. Start "
                 "the script with torchrun or accelerate launch, or set CUDA_VISIBLE_DEVICES."
             )
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002 - the trainer's
-        """Wait for the first batch, which is read by now: a run that died over it left no hook."""
+        """Add the hook after the first batch was read, so a failed read leaves no hook."""
         if self._pending:
             self._pending = False
             model: nn.Module = kwargs["model"]
             self._hook = model.register_forward_pre_hook(self._condition, with_kwargs=True)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002 - the trainer's
-        """Wait no longer."""
+        """Remove the hook."""
         self._unhook()
 
     def _unhook(self) -> None:
@@ -88,7 +88,7 @@ class WarmInit(TrainerCallback):
 
 
 class PreWarm(WarmInit):
-    """`WarmInit` under its name of 0.1, with the default method of 0.1, Pre-Warm."""
+    """Act as `WarmInit` under its name of 0.1, with the default method of 0.1, Pre-Warm."""
 
     def __init__(self, arm: str = "prewarm", *, seed: int = 0, **parameters: Any) -> None:
         old_name("PreWarm", "WarmInit")

@@ -1,4 +1,4 @@
-"""Show what the weights of a model do: a diagnosis, a picture, a file of filters.
+"""Inspect the weights of a model: a diagnosis, a picture, a file of filters.
 
 Nothing here trains or initializes.
 """

@@ -27,7 +27,8 @@ from warminit.renamed import takes_old_names
 
 _MOST_PATCHES = 50_000
 _MOST_VALUES = 20_000_000
-"""Values of the patch matrix and of the responses (160 MB each): wide layers get fewer patches."""
+"""Most values of the patch matrix and of the responses (160 MB each); wide layers get fewer
+patches."""
 
 _LARGEST = 1e60
 """Sums of squares of products of two such values still fit into float64."""
@@ -43,28 +44,28 @@ def diagnose(
     std: Sequence[float] | float | Tensor | None = None,
     seed: int = 0,
 ) -> Diagnosis:
-    """Look at the filters of a model's input layer, before any training.
+    """Measure the filters of a model's input layer, before any training.
 
-    Only reads: model and global random states stay as they are. The filters are those that the
-    layer computes with, after parametrizations. All is computed in float64 on the CPU, so every
-    device gives the same figures.
+    Model and global random states do not change. The filters are the weights that the layer
+    computes with, after parametrizations. All figures are computed in float64 on the CPU, so every
+    device gives the same values.
 
     Args:
         model: Any module with a convolution of 1, 2 or 3 dimensions, or a linear layer over
-            flattened patches, whose filters are then in the order C, *K.
-        images: (N, C, *size), one training batch as the model is fed, or batches of them; uint8 is
-            divided by 255 and, with `mean` and `std`, standardized.
-        layers: Dotted name of the layer, or the module; found as by `find_layer` by default.
-        mean: Per-channel mean for uint8 images; of no effect on others.
+            flattened patches in the order C, *K.
+        images: Training images (N, C, *size), scaled as the model is fed: one batch, or batches of
+            a loader. uint8 is divided by 255 and, with `mean` and `std`, standardized.
+        layers: Dotted name of the layer, or the module; by default the input layer.
+        mean: Per-channel mean for uint8 images; without effect on others.
         std: Per-channel standard deviation for uint8 images.
-        seed: Of the sample of about 50,000 patches, spread evenly over the images. Images that hold
-            no more are not sampled: every patch counts once.
+        seed: Seed of the sample of about 50,000 patches, spread evenly over the images. Images with
+            fewer patches are not sampled: every patch counts once.
 
     Returns:
-        The figures, each finite or None; the notes say why where it is None.
+        The figures, each finite or None; the notes give the reason for None.
 
     Raises:
-        WarminitError: For any input that cannot be used.
+        WarminitError: For any invalid input.
 
     Example:
         >>> import torch
@@ -107,10 +108,12 @@ def _diagnosis(
     if energy is None:
         notes.append("no energy captured: every patch is flat")
     elif rank == bank.shape[1]:
-        notes.append("the filters span all patches, so that energy captured cannot be below 1")
+        notes.append("the filters span all patches, so energy captured is always 1")
     duplicates, opposite = near_duplicates(bank)
     if opposite:
-        notes.append(f"{opposite} of the near-duplicates are opposite, which a ReLU tells apart")
+        notes.append(
+            f"{opposite} of the near-duplicates are opposite, and a ReLU separates opposite filters"
+        )
 
     responses = patches @ bank.T
     # Rounding leaves a response where in truth there is none, of the order of 1e-16.
@@ -120,7 +123,7 @@ def _diagnosis(
     varying = variances > 0
     dead = responses.abs().amax(0) <= nothing
     if int(varying.sum()) < 2:
-        notes.append("no response spread and no distance from white: they need two live filters")
+        notes.append("no response spread and no distance from white: both require two live filters")
     never = ~((responses + bias) > 0).any(0)
     if not every_position:
         _drop_positive_(never, batch, statistics, target, bank, bias)
@@ -150,13 +153,14 @@ def _diagnosis(
 
 
 def effective_rank(singular_values: Tensor) -> float | None:
-    """Return exp of the entropy of singular values divided by their sum (Roy & Vetterli 2007).
+    """Compute the effective rank of singular values (Roy & Vetterli, 2007).
 
     Args:
-        singular_values: (n,), at least 0.
+        singular_values: Singular values (n,), at least 0.
 
     Returns:
-        1 to n: n where all are equal, 1 where only one is above 0, None where none is.
+        The exponential of the entropy of the values divided by their sum, 1 to n. It is n if all
+        are equal, 1 if only one is above 0, and None if all are 0.
 
     Example:
         >>> effective_rank(torch.tensor([2.0, 0.0, 0.0]))
@@ -175,8 +179,8 @@ def _bank(layer: FoundLayer) -> tuple[Tensor, Tensor, Tensor]:
     weight = whole(conv.weight.detach()) if plain else effective_weight(conv)
     if weight is None:
         raise WarminitError(
-            f"{layer.name} is a {type(conv).__name__} in whose forward no convolution was seen; "
-            "one is needed to know its filters. Name another layer with layers=."
+            f"{layer.name} is a {type(conv).__name__} without a convolution in its forward: "
+            "expected one, to know its filters. Name another layer with layers=."
         )
     filters = layer.as_filters(weight.cpu().double())
     bias = filters.new_zeros(len(filters))
@@ -197,7 +201,7 @@ def _bank(layer: FoundLayer) -> tuple[Tensor, Tensor, Tensor]:
 def _patches(
     images: Tensor, statistics: tuple[Tensor, Tensor] | None, layer: FoundLayer, seed: int
 ) -> tuple[Tensor, bool]:
-    """Return patches (P, C * prod(K)), float64 on the CPU, and whether they are all there are."""
+    """Return patches (P, C * prod(K)), float64 on the CPU, and whether these are all patches."""
     channels, size = images.shape[1], images.shape[2:]
     extents = [
         dilation * (kernel - 1) + 1
@@ -207,8 +211,8 @@ def _patches(
     if min(places) < 1:
         raise WarminitError(
             f"images of {_times(size)} are smaller than the {_times(extents)} that one filter "
-            "covers; a filter must fit into an image without padding. Pass the images in the size "
-            "that the model is fed."
+            "covers: expected images at least as large as a filter. Pass images of the model's "
+            "input size."
         )
     most = _MOST_VALUES // max(channels * math.prod(layer.kernel_size), layer.out_channels)
     most = max(1, min(_MOST_PATCHES, most))
@@ -231,7 +235,7 @@ def _patches(
             dilation=layer.dilation,
         )
     patches = _as_fed(taken.view(len(taken), channels, -1), statistics).flatten(1)
-    _check_values("images, as sampled,", patches)
+    _check_values("sampled images", patches)
     return patches, every_position
 
 
@@ -247,7 +251,7 @@ def _drop_positive_(
     bank: Tensor,
     bias: Tensor,
 ) -> None:
-    """Clear each channel that is above 0 at some position: a sample may have missed it."""
+    """Remove each channel that is above 0 at any position: a sample may have missed it."""
     filters = bank.view(len(bank), -1, *layer.kernel_size)
     convolve = (F.conv1d, F.conv2d, F.conv3d)[layer.spatial_dims - 1]
     values = len(bank) * math.prod(images.shape[2:])
@@ -265,7 +269,7 @@ def _check_values(name: str, values: Tensor) -> None:
     if bad:
         raise WarminitError(
             f"{name} has {bad} values out of {values.numel()} that are NaN, infinite or above "
-            f"{_LARGEST:g}; smaller finite ones are needed. Check the normalization, or initialize "
+            f"{_LARGEST:g}: expected smaller finite ones. Check the normalization, or initialize "
             "the model first."
         )
 

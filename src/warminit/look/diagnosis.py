@@ -9,41 +9,42 @@ from warminit.layout import Layout, Tabled, aligned
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis(Tabled):
-    """How the filters of an input layer answer to images. Every number is finite, or None.
+    """Hold figures on the responses of input filters; every number is finite, or None.
 
-    Responses are inner products of the filters with patches as the model is fed them, not centered,
-    at positions one pixel apart inside the image: the layer's dilation, groups and bias count, its
-    stride and padding do not. The bias matters to the three figures on outputs only.
+    Responses are inner products of the filters with uncentered patches, scaled as the model is fed,
+    at positions one pixel apart inside the image. The layer's dilation, groups and bias count; its
+    stride and padding do not. The bias affects only the three figures on outputs.
 
     Attributes:
         layer: Dotted name of the layer.
-        found: How the layer was chosen.
-        out_channels: F, filters of the layer.
-        patch_values: D, values of the patch that a filter sees, all input channels together.
-        n_patches: Patches that the figures are computed on.
-        every_position: Whether these are all the patches of the images, and not a sample of them.
-        seed: Of the sample.
-        rank: Singular values of the (F, D) bank above max(F, D) * eps of float32 * the largest.
-        effective_rank: exp of the entropy of the singular values divided by their sum, 1 to
-            min(F, D) (Roy & Vetterli, EUSIPCO 2007). None where all filters are zero.
-        condition_number: Largest over smallest singular value; None where rank < min(F, D).
+        found: Reason why this layer was chosen.
+        out_channels: Number of filters F of the layer.
+        patch_values: Number of values D of a filter's patch, over all input channels.
+        n_patches: Number of patches behind the figures.
+        every_position: Whether these are all patches of the images, rather than a sample.
+        seed: Seed of the sample.
+        rank: Number of singular values of the (F, D) bank above max(F, D) * eps of float32 * the
+            largest.
+        effective_rank: Exponential of the entropy of the singular values divided by their sum, 1 to
+            min(F, D) (Roy & Vetterli, EUSIPCO 2007). None if all filters are zero.
+        condition_number: Largest over smallest singular value; None if rank < min(F, D).
         duplicate_pairs: Pairs (i, j), i < j, of filters with |cosine| > 0.99.
-        dead_filters: Filters that are zero, or that respond with zero to every patch.
-        constant_filters: Other filters whose response never varies.
+        dead_filters: Filters that are zero, or respond with zero to every patch.
+        constant_filters: Other filters with a constant response.
         response_variances: Population variance of each filter's response; 0 for the two above.
         response_spread: Coefficient of variation (population standard deviation over mean) of the
-            variances that are above 0; None where fewer than two are.
+            variances above 0; None if there are fewer than two.
         energy_captured: Share, 0 to 1, of the patches' energy (sum of squares, each patch centered)
-            that lies in the span of the filters. None where every patch is flat.
-        relu_dead_channels: Channels whose output (response + bias) is above 0 nowhere in any image.
-        relu_dead_share: Their share of the channels, 0 to 1.
+            in the span of the filters. None if every patch is flat.
+        relu_dead_channels: Channels with no output (response + bias) above 0 in any image.
+        relu_dead_share: Share of these channels, 0 to 1.
         nonpositive_share: Share, 0 to 1, of outputs that a ReLU would set to 0.
-        white_distance: Root mean square of the correlations between the outputs of two channels,
-            ||correlation - I||_F / sqrt(n (n - 1)) over the n channels of variance above 0: 0 for
-            white outputs (up to each channel's scale), 1 for copies of one channel. A sample of P
-            patches adds about 1 / sqrt(P); outputs of rank r < n cannot go below
-            sqrt((n - r) / (r (n - 1))) (Welch's bound). None where fewer than two channels vary.
-        notes: Why a figure is None, and what else a reader should know.
+        white_distance: Root mean square of the correlations between the outputs of two channels.
+            This is ||correlation - I||_F / sqrt(n (n - 1)) over the n channels of variance above 0.
+            0 means white outputs (up to each channel's scale), 1 means copies of one channel. A
+            sample of P patches adds about 1 / sqrt(P). Outputs of rank r < n cannot go below
+            sqrt((n - r) / (r (n - 1))) (Welch's bound). None if fewer than two channels vary.
+        notes: Reasons for None, and other remarks for the reader.
     """
 
     layer: str
@@ -73,14 +74,14 @@ class Diagnosis(Tabled):
         return [Layout("diagnosis", self.rows(), below=[f"note: {note}" for note in self.notes])]
 
     def compare(self, other: "Diagnosis", names: tuple[str, str] = ("first", "second")) -> str:
-        """Return two diagnoses as one table of plain text, side by side.
+        """Format two diagnoses as one table of plain text, side by side.
 
         Args:
-            other: Of another model, or of the same one after another initialization.
-            names: What the two columns are called.
+            other: Diagnosis of another model, or of the same one after another initialization.
+            names: Names of the two columns.
 
         Returns:
-            One line a figure; below it the notes of both, each with its column's name.
+            One line per figure, then the notes of both, each with its column's name.
         """
         both = zip(self.rows(), other.rows(), strict=True)
         rows = [("", *names), *((name, ours, theirs[1]) for (name, ours, _), theirs in both)]
@@ -94,7 +95,7 @@ class Diagnosis(Tabled):
         return "\n".join([*aligned(rows), *notes])
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all fields by name, as values that JSON takes: tuples become lists."""
+        """Return all fields by name as JSON values: tuples become lists."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         values = {key: list(v) if isinstance(v, tuple) else v for key, v in values.items()}
         return {**values, "duplicate_pairs": [list(pair) for pair in self.duplicate_pairs]}

@@ -1,4 +1,4 @@
-"""filters <-> one safetensors file with their report. A filter bank that can be published."""
+"""filters <-> one safetensors file with their report, which can be published."""
 
 import json
 import os
@@ -25,15 +25,15 @@ from warminit.renamed import takes_old_names
 from warminit.report import InitReport
 
 TENSOR = "filters"
-"""Name of the one tensor in a file."""
+"""Name of the only tensor in a file."""
 
 _OWN = ("format", "report", "warminit")
-"""Metadata that this module writes itself."""
+"""Metadata keys of this module."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Bank:
-    """What a file holds."""
+    """Hold the content of a file."""
 
     filters: Tensor
     report: Mapping[str, Any] = field(default_factory=dict)
@@ -47,22 +47,22 @@ def save_filters(
     *,
     metadata: Mapping[str, str] | None = None,
 ) -> Path:
-    """Write filters to a safetensors file, with what is known of them as metadata.
+    """Write filters to a safetensors file, with their report as metadata.
 
-    The same filters, report and metadata give the same bytes: the report's time is left out.
+    The same filters, report and metadata give the same bytes; the report's run time is left out.
 
     Args:
-        filters: (n, C, *K), floating point and finite, 1 to 3 spatial dimensions.
-        path: The file; it is replaced whole or not at all.
-        report: Of the initialization that made them, as `prewarm_` and every method return it.
-        metadata: More texts by name, such as the data set; `load_filters_` reports them.
+        filters: Filters (n, C, *K), floating point and finite, 1 to 3 spatial dimensions.
+        path: File to write; it is replaced as a whole.
+        report: Report of the initialization that made them, as every method returns it.
+        metadata: Further texts by name, for example the data set; `load_filters_` reports them.
 
     Returns:
-        The file. It holds one tensor, `filters`, in the dtype that was given.
+        The path. The file holds one tensor, `filters`, in its dtype.
 
     Raises:
-        WarminitError: If safetensors is not installed, the filters or the metadata cannot be
-            kept, or the file cannot be written.
+        WarminitError: If safetensors is not installed, if the filters or the metadata are invalid,
+            or if the file cannot be written.
 
     Example:
         >>> import tempfile, torch
@@ -77,18 +77,21 @@ def save_filters(
     if not usable or not is_dense(filters) or filters.dtype not in WRITABLE:
         got = f"{tuple(filters.shape)} {filters.dtype}" if isinstance(filters, Tensor) else filters
         raise WarminitError(
-            f"filters={got!s:.60}; a dense floating point tensor (n, C, *K) of 1 to 3 spatial "
-            "dimensions is needed. Pass what `prewarm_filters` returns, or rows of a "
-            "convolution's weight."
+            f"filters={got!s:.60}: expected a dense floating point tensor (n, C, *K) of 1 to 3 "
+            "spatial dimensions. Pass what `prewarm_filters` returns, or rows of a convolution's "
+            "weight."
         )
     if not bool(torch.isfinite(filters).all()):
-        raise WarminitError("filters holds values that are not finite. Make them anew.")
+        raise WarminitError(
+            "filters has values that are not finite: expected finite values. Make the filters "
+            "again."
+        )
     given = dict(metadata or {})
     for name, value in given.items():
         if name in _OWN or not isinstance(name, str) or not isinstance(value, str):
             raise WarminitError(
-                f"metadata: {name!r}={value!r} cannot be kept; texts are needed, under other names "
-                f"than {', '.join(_OWN)}. Rename it, or write str(value)."
+                f"metadata: {name!r}={value!r}: expected texts under names other than "
+                f"{', '.join(_OWN)}. Rename it, or write str(value)."
             )
     from warminit import __version__
 
@@ -105,7 +108,7 @@ def save_filters(
     except OSError as error:
         scratch.unlink(missing_ok=True)
         raise WarminitError(
-            f"path={str(path)!r} cannot be written: {error}. Give a file in a folder that is there."
+            f"path={str(path)!r} cannot be written: {error}. Pass a file in an existing folder."
         ) from error
     return target
 
@@ -117,25 +120,25 @@ def load_filters_(
     layers: str | nn.Module | None = None,
     images: Tensor | None = None,
 ) -> InitReport:
-    """Write the filters of a file into a model's convolution, in place, from its first filter on.
+    """Write the filters of a file into the first filters of a model's convolution, in place.
 
-    The same way as `prewarm_`: all checks come before the write, what is written is read back, and
-    the other filters, the Parameter object, its dtype, device and `requires_grad` stay.
+    As in `prewarm_`, all checks precede the write, and the written values are read back. The other
+    filters, the Parameter object, its dtype, device and `requires_grad` stay.
 
     Args:
         model: Any module with a convolution; call before or after the optimizer is made.
-        path: A file of `save_filters` or `warminit filters`.
+        path: File of `save_filters` or `warminit filters`.
         layers: Dotted name of the layer, or the module; the model's first convolution by default.
-        images: (N, C, *size), as the model is fed; needed where the layer is a linear one over
-            flattened patches, since only images tell the order of a patch's values.
+        images: Images (N, C, *size), scaled as the model is fed. Required for a linear layer over
+            flattened patches, since only images show the order of a patch's values.
 
     Returns:
-        The report of the method that made the filters, for this layer, with the file's metadata
-        among its parameters.
+        The report of the method that made the filters, for this layer. Its parameters include the
+        file's metadata.
 
     Raises:
-        WarminitError: If safetensors is not installed, the file holds no filters, or these do not
-            fit the layer; the model is then bit-identical to before.
+        WarminitError: If safetensors is not installed, if the file holds no filters, or if they do
+            not fit the layer. The model is then bit-identical to before.
     """
     started = time.perf_counter()
     bank = _read(expanded(path))
@@ -169,9 +172,9 @@ def load_filters_(
 
 
 def _in_order(content: bytes) -> bytes:
-    """Sort the header of a safetensors file, whose texts come in an order of chance.
+    """Sort the header of a safetensors file, since its texts have a random order.
 
-    The format: 8 bytes with the length of the header, JSON padded with blanks, then the values.
+    The format is: 8 bytes with the length of the header, JSON padded with blanks, the values.
     """
     start, length = 8, int.from_bytes(content[:8], "little")
     header = json.loads(content[start : start + length])
@@ -181,7 +184,7 @@ def _in_order(content: bytes) -> bytes:
 
 
 def _read(path: Path) -> _Bank:
-    """Read a file without running anything of it: safetensors holds numbers and texts only."""
+    """Read a file without executing code: safetensors holds only numbers and texts."""
     _safetensors()
     from safetensors import SafetensorError, safe_open
 
@@ -207,13 +210,13 @@ def _read(path: Path) -> _Bank:
         _check_report(report)
     except (ValueError, AttributeError) as error:
         raise WarminitError(
-            f"path={str(path)!r} has a damaged report ({error}). Write the file anew."
+            f"path={str(path)!r} has a damaged report ({error}). Write the file again."
         ) from error
     return _Bank(filters, {**report, "parameters": parameters}, metadata)
 
 
 def _check_report(report: dict[str, Any]) -> None:
-    """Raise ValueError unless what `InitReport` takes from a file's report has its kind."""
+    """Raise ValueError unless a file's report has the types of `InitReport`."""
     kinds = {"arm": str, "method": str, "provenance": dict, "seed": int, "notes": list}
     for name, kind in kinds.items():
         if name in report and type(report[name]) is not kind:

@@ -8,11 +8,11 @@ from torch import Tensor
 from warminit.images.patches import center_patches
 
 DUPLICATE_COSINE = 0.99
-"""Two filters whose cosine is above this in size are near-duplicates."""
+"""Absolute cosine above which two filters are near-duplicates."""
 
 
 def near_duplicates(bank: Tensor) -> tuple[tuple[tuple[int, int], ...], int]:
-    """Return the pairs with |cosine| > 0.99, and how many of them point opposite ways."""
+    """Return the pairs with |cosine| > 0.99, and the number of opposite pairs."""
     norms = bank.norm(dim=1, keepdim=True)
     # A zero filter has no direction: it stays zero, and its cosines with it.
     unit = bank / torch.where(norms > 0, norms, 1.0)
@@ -31,7 +31,7 @@ def energy_captured(patches: Tensor, basis: Tensor) -> float | None:
 
 
 def spread(variances: Tensor) -> float | None:
-    """Return the deviation of variances over their mean, None of fewer than two."""
+    """Return the deviation of variances over their mean, None for fewer than two."""
     if len(variances) < 2:
         return None
     shares = variances / variances.max()  # their squares may not fit where the variances do

@@ -1,4 +1,4 @@
-"""filters -> picture. A mosaic in which every filter fills its own range from black to white."""
+"""filters -> a mosaic in which every filter is scaled from black to white."""
 
 import math
 from collections.abc import Sequence
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 Conditioned = int | Sequence[int] | InitReport | None
 
 TILE_PIXELS = 36
-"""A filter is drawn about this large; each of its values is a square of whole pixels."""
+"""Approximate size of a drawn filter; each value is a square of whole pixels."""
 
 BORDER = 3
-"""Pixels around a filter: the mark of a conditioned one, else empty."""
+"""Pixels around a filter: a colored border if it is conditioned, else empty."""
 
 MARK = (213, 94, 0)
-"""Vermillion of the Okabe-Ito palette: told apart from gray by all kinds of colour vision."""
+"""Vermillion of the Okabe-Ito palette: distinct from gray for all kinds of colour vision."""
 
 _GROUND = (255, 255, 255)
 
@@ -45,26 +45,26 @@ def plot_filters(
 ) -> "Image":
     """Draw the filters of a layer as a mosaic.
 
-    Every filter is scaled to its own range, its smallest value black and its largest white, so the
-    picture shows shapes and not amplitudes. Filters of three channels in two or three dimensions
-    are drawn in colour, those of one channel in gray; any other number of channels stands side by
-    side. Slices of 3-D filters stand side by side, channels of 1-D filters below one another.
+    Every filter is scaled to its own range, from black to white, so the picture shows shapes and
+    not amplitudes. Filters of three channels in two or three dimensions are drawn in colour,
+    filters of one channel in gray. Other numbers of channels are drawn side by side. Slices of 3-D
+    filters are side by side, channels of 1-D filters below one another.
 
     Args:
-        model_or_weight: A model, a layer, or a weight (F, C, *K) of 1 to 3 spatial dimensions.
+        model_or_weight: Model, layer, or weight (F, C, *K) of 1 to 3 spatial dimensions.
         layers: Dotted name of the layer, or the module; the model's input layer by default.
-        images: (N, C, *size), as the model is fed; needed where the layer is a linear one over
-            flattened patches, since only images tell the order of a patch's values.
-        conditioned: Which filters get a border: the first n, these indices, or those that the
-            report of an initialization says were set.
-        columns: Filters a row; by default about as many as there are rows.
+        images: Images (N, C, *size), scaled as the model is fed. Required for a linear layer over
+            flattened patches, since only images show the order of a patch's values.
+        conditioned: Filters with a border: the first n, a list of indices, or the set filters of an
+            initialization's report.
+        columns: Number of filters per row; by default about as many as rows.
 
     Returns:
-        A Pillow image, RGB, which a notebook shows. Filters stand in their own order, row by row.
+        A Pillow image, RGB, which a notebook shows. Filters keep their order, row by row.
 
     Raises:
-        WarminitError: If Pillow is not installed, the weight is not one of filters or not finite,
-            or `conditioned` names filters that are not there.
+        WarminitError: If Pillow is not installed, if the weight is not a finite filter bank, or if
+            `conditioned` names missing filters.
 
     Example:
         >>> import torch
@@ -101,21 +101,21 @@ def filter_weight(
     layers: Any = None,
     images: Tensor | None = None,
 ) -> Tensor:
-    """Return filters (F, C, *K) as the layer computes with them, on the CPU in float32.
+    """Return the layer's effective filters (F, C, *K), on the CPU in float32.
 
     Args:
-        model_or_weight: A model, a layer of it that is found already, or a weight.
-        layers: As for `plot_filters`.
-        images: As for `plot_filters`.
+        model_or_weight: Model, a found layer of a model, or a weight.
+        layers: Layer, as for `plot_filters`.
+        images: Images, as for `plot_filters`.
 
     Raises:
-        WarminitError: If it is no bank of filters, or not finite.
+        WarminitError: If the weight is not a finite filter bank.
     """
     if isinstance(model_or_weight, Tensor):
         if layers is not None:
             raise WarminitError(
-                f"layers={layers!r} names a layer, but a weight was given. Pass the model with it, "
-                "or the weight alone."
+                f"layers={layers!r}: expected None with a weight. Pass a model with layers=, or "
+                "only the weight."
             )
         name, weight = "the weight", model_or_weight
     else:
@@ -133,28 +133,28 @@ def filter_weight(
         )
     if not 3 <= weight.ndim <= 5 or 0 in weight.shape:
         raise WarminitError(
-            f"{name} has shape {tuple(weight.shape)}; filters (F, C, *K) with 1 to 3 spatial "
-            "dimensions are needed. Pass the weight of a convolution."
+            f"{name} has shape {tuple(weight.shape)}: expected filters (F, C, *K) with 1 to 3 "
+            "spatial dimensions. Pass the weight of a convolution."
         )
     filters = weight.detach().float().cpu()
     bad = int((~torch.isfinite(filters)).sum())
     if bad:
         raise WarminitError(
-            f"{name} has {bad} values of {filters.numel()} that are not finite, and they have no "
-            "colour. Initialize the layer again, or look at an earlier state."
+            f"{name} has {bad} values of {filters.numel()} that are not finite: expected finite "
+            "values. Initialize the layer again, or plot an earlier state."
         )
     return filters
 
 
 def filter_tiles(filters: Tensor) -> NDArray[np.uint8]:
-    """Draw each filter on its own.
+    """Draw each filter separately.
 
     Args:
-        filters: (F, C, *K), finite, on the CPU.
+        filters: Filters (F, C, *K), finite, on the CPU.
 
     Returns:
-        uint8 (F, height, width, 3). Each filter's smallest value is 0 and its largest 255 over all
-        its channels; one that is constant is gray, 128.
+        uint8 (F, height, width, 3). Each filter's smallest value is 0 and its largest 255, over all
+        its channels. A constant filter is gray, 128.
     """
     values = filters.double().flatten(1)
     low, high = values.amin(1, keepdim=True), values.amax(1, keepdim=True)
@@ -170,7 +170,7 @@ def conditioned_rows(conditioned: Conditioned, n_filters: int) -> tuple[int, ...
     """Return the indices of the filters that `conditioned` names.
 
     Raises:
-        WarminitError: If they are not among `n_filters`.
+        WarminitError: If an index is not below `n_filters`.
     """
     if conditioned is None:
         return ()
@@ -190,13 +190,14 @@ def conditioned_rows(conditioned: Conditioned, n_filters: int) -> tuple[int, ...
     if wrong:
         raise WarminitError(
             f"conditioned names filter {wrong[0]}, and there are {n_filters}, from 0 to "
-            f"{n_filters - 1}. Pass how many of the first are conditioned, or their indices."
+            f"{n_filters - 1}. Pass the number of first filters that are conditioned, or their "
+            "indices."
         )
     return tuple(int(row) for row in rows)
 
 
 def _planes(values: Tensor) -> Tensor:
-    """Lay filters (F, C, *K) out flat: (F, height, width, 3)."""
+    """Flatten filters (F, C, *K) to pictures (F, height, width, 3)."""
     spatial = values.ndim - 2
     if spatial == 1:  # channels below one another
         return values[..., None].expand(-1, -1, -1, 3)
@@ -212,5 +213,8 @@ def _columns(n_filters: int, columns: int | None, *, wide: float) -> int:
     if columns is None:
         return min(n_filters, max(1, math.ceil(math.sqrt(n_filters / wide))))
     if isinstance(columns, bool) or columns < 1:
-        raise WarminitError(f"columns={columns!r}; a whole number of at least 1 is needed.")
+        raise WarminitError(
+            f"columns={columns!r}: expected a whole number of at least 1. Leave it out for a "
+            "square mosaic."
+        )
     return min(columns, n_filters)

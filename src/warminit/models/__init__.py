@@ -1,4 +1,4 @@
-"""Find the layers of a model and write them, with everything else left as before.
+"""Find the layers of a model and write them, and leave everything else unchanged.
 
-All knowledge of torch modules, wrappers, sharding and ranks is here.
+Only this room knows torch modules, wrappers, sharding and ranks.
 """

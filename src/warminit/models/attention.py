@@ -1,10 +1,10 @@
-"""model, one pass -> its attention layers: where query, key, value and projection are kept.
+"""model, one pass -> its attention layers, with their query, key, value and projection.
 
-Modules tell the layout: `nn.MultiheadAttention`; one layer for query, key and value (timm, and the
-laboratory's transformer); or three (timm with rotary positions, Transformers). In the pass the
-values of all tokens are replaced by one vector. Whatever the weights of attention are, the
-projection is then fed this vector. If it is fed anything else, the layer orders its rows in another
-way, or is no attention over tokens.
+Modules show the layout: `nn.MultiheadAttention`, one layer for query, key and value (timm, the
+laboratory's transformer), or three layers (timm with rotary positions, Transformers). In the pass
+one vector replaces the values of all tokens. With any attention weights, the projection must then
+receive this vector. Otherwise the layer orders its rows differently, or is not attention over
+tokens.
 """
 
 from collections.abc import Iterator
@@ -26,12 +26,12 @@ _SPLIT = (
 )
 _PROJECTIONS = ("proj", "out_proj", "o_proj", "output.dense", "to_out.0", "to_out", "c_proj", "wo")
 _WITHIN = ("", "attention.", "self.")
-"""Where Transformers' older attention keeps its three layers, seen from the projection's home."""
+"""Path to the three layers of Transformers' older attention, from the projection's parent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Rows of a parameter that are a weight of their own: all of them, or a third."""
+    """Refer to rows of a parameter that form one weight: all rows, or a third."""
 
     name: str
     module: nn.Module
@@ -41,15 +41,15 @@ class Rows:
 
     @property
     def parameter(self) -> Tensor:
-        """The parameter as the module holds it now."""
+        """Return the parameter that the module holds now."""
         return self.module.get_parameter(self.attribute)
 
 
 @dataclass(frozen=True, slots=True)
 class AttentionLayer:
-    """An attention of `heads` heads: weights (inner, width) and a projection (width, inner).
+    """Describe an attention layer: weights (inner, width) and a projection (width, inner).
 
-    Head h has the h-th block of rows of query, key and value.
+    Head h uses the h-th block of rows of query, key and value.
     """
 
     name: str
@@ -61,27 +61,27 @@ class AttentionLayer:
 
     @property
     def is_linear(self) -> bool:
-        """Whether it consists of linear layers, whose use a pass must verify."""
+        """Whether the layer consists of linear layers, which a pass must verify."""
         return self.query.attribute == "weight"
 
     @property
     def inner(self) -> int:
-        """Values of all heads together."""
+        """Number of values of all heads."""
         return self.query.count
 
     @property
     def width(self) -> int:
-        """Values of a token."""
+        """Number of values of a token."""
         return self.query.parameter.shape[1]
 
 
 @dataclass
 class AttentionCheck(TorchFunctionMode):
-    """Replaces the values of every token by one vector, and sees what the projections are fed.
+    """Replace the values of every token by one vector, and check the projections' inputs.
 
     Attributes:
-        layers: Those whose layout is to be verified.
-        right: Names of those whose projections were fed the vector.
+        layers: Layers with a layout to verify.
+        right: Names of layers whose projection received the vector.
     """
 
     layers: list[AttentionLayer]
@@ -117,7 +117,7 @@ def _one_vector(layer: AttentionLayer, like: Tensor) -> Tensor:
 
 
 def attention_candidates(model: nn.Module) -> Iterator[AttentionLayer]:
-    """Find modules that look like attention, and whose weights have the shapes of one."""
+    """Find modules that look like attention and have weights of fitting shapes."""
     for name, module in model.named_modules():
         layer = _multihead(name, module) if isinstance(module, nn.MultiheadAttention) else None
         layer = layer or _of_linear_layers(name, module)
@@ -174,7 +174,7 @@ def _layer(
     count: int,
     projection: str,
 ) -> AttentionLayer | None:
-    """Return the layer where the shapes are those of self-attention."""
+    """Return the layer if its shapes are those of self-attention, else None."""
     parts = [Rows(f"{dotted}{key}.weight", linear[key], "weight", at, count) for key, at in keys]
     last = linear[projection]
     width = linear[keys[0][0]].in_features

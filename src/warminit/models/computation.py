@@ -1,9 +1,8 @@
-"""the operations of one pass -> residual branches, and which parameter scales each of them last.
+"""the operations of one pass -> residual branches, and the last parameter that scales each.
 
-The computation tells, whatever the blocks are called. Every operation of the pass is seen by
-torch's dispatcher. A sum of two tensors that both come from the image is a residual sum where one
-side, the branch, passed more layers with weights than the other, the skip, which passed at most
-two.
+The computation shows the branches; names of blocks do not matter. torch's dispatcher records every
+operation of the pass. A residual sum adds two tensors that both depend on the image. One side, the
+branch, passed more layers with weights than the other, the skip, which passed at most two.
 """
 
 from dataclasses import dataclass, field
@@ -26,19 +25,19 @@ _SAME_VALUES = frozenset((
     "index", "constant_pad_nd", "div", "div_", "select",
 ))  # fmt: skip
 _MOST_ON_A_SKIP = 2
-"""Layers with weights that a skip may have: the convolution and normalization of a shortcut."""
+"""Most layers with weights in a skip: the convolution and normalization of a shortcut."""
 
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """A residual branch: what is added to its skip.
+    """Describe a residual branch, which is added to its skip.
 
     Attributes:
-        weight: Dotted name of the parameter that multiplies the branch last, "" where an operation
-            that is no multiplication by a parameter comes last.
-        bias: Dotted name of the parameter that is added with it, "" where none is.
-        kind: What the parameter belongs to.
-        size: Largest absolute value of the branch, of this image.
+        weight: Dotted name of the last parameter that multiplies the branch, "" if another
+            operation is last.
+        bias: Dotted name of the parameter added with it, "" if there is none.
+        kind: Kind of module that the parameter belongs to.
+        size: Largest absolute value of the branch, for this image.
     """
 
     weight: str
@@ -49,9 +48,9 @@ class Branch:
 
 @dataclass(frozen=True, slots=True)
 class _Value:
-    """A tensor that comes from the image.
+    """Track a tensor that depends on the image.
 
-    `past` has a bit for each operation before it, and `weighted` a bit for each with weights.
+    `past` has a bit for each earlier operation, and `weighted` a bit for each with weights.
     """
 
     past: int
@@ -61,12 +60,12 @@ class _Value:
 
 @dataclass
 class Computation(TorchDispatchMode):
-    """Sees every operation of a pass and keeps what each tensor comes from.
+    """Record every operation of a pass and the origin of each tensor.
 
     Attributes:
         names: Dotted name of each parameter of the model, by its id.
-        branches: Residual branches, in the order in which they are added.
-        attends: Whether a matrix product of two tensors that both come from the image was seen.
+        branches: Residual branches, in execution order.
+        attends: Whether the pass had a matrix product of two tensors that both depend on the image.
     """
 
     names: dict[int, str]
@@ -85,12 +84,12 @@ class Computation(TorchDispatchMode):
     def _should_skip_dynamo(cls) -> bool:
         """Tell torch not to import its compiler, which takes a second, for this mode.
 
-        Nothing compiled runs under it: `restore.undisturbed` sees to that.
+        No compiled code runs under it: `restore.undisturbed` ensures that.
         """
         return False
 
     def begin(self, image: Tensor) -> None:
-        """Note the tensor that the model is fed."""
+        """Record the model's input."""
         self._keep(image, _Value(self._bit(), 0, None))
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -151,7 +150,7 @@ class Computation(TorchDispatchMode):
         return _Value(past, weighted, scaled_by)
 
     def _add(self, fed: list[_Value], sizes: list[float]) -> None:
-        """Note a residual sum: two sides from the image, one of which passed more weights."""
+        """Record a residual sum: both sides depend on the image, and one passed more weights."""
         own = [(each.weighted & ~other.weighted).bit_count() for each, other in (fed, fed[::-1])]
         if own[0] == own[1] or min(own) > _MOST_ON_A_SKIP:
             return

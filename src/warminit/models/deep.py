@@ -1,4 +1,4 @@
-"""model conditioned so far, images -> the activations that the next layer sees."""
+"""partly conditioned model, images -> the inputs of the next layer."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,15 +15,16 @@ from warminit.models.write import check_weight
 
 
 def chosen_layers(survey: Survey, first: FoundLayer, layers: Any) -> list[FoundLayer]:
-    """Return the convolutions to condition, in the order in which they run.
+    """Return the convolutions to condition, in execution order.
 
     Args:
-        survey: Of the model.
-        first: The input layer; it comes first where `layers` is a number.
-        layers: How many convolutions, or which: dotted names or modules.
+        survey: Survey of the model.
+        first: Input layer, the first of the list if `layers` is a number.
+        layers: Number of convolutions, or a list of dotted names or modules.
 
     Raises:
-        WarminitError: If a name is no convolution that runs, or there are fewer than asked for.
+        WarminitError: If a name is not a convolution that runs, or if there are too few
+            convolutions.
     """
     named = dict(survey.model.named_modules())
     order = [
@@ -43,7 +44,7 @@ def chosen_layers(survey: Survey, first: FoundLayer, layers: Any) -> list[FoundL
         names = order[:layers]
     elif not isinstance(layers, Sequence):
         raise WarminitError(
-            f"layers={layers!r}: expected a dotted name, a module, several of these, or how many. "
+            f"layers={layers!r}: expected a dotted name, a module, a list of these, or a number. "
             "Leave it out for the input layer."
         )
     else:
@@ -55,34 +56,34 @@ def chosen_layers(survey: Survey, first: FoundLayer, layers: Any) -> list[FoundL
         if missing or not layers:
             raise WarminitError(
                 f"layers={list(layers)!r}: {', '.join(map(repr, missing)) or 'nothing'} is not a "
-                f"convolution that runs. Those that run are: {', '.join(order)}."
+                f"convolution that runs: expected one of {', '.join(order)}."
             )
         names = [name for name in order if name in layers]
     for name in names:
         check_weight(name, named[name])
     return [
-        first if name == first.name else FoundLayer(name, named[name], "in the order of execution")
+        first if name == first.name else FoundLayer(name, named[name], "in execution order")
         for name in names
     ]
 
 
 def activations(model: nn.Module, target: FoundLayer, images: Tensor) -> Tensor:
-    """Return what a layer is fed when the images go through the model.
+    """Return the inputs of a layer for these images.
 
-    BatchNorm uses the statistics of the batch, as in the first training step, and its running
-    statistics are as before afterwards; dropout is off.
+    BatchNorm uses the statistics of the batch, as in the first training step; its running
+    statistics do not change. Dropout is off.
 
     Args:
         model: Any module.
-        target: A layer of it.
-        images: (N, C, *size), as the model is fed.
+        target: Layer of the model.
+        images: Images (N, C, *size), scaled as the model is fed.
 
     Returns:
-        (N, in_channels, *size of that layer), detached; of a linear layer over flattened patches
-        (N * patches, C, *K), each patch as an image of its own.
+        (N, in_channels, *size of that layer), detached. For a linear layer over flattened patches
+        (N * patches, C, *K), each patch as one image.
 
     Raises:
-        WarminitError: If the layer is not reached, or the model raises.
+        WarminitError: If the layer is not reached, or the model fails.
     """
     fed = fed_to(unwrap(model), target.module, target.name, [images], batch_statistics=True)[0]
     return fed if target.flat is None else target.flat.filters(fed)

@@ -1,4 +1,4 @@
-"""module -> the weight that it really computes with, whatever makes it."""
+"""module -> its effective weight, after parametrizations and hooks."""
 
 import warnings
 from collections.abc import Iterator
@@ -16,13 +16,12 @@ from warminit.models.restore import undisturbed
 
 
 def effective_weight(module: nn.Module) -> Tensor | None:
-    """Return the weight that a layer really computes with, or None where none is seen.
+    """Return the effective weight of a layer, or None if none is seen.
 
-    One image of zeros, or one vector for a linear layer, goes through the module alone, in eval
-    mode, and the weight that reaches torch's convolution or linear function is read. So
-    parametrizations and layers that standardize their weight on the fly are seen as they are. The
-    module is as before afterwards. Of a sharded weight the parts are gathered: every rank must
-    call.
+    The module runs alone, in eval mode, on one image of zeros (a vector for a linear layer). The
+    weight that reaches torch's convolution or linear function is read. So parametrizations and
+    layers that standardize their weight are covered. The module does not change. The parts of a
+    sharded weight are gathered, so every rank must call.
     """
     weight = next(module.parameters())
     image = torch.zeros(_fitting(module), dtype=weight.dtype, device=weight.device)
@@ -44,7 +43,7 @@ def effective_weight(module: nn.Module) -> Tensor | None:
 
 
 def _fitting(module: Any) -> tuple[int, ...]:
-    """Return the shape of an image, or a vector, that a layer takes."""
+    """Return the input shape of a layer."""
     _, width, *kernel_size = weight_shape(module)
     if isinstance(module, nn.Linear):
         return 1, width
@@ -58,10 +57,10 @@ def _fitting(module: Any) -> tuple[int, ...]:
 
 
 def weight_shape(module: Any) -> tuple[int, ...]:
-    """Return (F, C / groups, *K) of a convolution's weight itself, (F, D) of a linear layer's.
+    """Return the shape (F, C / groups, *K) of a convolution's weight, (F, D) of a linear layer's.
 
-    Where somebody exchanged the weight (fewer channels, pruned filters, another kernel), the
-    module's attributes still say what it was built with.
+    After an exchange of the weight (fewer channels, pruned filters, another kernel), the module's
+    attributes still have the former values.
     """
     if isinstance(module, nn.Linear):
         told: tuple[int, ...] = (module.out_features, module.in_features)
@@ -75,7 +74,7 @@ def weight_shape(module: Any) -> tuple[int, ...]:
 
 @contextmanager
 def in_eval_mode(module: nn.Module) -> Iterator[None]:
-    """Put a module into eval mode for a while; every part gets its own mode back."""
+    """Put a module into eval mode for a while, then restore the mode of every part."""
     modes = [(each, each.training) for each in module.modules()]
     for each, _ in modes:
         each.training = False
@@ -88,7 +87,7 @@ def in_eval_mode(module: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def _gathered(module: nn.Module) -> Iterator[None]:
-    """Let a module compute with whole parameters for a while, where ranks hold parts of them."""
+    """Let a module compute with whole parameters for a while, if ranks hold parts of them."""
     held: dict[str, Any] = dict(module._parameters)  # noqa: SLF001 - setting them by name would register them anew
     whole = {name: each.full_tensor() for name, each in held.items() if is_sharded(each)}
     module._parameters.update(  # noqa: SLF001 - as above
@@ -104,7 +103,7 @@ CONVOLUTIONS = (torch.conv1d, torch.conv2d, torch.conv3d, torch.convolution)
 
 
 class _Seen(TorchFunctionMode):
-    """Remembers the weight of the first of some functions that is called under it."""
+    """Record the weight of the first call to one of some functions."""
 
     def __init__(self, *functions: Any) -> None:
         super().__init__()

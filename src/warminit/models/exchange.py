@@ -1,4 +1,4 @@
-"""stem, new weights -> a model that takes another number of channels, whole or as before."""
+"""stem, new weights -> a model for another number of channels, or no change at all."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -7,12 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from warminit.errors import WarminitError
+from warminit.models.input_layers import Stem, batch_norm_mean
 from warminit.models.restore import restored_on_error, said
-from warminit.models.stem import Stem, batch_norm_mean
 from warminit.models.survey import Survey
 
 _CHANNELS = ("in_channels", "in_chans", "num_channels", "_in_channels")
-"""Attributes by which torch, timm, Transformers and segmentation-models know their channels."""
+"""Attributes that hold the number of channels in torch, timm, Transformers and others."""
 
 
 def exchange_(
@@ -21,26 +21,26 @@ def exchange_(
     constants: Sequence[Tensor | None],
     describe: Callable[[Mapping[str, Any]], Mapping[str, Any]],
 ) -> tuple[str, ...]:
-    """Give the layers that take the images weights of another number of channels.
+    """Give the layers that receive the images weights of another number of channels.
 
     A weight of another shape is a new Parameter of the same dtype, device, memory format and
-    `requires_grad`; of the same shape, the values are written into the old one. The number of
-    channels that the layer and the modules around it keep as an attribute, and Transformers'
-    `config.num_channels`, follow. One image of zeros goes through the model afterwards.
+    `requires_grad`. A weight of the same shape is written into the old Parameter. Attributes with
+    the number of channels, and Transformers' `config.num_channels`, are updated. Then the model
+    runs once on an image of zeros.
 
     Args:
-        stem: Of the model, as it is.
-        weights: (F, C, *K) for each layer.
-        constants: (F,) for each layer, to be added to what it gives, or None. The bias takes it;
-            without one, the running mean of the BatchNorm that follows; else a bias is made.
-        describe: timm's `pretrained_cfg` -> what of it changes.
+        stem: Present stem of the model.
+        weights: Weights (F, C, *K) for each layer.
+        constants: Constants (F,) to add to each layer's outputs, or None. They go into the bias, or
+            else into the running mean of the next BatchNorm, or else into a new bias.
+        describe: Function from timm's `pretrained_cfg` to its changes.
 
     Returns:
         Notes for the report.
 
     Raises:
-        WarminitError: If the weights are not finite in the layer's dtype, or the model does not
-            run with them though it did before; everything is then as before.
+        WarminitError: If the weights are not finite in the layer's dtype, or if the model ran
+            before but not with them. Nothing has changed then.
     """
     model, before, channels = stem.survey.model, stem.in_channels, weights[0].shape[1]
     means = [
@@ -125,13 +125,15 @@ def _add_constant(name: str, module: Any, constant: Tensor, mean: Tensor | None)
         return []
     if mean is not None:
         mean -= constant.to(mean.device, mean.dtype)
-        return [f"the running mean of the BatchNorm after {name} takes the difference of the means"]
+        return [
+            f"the running mean of the BatchNorm after {name} absorbs the difference of the means"
+        ]
     module.bias = nn.Parameter(constant.to(old.device, old.dtype), requires_grad=old.requires_grad)
-    return [f"{name} has a bias now, which takes the difference of the means"]
+    return [f"{name} has a bias now, which absorbs the difference of the means"]
 
 
 def _check_runs(stem: Stem, channels: int) -> list[str]:
-    """Raise where the model ran before and does not now: something else counts the channels."""
+    """Raise if the model ran before but not now: something else counts the channels."""
     before = stem.survey
     if stem.note:
         return [stem.note]

@@ -1,4 +1,4 @@
-"""model -> the layer to condition: named, or told from metadata, channels or the order of calls."""
+"""model -> the layer to condition, by name, metadata, channels or the order of calls."""
 
 import itertools
 from collections.abc import Mapping
@@ -34,27 +34,28 @@ def find_layer(
 ) -> FoundLayer:
     """Find the layer to condition: a convolution, or a linear layer over flattened patches.
 
-    A convolution that is frozen, in a model that trains, is passed over: its filters are meant to
-    stay. So is none that a layer of another kind takes its offsets from: such a model is refused.
+    A frozen convolution in a model that trains is skipped, since its filters should stay. A model
+    whose first convolution only computes the offsets of another layer is refused.
 
-    Without `layer`: what timm's metadata name (`pretrained_cfg["first_conv"]`); else the only
-    convolution that takes as many channels as the images have; else, of several, the one that runs
-    first when one image goes through in eval mode, after which every mode, buffer and random state
-    is as before. A linear layer is taken if it runs first and is fed patches of the images.
+    Without `layer`, three rules apply in order. First, the layer in timm's metadata
+    (`pretrained_cfg["first_conv"]`). Second, the only convolution with as many input channels as
+    the images. Third, of several, the first that runs on one image in eval mode; afterwards every
+    mode, buffer and random state is restored. A linear layer is found if it runs first on patches
+    of the images.
 
     Args:
         model: Any module, wrapped or not.
         layer: Dotted name, or the module.
-        images: (N, C, *size), as the model is fed; None takes the first convolution. Only images
-            tell the order in which a linear layer takes the values of a patch.
-        survey: Of the model and these images, where it is at hand.
-        frozen: Whether a frozen convolution is taken like any other.
+        images: Images (N, C, *size), scaled as the model is fed; None for the first convolution.
+            Only images show the order of a patch's values in a linear layer.
+        survey: Survey of the model and these images, if there is one.
+        frozen: Whether a frozen convolution counts like any other.
 
     Returns:
-        A layer whose weight has values that can be written.
+        A layer with a weight that can be written.
 
     Raises:
-        WarminitError: If there is none; the text names the candidates.
+        WarminitError: If there is no such layer; the text names the candidates.
     """
     model = unwrap(model)
     named = dict(model.named_modules())
@@ -69,9 +70,8 @@ def find_layer(
     refuse_quantized({result.name: result.module})
     if not isinstance(result.module, CONVOLUTIONS) and result.flat is None:
         raise WarminitError(
-            f"layer {result.name!r} is a {type(result.module).__name__}; a Conv1d, Conv2d or "
-            f"Conv3d is needed. {candidates(named)}"
-            f"{pass_images({'': result.module}, survey)}"
+            f"layer {result.name!r} is a {type(result.module).__name__}: expected a Conv1d, Conv2d "
+            f"or Conv3d. {candidates(named)}{pass_images({'': result.module}, survey)}"
         )
     result = replace(result, name=result.name or WHOLE_MODEL)
     check_weight(result.name, result.module)
@@ -81,10 +81,10 @@ def find_layer(
 def first_layer(
     model: nn.Module, layer: str | nn.Module | None = None, images: Tensor | None = None
 ) -> FoundLayer:
-    """Find the layer to condition where no image is needed to make its filters.
+    """Find the layer to condition for a method that needs no images.
 
-    The first convolution, whatever the images are; they are only looked at where a model has none,
-    or where a linear layer is named.
+    It is the first convolution, for any images. The images only matter if there is no convolution,
+    or if a linear layer is named.
 
     Raises:
         WarminitError: As `find_layer`.
@@ -101,9 +101,9 @@ def first_layer(
 
 
 def affine_layers(model: nn.Module) -> dict[str, nn.Module]:
-    """Return every convolution and linear layer of a model by its dotted name, in its own order.
+    """Return every convolution and linear layer by dotted name, in the model's order.
 
-    Those that are frozen in a model that trains are left out: they are meant to stay.
+    Frozen layers of a model that trains are left out, since they should stay.
     """
     kinds = (*CONVOLUTIONS, nn.Linear)
     return {
@@ -114,7 +114,7 @@ def affine_layers(model: nn.Module) -> dict[str, nn.Module]:
 
 
 def is_frozen(module: nn.Module, model: nn.Module) -> bool:
-    """Tell whether a layer's weight is meant to stay: it does not train, and others do."""
+    """Tell whether a layer's weight should stay: it does not train, but others do."""
     own = dict(module.named_parameters())
     weights = [each for name, each in own.items() if name != "bias"]
     others = {id(each) for each in model.parameters() if each.requires_grad}
@@ -138,8 +138,8 @@ def _first_that_trains(
             found = f"the first convolution that trains, {frozen} is frozen"
             return FoundLayer(name, module, found, frozen)
     raise WarminitError(
-        f"{frozen} is frozen (requires_grad=False), and no convolution after it trains; one that "
-        f"trains is needed. Pass layers={frozen!r} to set the frozen one."
+        f"{frozen} is frozen (requires_grad=False), and no convolution after it trains: expected a "
+        f"convolution that trains. Pass layers={frozen!r} to set the frozen one."
     )
 
 
@@ -152,13 +152,13 @@ def _named(
     if isinstance(layer, str):
         if layer not in named:
             raise WarminitError(
-                f"layers={layer!r} is missing from this {type(model).__name__}; a dotted name of a "
-                f"convolution is needed. {candidates(named)}"
+                f"layers={layer!r} is missing from this {type(model).__name__}: expected a dotted "
+                f"name of a convolution. {candidates(named)}"
             )
         return _with_patches(FoundLayer(layer, named[layer], "given by name"), named, survey)
     if not isinstance(layer, nn.Module):
         raise WarminitError(
-            f"layers={layer!r} is a {type(layer).__name__}; a dotted name or a module is needed. "
+            f"layers={layer!r} is a {type(layer).__name__}: expected a dotted name or a module. "
             f"{candidates(named)}"
         )
     names = [name for name, module in named.items() if module is layer]
@@ -173,7 +173,7 @@ def _named(
 def _with_patches(
     found: FoundLayer, named: Mapping[str, nn.Module], survey: Survey | None
 ) -> FoundLayer:
-    """Add how a named linear layer takes the values of a patch, where it takes patches."""
+    """Add the order of a patch's values to a named linear layer over patches."""
     if not isinstance(found.module, nn.Linear):
         return found
     first = find_flat_patches(named, survey)
@@ -207,13 +207,13 @@ def _chosen(model: nn.Module, named: dict[str, nn.Module], survey: Survey | None
             found = f"the only convolution that takes {images.shape[1]} channels"
             return FoundLayer(name, module, found)
     if (flat := find_flat_patches(named, survey)) is not None:
-        found = "the linear layer that takes the patches of the images"
+        found = "the linear layer over the patches of the images"
         return FoundLayer(flat[0], named[flat[0]], found, flat=flat[1])
     if not convolutions:
         raise WarminitError(
-            f"{type(model).__name__} has no convolution among its {len(named)} modules; one is "
-            f"needed as its first layer. {candidates(named)}{pass_images(named, survey)} "
-            "Pass another model."
+            f"{type(model).__name__} has no convolution among its {len(named)} modules: expected "
+            f"one as its first layer. {candidates(named)}{pass_images(named, survey)} Pass another "
+            "model."
         )
     if survey is None or survey.images.ndim - 2 not in dims:
         # Without usable images to go by; the caller checks them against this layer.
@@ -231,44 +231,44 @@ def _first_to_run(
     shape = tuple(survey.images.shape)
     if not fitting:
         raise WarminitError(
-            f"images has {shape[1]} channels, shape {shape}, and no convolution takes them. "
+            f"images has {shape[1]} channels, shape {shape}, and no convolution has as many. "
             f"{candidates(named)} {_goes_through(survey)}"
         )
     first = next(iter(survey.order()), None)
     if first is None:
         raise WarminitError(
-            f"no layer of this {type(model).__name__} is called when one image goes through, so "
-            f"which is first is not known. {candidates(named)} Name it with layers=."
+            f"no layer of this {type(model).__name__} is called for one image: expected one, to "
+            f"find the first. {candidates(named)} Name it with layers=."
         )
     if first in fitting:
         return FoundLayer(first, fitting[first], "the first convolution that runs")
     if isinstance(named[first], CONVOLUTIONS):
         raise WarminitError(
-            f"images has {shape[1]} channels, shape {shape}, and the first layer that runs, "
-            f"{first!r}, takes {channels_of(named[first])}. Pass the batch that the model is fed; "
-            "images of (N, H, W, C) become (N, C, H, W) by .permute(0, 3, 1, 2)."
+            f"images has {shape[1]} channels, shape {shape}: expected {channels_of(named[first])}, "
+            f"as {first!r} runs first. Pass the batch that the model is fed; convert (N, H, W, C) "
+            "to (N, C, H, W) by .permute(0, 3, 1, 2)."
         )
     raise WarminitError(
-        f"the first layer that runs is {first!r}, a {type(named[first]).__name__}; a "
-        f"convolution is needed. {candidates(named)}"
+        f"the first layer that runs is {first!r}, a {type(named[first]).__name__}: expected a "
+        f"convolution. {candidates(named)}"
     )
 
 
 def _goes_through(survey: Survey) -> str:
-    """Return the next step where no layer takes the images: are they the wrong ones?"""
+    """Return the next step if no layer fits the images."""
     if survey.lazy or survey.passed.error is not None or not survey.passed.calls:
         return "Pass the batch that the model is fed."
     return (
-        "An image goes through the model all the same: it rearranges the pixels before its first "
-        "layer. Choose an initializer that sets no first layer, such as small-head."
+        "The model accepts the image, so it rearranges the pixels before its first layer. Choose "
+        "an initializer that sets no first layer, for example small-head."
     )
 
 
 def _may_be_first(name: str, named: Mapping[str, nn.Module], survey: Survey) -> bool:
-    """Tell whether no other layer is seen to run before the only one that takes the channels.
+    """Tell whether the only layer that fits the channels runs first.
 
-    Images of (N, H, W, C) fit a later layer with as many channels as they are high; and a model
-    that takes its patches by a linear layer may have a convolution that refines its output.
+    Images of (N, H, W, C) fit a later layer with H input channels. A model with a linear layer over
+    patches may have a convolution that refines its output.
     """
     before = [named[each] for each in itertools.takewhile(lambda each: each != name, named)]
     if not any(isinstance(each, (*CONVOLUTIONS, nn.Linear)) for each in before):
@@ -285,7 +285,7 @@ def _may_be_first(name: str, named: Mapping[str, nn.Module], survey: Survey) -> 
 
 
 def first_convs(model: nn.Module) -> list[str]:
-    """Return the names of the convolutions that take the images, as timm's metadata say."""
+    """Return the input convolutions that timm's metadata name."""
     config: Any = getattr(model, "pretrained_cfg", None)
     value = config.get("first_conv") if isinstance(config, dict) else None
     names = value if isinstance(value, list | tuple) else [value]

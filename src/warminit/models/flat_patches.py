@@ -1,9 +1,9 @@
-"""survey -> the linear layer that takes flattened patches first, and the order of their values.
+"""survey -> the linear layer over flattened patches, and the order of their values.
 
-Each pixel gets a code word of random bits, one pass of an image a bit, and a second pass of its
-complement. A value that the layer is fed is larger for the one or for the other, whatever keeps the
-order of values lies between: nothing, a change of range, a normalization of each patch. So its code
-word is read off, and with it the pixel that it comes from.
+Each pixel gets a code word of random bits. Each bit is one pass of an image and one of its
+complement. An input of the layer is larger in one of the two passes. This holds through every
+operation that keeps the order of values: a change of range, or a normalization of each patch. So
+the code word of each input, and its pixel, can be read.
 """
 
 import math
@@ -18,29 +18,28 @@ from warminit.models.reach import fed_to
 from warminit.models.survey import Survey
 
 _BITS = 62
-"""Of a code word: of a million pixels, two agree in one of nine million models."""
+"""Bits of a code word: of a million pixels, two agree in one of nine million models."""
 
 _ENOUGH = 24
-"""Bits of a patch that must be known: a normalization hides those that all of its pixels share."""
+"""Bits of a patch that must be known: a normalization hides bits shared by all pixels."""
 
 _TOKENS = 9
-"""Patches whose values are read, spread evenly."""
+"""Number of patches that are read, spread evenly."""
 
 _ROUNDING = 1e-3
-"""Share of the largest difference from which on two values are not the same."""
+"""Share of the largest difference above which two values differ."""
 
 
 @dataclass(frozen=True, slots=True)
 class FlatPatches:
-    """How a linear layer takes the values of a patch.
+    """Describe the order of a patch's values in a linear layer.
 
     Attributes:
-        channels: C.
-        kernel_size: K, the size of a patch.
-        order: Of each value that the layer is fed, its place in a patch (C, *K) that is flattened.
-        as_images: Whether the values are the pixels themselves, up to a fixed change of each
-            channel's range. False where something that looks at the whole patch lies between, such
-            as a normalization.
+        channels: Number of channels C.
+        kernel_size: Size K of a patch.
+        order: Index of each input of the layer in a flattened patch (C, *K).
+        as_images: Whether the values are pixels, up to a fixed change of each channel's range.
+            False if an operation on the whole patch comes between, for example a normalization.
     """
 
     channels: int
@@ -53,7 +52,7 @@ class FlatPatches:
         return filters.flatten(1)[:, list(self.order)]
 
     def filters(self, values: Tensor) -> Tensor:
-        """Return rows of the weight, or what the layer is fed, (..., D), as (n, C, *K)."""
+        """Return rows of the weight, or inputs of the layer, (..., D), as (n, C, *K)."""
         rows = values.reshape(-1, len(self.order))
         filters = torch.empty_like(rows)
         filters[:, list(self.order)] = rows
@@ -63,18 +62,18 @@ class FlatPatches:
 def find_flat_patches(
     named: Mapping[str, nn.Module], survey: Survey | None
 ) -> tuple[str, FlatPatches] | None:
-    """Return the linear layer over flattened patches that takes the images, and their order.
+    """Return the linear layer over flattened patches of the images, and their order.
 
     Args:
         named: Modules of the model by name.
-        survey: Of the model and its images, or None.
+        survey: Survey of the model and its images, or None.
 
     Returns:
-        Its name, and how it takes the values of a patch; None where the first layer that runs is
-        another one, or takes no patches.
+        Its name and the order of a patch's values; None if the first layer that runs is another
+        one, or has no patches.
 
     Raises:
-        WarminitError: If what the layer is fed could be patches of the images, and is not.
+        WarminitError: If the layer's inputs could be patches of the images, but are not.
     """
     if survey is None or not 3 <= survey.images.ndim <= 5 or survey.lazy:
         return None
@@ -114,10 +113,10 @@ def _read(name: str, layer: nn.Linear, survey: Survey) -> FlatPatches:
     if len(set(found.values())) != 1:
         size = " x ".join(map(str, shape))
         raise WarminitError(
-            f"{name} is a Linear and runs first, but the {layer.in_features} values that it is fed "
-            f"are no patches of the {size} images: pixels are mixed before it, or a patch lacks "
-            f"channels. Take patches by nn.Conv2d({shape[0]}, {layer.out_features}, ...), or "
-            "choose an initializer that sets no first layer."
+            f"{name} is a Linear and runs first, but its {layer.in_features} inputs are not "
+            f"patches of the {size} images: pixels are mixed before it, or a patch lacks channels. "
+            f"Take patches by nn.Conv2d({shape[0]}, {layer.out_features}, ...), or choose an "
+            "initializer that sets no first layer."
         )
     kernel, places = next(iter(found.values()))
     channel = torch.tensor(places) // math.prod(kernel)
@@ -133,7 +132,7 @@ def _read(name: str, layer: nn.Linear, survey: Survey) -> FlatPatches:
 def _order(
     words: Tensor, bits: Tensor, known: Tensor
 ) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
-    """Return (K, order) of a patch's values (bits, D); None where they are no patch of pixels."""
+    """Return (K, order) of a patch's values (bits, D); None if they are not a patch of pixels."""
     if int(known.sum()) < _ENOUGH:
         return None
     places = 1 << torch.arange(len(known))[known]

@@ -1,4 +1,4 @@
-"""weight -> whether it looks like a fresh draw, or trained."""
+"""weight -> whether it looks freshly drawn or trained."""
 
 import math
 
@@ -9,27 +9,27 @@ _KS_LIMIT = 2.23
 """Kolmogorov-Smirnov limit of sqrt(n) * D: a true sample exceeds it once in 10,000 times."""
 
 _TRUNCATED = 0.879626
-"""Deviation of a normal distribution that is truncated at two deviations, as a share of its own."""
+"""Deviation of a normal distribution truncated at two deviations, as a share of the full one."""
 
 _ZOO_DEVIATIONS = (0.01, 0.02, 0.02 * _TRUNCATED, 0.03, 0.1)
-"""Fixed deviations: VGG, transformers of torch and of timm, torchvision's SSDlite, Inception."""
+"""Fixed deviations of VGG, transformers of torch and timm, torchvision's SSDlite, Inception."""
 
 
 def looks_trained(weight: Tensor) -> bool:
-    """Tell whether a weight is unlike a fresh draw of the usual initializers.
+    """Tell whether a weight differs from a fresh draw of the usual initializers.
 
-    The values are held by a Kolmogorov-Smirnov test against the uniform, normal and truncated
-    normal distributions of torch's default, He, Glorot and LeCun, and against the fixed deviations
-    0.01, 0.02 (before or after truncation), 0.03 and 0.1 that model zoos use. What one of these
-    drew is called trained at most once in 10,000 times.
+    A Kolmogorov-Smirnov test compares the values with the uniform, normal and truncated normal
+    distributions of torch's default, He, Glorot and LeCun. It also compares them with the fixed
+    deviations of model zoos: 0.01, 0.02 (before or after truncation), 0.03 and 0.1. A fresh draw of
+    these is called trained at most once in 10,000 times.
 
-    False means "may be fresh", and no more: training shows only where it has changed how the values
-    are distributed. 300 steps of Adam at 1e-3 left 32 filters of 3 x 3 and of 7 x 7 looking fresh.
-    True means "of none of these", trained or not: other deviations, zeros, constants, values that
-    are not finite, and orthogonal filters that outnumber their values are called trained, too.
+    False means only "may be fresh": training is visible only if it changed the distribution of the
+    values. 300 steps of Adam at 1e-3 left 32 filters of 3 x 3 and of 7 x 7 looking fresh. True
+    means "from none of these", trained or not. It also covers other deviations, zeros, constants,
+    values that are not finite, and orthogonal filters that outnumber their values.
 
     Args:
-        weight: (F, C, *K), at least two values.
+        weight: Weight (F, C, *K) with at least two values.
     """
     values = weight.detach().float().flatten().cpu().double().sort().values
     if not bool(torch.isfinite(values).all()) or bool(values[0] == values[-1]):
@@ -46,7 +46,7 @@ def looks_trained(weight: Tensor) -> bool:
 
 
 def _ks_distance(values: Tensor, deviation: float, kind: str) -> float:
-    """Largest distance between the sorted values' distribution and a zero-mean one."""
+    """Return the largest distance between the values' distribution and a zero-mean one."""
     if kind == "uniform":
         bound = deviation * math.sqrt(3)
         expected = ((values / bound + 1) / 2).clamp(0, 1)

@@ -1,4 +1,4 @@
-"""what a model or a layer returned -> its tensors, and whether two hold the same values."""
+"""outputs of a model or a layer -> their tensors, and whether two hold the same values."""
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
@@ -9,14 +9,14 @@ from torch import Tensor
 
 
 def close(returned: Tensor, expected: Tensor) -> bool:
-    """Tell whether two tensors hold the same values but for the rounding of the first's dtype."""
+    """Tell whether two tensors agree up to the rounding of the first's dtype."""
     rounding = 4 * torch.finfo(returned.dtype).eps if returned.is_floating_point() else 0.0
     found, wanted = (each.detach().flatten().float() for each in (returned, expected))
     return torch.allclose(wanted, found, rtol=max(1e-5, rounding))
 
 
 def tensors(output: Any) -> list[Tensor]:
-    """Return what a model returned as dense tensors: one, those in it, or those that it has."""
+    """Return the dense tensors in a model's outputs."""
     if isinstance(output, Tensor):
         dense = output.layout is torch.strided and not output.is_quantized
         return [output] if dense else []

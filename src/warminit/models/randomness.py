@@ -1,4 +1,4 @@
-"""the global random generators, and private ones -> their states: read, put back, kept, seeded."""
+"""global and private random generators -> their states: read, restored, kept, seeded."""
 
 import random
 from collections.abc import Iterable, Iterator
@@ -12,13 +12,13 @@ import torch
 
 @dataclass(frozen=True, slots=True)
 class RandomState:
-    """Where the global generators of Python, NumPy and torch are; two are equal or not.
+    """Hold the states of the global generators of Python, NumPy and torch, to compare.
 
     Attributes:
-        python: Of `random`.
-        numpy: Of `numpy.random`'s own functions: name, key as bytes, the rest.
-        torch: Of torch's generator on the CPU, as bytes.
-        gpus: Of those of the GPUs in question, by number, as bytes.
+        python: State of `random`.
+        numpy: State of `numpy.random`'s own functions: name, key as bytes, the rest.
+        torch: State of torch's generator on the CPU, as bytes.
+        gpus: States of the GPUs' generators, by number, as bytes.
     """
 
     python: tuple[Any, ...]
@@ -31,7 +31,7 @@ def random_state(device: torch.device | None = None) -> RandomState:
     """Read the generators of the host, and of one device or of every GPU.
 
     Args:
-        device: Its generator is read where it is a GPU. None: of all GPUs that torch has started.
+        device: GPU with a generator to read; None for all GPUs that torch has started.
     """
     name, key, *rest = np.random.get_state()  # noqa: NPY002 - it is what is read
     gpus = {index: torch.cuda.get_rng_state(index).numpy().tobytes() for index in _gpus(device)}
@@ -44,7 +44,7 @@ def random_state(device: torch.device | None = None) -> RandomState:
 
 
 def set_random_state(state: RandomState) -> None:
-    """Put the generators where they were when the state was read."""
+    """Restore the generators to a state."""
     random.setstate(state.python)
     name, key, *rest = state.numpy
     np.random.set_state((name, np.frombuffer(key, np.uint32), *rest))  # noqa: NPY002 - as above
@@ -57,10 +57,10 @@ def set_random_state(state: RandomState) -> None:
 def random_state_kept(
     device: torch.device | None = None, generators: Iterable[torch.Generator] = ()
 ) -> Iterator[None]:
-    """Leave the global generators of Python, NumPy and torch, and private ones, as before.
+    """Restore the global generators of Python, NumPy and torch, and private ones, afterwards.
 
     Args:
-        device: As for `random_state`.
+        device: Device, as for `random_state`.
         generators: Private generators of torch.
     """
     before = random_state(device)
@@ -74,7 +74,7 @@ def random_state_kept(
 
 
 def seed_everything(seed: int, device: torch.device) -> None:
-    """Seed the global generators; torch.manual_seed would also reseed GPUs that are not kept."""
+    """Seed the global generators; torch.manual_seed would also reseed other GPUs."""
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002 - a user's arm or model may draw from it
     torch.default_generator.manual_seed(seed)

@@ -1,4 +1,4 @@
-"""a patch sample on every rank -> the same sample of all ranks; an error on one -> on all."""
+"""patches on every rank -> the patches of all ranks; an error on one rank -> on all."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ ValueT = TypeVar("ValueT")
 
 
 def world_size() -> int:
-    """Return the number of ranks: 1 where no process group is initialized."""
+    """Return the number of ranks: 1 if no process group is initialized."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
@@ -24,7 +24,7 @@ def is_sharded(weight: Tensor | None) -> bool:
 
 
 def whole(tensor: Any) -> Tensor:
-    """Return a tensor with all of its values; of a sharded one every rank must call."""
+    """Return a whole tensor; if it is sharded, every rank must call."""
     gathered: Tensor = tensor.full_tensor() if is_sharded(tensor) else tensor
     return gathered
 
@@ -33,10 +33,10 @@ def pooled(patches: Tensor) -> Tensor:
     """Return the patches of all ranks, in the order of the ranks.
 
     Args:
-        patches: (P, D) on each rank, P may differ.
+        patches: Patches (P, D) on each rank; P may differ.
 
     Returns:
-        (sum of P, D) on every rank, the same bits; alone, `patches` itself.
+        (sum of P, D) with the same bits on every rank; with one rank, `patches`.
     """
     if world_size() == 1:
         return patches
@@ -67,7 +67,7 @@ def agreed(value: ValueT) -> ValueT:
 
 
 def agreed_tensor(value: Tensor) -> Tensor:
-    """Return rank 0's tensor on every rank, so that not one bit differs."""
+    """Return rank 0's tensor on every rank, bit for bit."""
     if world_size() == 1:
         return value
     sent = value.to(_device_of_ranks(value.device)).contiguous()
@@ -77,10 +77,10 @@ def agreed_tensor(value: Tensor) -> Tensor:
 
 @contextmanager
 def all_or_none() -> Iterator[None]:
-    """Raise on every rank where what is inside raises on one, in place of leaving others waiting.
+    """Raise on every rank if the code inside raises on one, so no rank waits forever.
 
-    Nothing inside may communicate. The rank that failed raises its own error; the others one that
-    names the rank and its text.
+    The code inside must not communicate. The failed rank raises its error; the others raise one
+    that names the rank and its text.
     """
     failure: Exception | None = None
     try:
@@ -97,11 +97,11 @@ def all_or_none() -> Iterator[None]:
         raise failure
     for rank, text in enumerate(texts):
         if text is not None:
-            raise WarminitError(f"rank {rank} failed, so it is done on no rank. There: {text}")
+            raise WarminitError(f"rank {rank} failed, so no rank was changed. Its error: {text}")
 
 
 def _device_of_ranks(device: torch.device) -> torch.device:
-    """Return where tensors must be to be sent: images may lie elsewhere than the model."""
+    """Return the device for sending tensors: images and model may be on different devices."""
     backend = dist.get_backend()
     if backend == dist.Backend.NCCL:
         return torch.device("cuda", torch.cuda.current_device())

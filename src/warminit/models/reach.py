@@ -1,4 +1,4 @@
-"""model, batches -> what one of its layers is fed. The model is as before."""
+"""model, batches -> the inputs of one layer; the model does not change."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -24,21 +24,21 @@ def fed_to(
     *,
     batch_statistics: bool,
 ) -> list[Tensor]:
-    """Run batches through a model in eval mode, each as far as one layer.
+    """Run batches through a model in eval mode, up to one layer.
 
     Args:
         model: Any module, not wrapped.
-        layer: A layer of it.
-        name: Of the layer, for texts.
-        batches: (N, C, *size) each, as the model is fed.
+        layer: Layer of the model.
+        name: Name of the layer, for texts.
+        batches: Batches (N, C, *size), scaled as the model is fed.
         batch_statistics: Whether BatchNorm uses the statistics of the batch, as in training; its
-            running statistics are as before afterwards.
+            running statistics do not change.
 
     Returns:
-        The first tensor that the layer is fed of each batch, detached.
+        The layer's first input tensor for each batch, detached.
 
     Raises:
-        WarminitError: If the layer is not reached, or the model raises.
+        WarminitError: If the layer is not reached, or the model fails.
     """
     fed: list[Tensor] = []
     now: list[Tensor] = []
@@ -66,8 +66,8 @@ def fed_to(
                 fed += now
                 if not now:
                     raise WarminitError(
-                        f"{name} is not reached when the images go through the model. Leave it "
-                        "out of layers."
+                        f"{name} is not reached by these images: expected a layer that runs. Leave "
+                        "it out of layers."
                     )
         finally:
             handle.remove()
@@ -81,6 +81,6 @@ def _run(model: nn.Module, batch: Tensor, name: str) -> None:
         pass
     except Exception as error:
         raise WarminitError(
-            f"images of shape {tuple(batch.shape)} do not go through the model as far as {name}: "
-            f"{said(error)}. Pass the batch that the model is fed."
+            f"images of shape {tuple(batch.shape)} do not reach {name}: {said(error)}. Pass the "
+            "batch that the model is fed."
         ) from error

@@ -1,4 +1,4 @@
-"""one pass of one image -> what each layer was fed and gave, in the order of their calls."""
+"""one pass of one image -> inputs and outputs of each layer, in the order of calls."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -22,25 +22,25 @@ PARAMETRIC = (*CONVOLUTIONS, *_TRANSPOSED, nn.Linear)
 WHOLE_MODEL = "(the model itself)"
 
 _FUNCTIONS = frozenset(("batch_norm", "group_norm", "instance_norm", "layer_norm", "rms_norm"))
-"""torch's normalizations of what a layer gives, by the name of the function."""
+"""torch's normalization functions of activations, by name."""
 
 
 @dataclass(slots=True)
 class Call:
-    """One call of a layer with weights or of a normalization.
+    """Record one call of a layer with weights or of a normalization.
 
     Attributes:
-        name: Dotted name, without the wrappers of compilation and data parallelism; of a
-            normalization that is no module, the function's.
-        module: None for a function.
-        normalizes: Whether it is a normalization: then what it gives has lost the scale of what it
-            is fed, though a path around it, as in a pre-activation block, still has it.
-        began: Its place among all beginnings and ends of calls.
-        ended: Likewise; None where the pass did not get so far.
-        fed: Shape of its first tensor, None where there is none.
-        gave: Shape of the tensor that it returned, None for anything else.
-        place: Where in memory its first tensor begins.
-        vector: A copy of what a linear layer gave where that is one vector of its own weight.
+        name: Dotted name, without the wrappers of compilation and data parallelism; or the name of
+            a normalization function.
+        module: Module that was called; None for a function.
+        normalizes: Whether it is a normalization. Its outputs then lose the scale of its inputs,
+            but a path around it, as in a pre-activation block, keeps the scale.
+        began: Index of its beginning among all beginnings and ends of calls.
+        ended: Index of its end; None if the pass stopped earlier.
+        fed: Shape of its first input tensor, or None.
+        gave: Shape of its output tensor, None for other outputs.
+        place: Memory address of its first input tensor.
+        vector: Copy of a linear layer's output, if that is one vector of its plain weight.
     """
 
     name: str
@@ -56,16 +56,16 @@ class Call:
 
 @dataclass(slots=True)
 class Passed:
-    """What one image left behind.
+    """Record one pass of one image.
 
     Attributes:
-        calls: In the order in which they began.
+        calls: Calls, in the order of their beginning.
         returned: Copies of the dense tensors that the model returned.
-        error: What the model raised, or what reading its output raised.
-        beside: Of convolutions, the later layer of another kind that took the same tensor, and a
-            second one with it: the offsets of a deformable convolution, say.
-        operations: What the operations tell, where the pass was to see them and the model ran.
-        unseen: What the model raised where its operations are seen, though it runs without that.
+        error: Exception of the model, or of reading its output.
+        beside: For a convolution, the later layer of another kind with the same input and a second
+            tensor, for example a deformable convolution with its offsets.
+        operations: Record of the operations, if it was requested and the model ran.
+        unseen: Exception of a model that fails only while its operations are recorded.
     """
 
     calls: list[Call] = field(default_factory=list)
@@ -78,13 +78,13 @@ class Passed:
 
 @dataclass(frozen=True, slots=True)
 class Operations:
-    """What the operations of a pass tell, beside the calls of layers.
+    """Record the operations of a pass.
 
     Attributes:
-        branches: Residual branches, in the order in which they are added; None where ranks hold
-            parts of the parameters, whose names are then not known.
-        attends: Whether two tensors that both come from the image were multiplied as matrices.
-        attention: Modules that look like attention, each with whether the pass verified its layout.
+        branches: Residual branches, in execution order; None if ranks hold parts of the parameters,
+            since the names are then unknown.
+        attends: Whether two tensors that both depend on the image were multiplied as matrices.
+        attention: Modules that look like attention, each with the result of the verification.
     """
 
     branches: tuple[Branch, ...] | None
@@ -93,9 +93,9 @@ class Operations:
 
 
 def as_input(model: nn.Module, images: Tensor) -> Tensor:
-    """Return a copy of images with the device and dtype that a model computes in.
+    """Copy images to the device and dtype of a model.
 
-    A copy: a model may write into what it is fed, and the images are the caller's.
+    The copy protects the caller's images, since a model may write into its input.
     """
     kinds = nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear
     layers = [module for module in model.modules() if isinstance(module, kinds)]
@@ -105,9 +105,9 @@ def as_input(model: nn.Module, images: Tensor) -> Tensor:
 
 
 def is_normalization(module: nn.Module) -> bool:
-    """Tell a normalization, torch's or another's, from a block that has one in its name.
+    """Tell a normalization from a block with a normalization in its name.
 
-    Local response normalization is none: it leaves values of about one as they are.
+    Local response normalization does not count: it hardly changes values of about one.
     """
     named = any("norm" in kind.__name__.lower() for kind in type(module).__mro__)
     return (
@@ -118,18 +118,18 @@ def is_normalization(module: nn.Module) -> bool:
 
 
 def has_other_filters(module: nn.Module) -> bool:
-    """Tell a layer with filters of its own that is no convolution of torch."""
+    """Tell whether a module has filters but is not a convolution of torch."""
     weight = dict(module.named_parameters(recurse=False)).get("weight")
     return weight is not None and weight.ndim >= 3 and not isinstance(module, PARAMETRIC)
 
 
 def one_pass(model: nn.Module, image: Tensor, *, operations: bool = False) -> Passed:
-    """Run one image through a model in eval mode, and note its layers as they run.
+    """Run one image through a model in eval mode, and record its layers.
 
     Args:
         model: Any module, not wrapped.
-        image: (1, C, *size), as the model is fed.
-        operations: Whether to see every operation too.
+        image: Image (1, C, *size), scaled as the model is fed.
+        operations: Whether to record every operation too.
     """
     passed, image = Passed(), as_input(model, image)
     record = _Record(passed)
@@ -163,7 +163,7 @@ def one_pass(model: nn.Module, image: Tensor, *, operations: bool = False) -> Pa
 
 
 class _Watcher:
-    """Sees the operations of a pass."""
+    """Record the operations of a pass."""
 
     def __init__(self, model: nn.Module) -> None:
         named = dict(model.named_parameters())
@@ -189,7 +189,7 @@ class _Watcher:
 
 
 class _Record:
-    """Notes the calls of modules by hooks, and those of functions."""
+    """Record the calls of modules by hooks, and those of functions."""
 
     def __init__(self, passed: Passed) -> None:
         self._calls, self._beside = passed.calls, passed.beside
@@ -223,7 +223,7 @@ class _Record:
         self._handles.append(module.register_forward_pre_hook(begin, with_kwargs=True))
 
     def filtered(self, by: str, args: Any, kwargs: Any) -> None:
-        """Note which convolutions took what another kind of filters takes now, with a second."""
+        """Record convolutions that share their input with a layer that has a second tensor."""
         given = [*_given(args, kwargs)]
         for call in self._calls if len(given) > 1 else []:
             same = call.fed == given[0].shape and call.place == _place(given[0])
@@ -253,7 +253,7 @@ def _place(tensor: Tensor) -> int:
 
 
 class _Functions(TorchFunctionMode):
-    """A context in which normalizations and deformable convolutions are noted as functions."""
+    """Record normalization functions and deformable convolutions in this context."""
 
     def __init__(self, record: _Record) -> None:
         super().__init__()
@@ -271,10 +271,10 @@ class _Functions(TorchFunctionMode):
 
 
 def _vector(module: nn.Linear, fed: tuple[Any, ...], out: Any) -> Tensor | None:
-    """Return a copy of what a linear layer gave one image: one vector, of its own weight.
+    """Return a copy of a linear layer's output for one image: one vector, of its plain weight.
 
-    None for anything else: layers that normalize or add to their weight give no such vector. A
-    copy, since what follows may write in place.
+    None for anything else, for example layers that normalize their weight. It is a copy, since
+    later layers may write in place.
     """
     if not isinstance(out, Tensor) or out.numel() != module.out_features:
         return None

@@ -1,4 +1,4 @@
-"""model that has no layer to condition -> the sentence that says why, and what to do."""
+"""model without a layer to condition -> an error with the reason and the next step."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,13 +15,12 @@ from warminit.models.write import check_weight
 
 
 def refuse_side_branch(name: str, survey: Survey | None) -> None:
-    """Refuse a convolution that only gives another layer its offsets, say."""
+    """Refuse a convolution that only computes, for example, another layer's offsets."""
     other = survey.side_branches().get(name) if survey is not None else None
     if other is not None:
         raise WarminitError(
-            f"{name} is a side branch: {other} takes the same images and a second tensor, such as "
-            f"the offsets that {name} gives, and is no convolution of torch.nn. Pass layers= to "
-            "name the layer to set."
+            f"{name} is a side branch: {other} receives the same images and a second tensor, for "
+            f"example the offsets of {name}. Pass layers= to name the layer to set."
         )
 
 
@@ -31,8 +30,8 @@ def refuse_programs(model: nn.Module, named: Mapping[str, nn.Module]) -> None:
     for kind, how in kinds:
         if any(isinstance(each, kind) for each in named.values()):
             raise WarminitError(
-                f"{type(model).__name__} is {how}: a program without modules of torch.nn, so its "
-                f"layers are not known. Condition the model before it is {how}."
+                f"{type(model).__name__} is {how}: expected modules of torch.nn, to find its "
+                f"layers. Condition the model before it is {how}."
             )
 
 
@@ -44,14 +43,14 @@ def refuse_quantized(named: dict[str, nn.Module]) -> None:
 
 
 def pass_images(named: Mapping[str, nn.Module], survey: Survey | None) -> str:
-    """Return the next step where only images could tell the layer; "" elsewhere."""
+    """Return the next step if only images could show the layer, else ""."""
     if survey is not None or not any(isinstance(each, nn.Linear) for each in named.values()):
         return ""
-    return " Only images tell whether a linear layer takes flattened patches: pass a tensor images."
+    return " Only images show whether a linear layer takes patches: pass a tensor images."
 
 
 def candidates(named: dict[str, nn.Module]) -> str:
-    """Return the layers with weights as a sentence."""
+    """List the layers with weights in a sentence."""
     rows = []
     for name, module in named.items():
         if isinstance(module, PARAMETRIC):

@@ -1,4 +1,4 @@
-"""modules -> all that running or writing them may change, put back as before."""
+"""modules -> a snapshot of everything that running or writing them may change, to restore."""
 
 import copy
 import random
@@ -24,12 +24,12 @@ _GENERATORS = (torch.Generator, np.random.Generator, np.random.RandomState, rand
 
 @contextmanager
 def undisturbed(model: nn.Module) -> Iterator[None]:
-    """Run the model without compiling it, and put everything back that the run changes.
+    """Run the model without compiling it, and restore everything that the run changes.
 
-    Parameters and buffers (values, sizes, memory, gradients), modules that are swapped, hooks,
-    modes, plain attributes and random states are bit-identical afterwards. So are the weights that
-    FSDP2 gathers for a pass: each rank holds its own part again. A copy of the model's tensors is
-    held meanwhile: what code writes through `.data`, NumPy or a kernel shows in no version counter.
+    Afterwards these are bit-identical: parameters and buffers (values, sizes, memory, gradients),
+    swapped modules, hooks, modes, plain attributes and random states. Weights that FSDP2 gathers
+    for a pass are sharded again. A copy of the model's tensors is held meanwhile, since no version
+    counter shows writes through `.data`, NumPy or a kernel.
     """
     before = Snapshot([model])
     with random_state_kept(), callers_defaults(), _eager():
@@ -42,7 +42,7 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
 
 
 def _eager() -> AbstractContextManager[None]:
-    """Let compiled code run as it was written.
+    """Run compiled code without compilation.
 
     A process that has not imported torch's compiler has no compiled code, and its import takes a
     second.
@@ -55,7 +55,7 @@ def _eager() -> AbstractContextManager[None]:
 
 @contextmanager
 def restored_on_error(modules: Iterable[nn.Module]) -> Iterator[None]:
-    """Put everything about the modules back where what follows raises."""
+    """Restore the modules if the code inside raises."""
     before = Snapshot(modules)
     try:
         yield
@@ -66,15 +66,15 @@ def restored_on_error(modules: Iterable[nn.Module]) -> Iterator[None]:
 
 @contextmanager
 def errors_explained(model: nn.Module) -> Iterator[None]:
-    """Raise a WarminitError, caused by it, for any exception of the model's own code."""
+    """Turn any exception of the model's own code into a WarminitError."""
     try:
         yield
     except (WarminitError, Warning):
         raise
     except Exception as error:
         raise WarminitError(
-            f"{type(model).__name__} cannot be used: {said(error)}. The model is as before. Check "
-            "that model(images[:1]) works with the images that the model is fed."
+            f"{type(model).__name__} cannot be used: {said(error)}. The model did not change. "
+            "Check that model(images[:1]) works with the images that the model is fed."
         ) from error
 
 
@@ -85,13 +85,13 @@ def said(error: BaseException) -> str:
 
 
 def set_modes(model: nn.Module, *, training: bool) -> None:
-    """Set the flags of all modules: a model's own train() and eval() may merge or swap weights."""
+    """Set the mode flags of all modules, since train() and eval() may merge or swap weights."""
     for module in model.modules():
         module.training = training
 
 
 def fully_sharded(model: nn.Module) -> list[Any]:
-    """Return the modules whose weights FSDP2 gathers before they run and shards again after."""
+    """Return the modules whose weights FSDP2 gathers for a run."""
     # Importing it costs; a model can only hold one where somebody has imported it already.
     home: Any = sys.modules.get("torch.distributed.fsdp")
     kind = getattr(home, "FSDPModule", None)
@@ -99,11 +99,11 @@ def fully_sharded(model: nn.Module) -> list[Any]:
 
 
 class Snapshot:
-    """Everything about modules that code may change, to be put back.
+    """Hold everything about modules that code may change, to restore it.
 
-    Of each module its class, its attributes and what plain containers among them hold; of each
-    tensor its memory, shape, place in memory, gradient, the hooks on that and `requires_grad`; and
-    the states of private random generators.
+    For each module: its class, its attributes and the content of plain containers. For each tensor:
+    its memory, shape, address, gradient, the gradient's hooks and `requires_grad`. Also the states
+    of private random generators.
     """
 
     def __init__(self, modules: Iterable[nn.Module]) -> None:
@@ -133,7 +133,7 @@ class Snapshot:
         self._generators = [(each, _state(each)) for each in generators.values()]
 
     def restore(self) -> None:
-        """Put everything back; what is as before is not written."""
+        """Restore everything; unchanged values are not written."""
         for part, kind, attributes, training in self._parts:
             if type(part) is not kind:
                 part.__class__ = kind
@@ -155,7 +155,7 @@ class Snapshot:
                 _restore_tensor(*held)
 
     def _held(self, tensor: Tensor) -> tuple[Any, ...]:
-        """Keep one tensor: its memory once for all that share it, or a copy where it has none."""
+        """Keep one tensor: its memory, once for all that share it, or a copy."""
         # Of a DTensor the rank's own part: what is written into that shows in no version.
         local: Any = tensor.to_local() if is_sharded(tensor) else tensor  # type: ignore[attr-defined] # of DTensors
         place, value = local.detach(), None
@@ -181,7 +181,7 @@ def _restore_tensor(
     trains: bool,
     hooks: dict[int, Any] | None,
 ) -> None:
-    """Put a tensor back into its place, whose memory has its values already where it has memory."""
+    """Restore a tensor; its memory, if any, already has the former values."""
     if value is not None and tensor._version != version:  # noqa: SLF001 - torch has no public name for it
         place.copy_(value)
     if value is None and not _at_one_place(tensor, place):
@@ -195,7 +195,7 @@ def _restore_tensor(
 
 
 def _restore_hooks(tensor: Tensor, before: dict[int, Any] | None) -> None:
-    """Take away the hooks on a tensor's gradient that are new, as those of frozen filters."""
+    """Remove new hooks on a tensor's gradient, for example those of frozen filters."""
     now = tensor._backward_hooks  # noqa: SLF001 - torch has no public name for it
     if now is not None and before is None:
         tensor._backward_hooks = None  # noqa: SLF001 - as above
@@ -204,7 +204,7 @@ def _restore_hooks(tensor: Tensor, before: dict[int, Any] | None) -> None:
 
 
 def _words(storage: Any) -> Tensor:
-    """Return the memory of a storage as whole numbers, so that equal means bit-identical."""
+    """Return the memory of a storage as integers, so equal means bit-identical."""
     flat = torch.empty(0, dtype=torch.uint8, device=storage.device).set_(storage)
     words: Tensor = flat if storage.nbytes() % 8 else flat.view(torch.int64)
     return words
@@ -222,7 +222,7 @@ def _at_one_place(tensor: Any, place: Tensor) -> bool:
 
 
 def _refill(container: Any, content: Any) -> None:
-    """Give a container its former content, where that is another now."""
+    """Restore the content of a container, if it changed."""
     if isinstance(container, dict):
         now, before = [*container.items()], [*content.items()]
         same = len(now) == len(before) and all(

@@ -1,4 +1,4 @@
-"""autocast, default device and dtype of the caller -> kept out of the arithmetic, for a while."""
+"""the caller's autocast, default device and dtype -> switched off for a while."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -11,10 +11,10 @@ _CALLERS: ContextVar[tuple[torch.device, torch.dtype] | None] = ContextVar("call
 
 @contextmanager
 def own_arithmetic() -> Iterator[None]:
-    """Compute in float32 on the CPU where nothing else is said, and outside any autocast.
+    """Compute in float32 on the CPU by default, and outside any autocast.
 
-    The model and the images say where and in what to compute, so a call gives the same bits
-    whatever the caller has set. The caller's settings hold again afterwards, and within
+    Only the model and the images determine device and dtype, so a call gives the same bits for any
+    settings of the caller. The caller's settings are restored afterwards, and within
     `callers_defaults`.
     """
     callers = _CALLERS.get() or (torch.get_default_device(), torch.get_default_dtype())
@@ -32,7 +32,7 @@ def own_arithmetic() -> Iterator[None]:
 
 @contextmanager
 def callers_defaults() -> Iterator[None]:
-    """Run the caller's own code (a model, a loader) with the caller's default device and dtype."""
+    """Run the caller's code (a model, a loader) with the caller's default device and dtype."""
     callers = _CALLERS.get()
     if callers is None:
         yield

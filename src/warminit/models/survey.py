@@ -1,4 +1,4 @@
-"""model, one image -> a record of its layers in the order of their calls. One undisturbed pass."""
+"""model, one image -> a record of its layers in the order of calls, by one pass."""
 
 import sys
 from collections.abc import Callable
@@ -21,13 +21,13 @@ from warminit.models.restore import said
 
 
 class Survey:
-    """What one pass of one image tells of a model; the pass is made at the first question.
+    """Answer questions about a model from one pass of one image, made at the first question.
 
     Args:
         model: Any module, wrapped or not.
-        images: (N, C, *size); the first is used.
-        as_fed: Makes of (1, C, *size) what the model is fed.
-        operations: Whether the pass is to see every operation, for residual branches and attention.
+        images: Images (N, C, *size); the first is used.
+        as_fed: Function from an image (1, C, *size) to the model's input.
+        operations: Whether the pass records every operation, for residual branches and attention.
 
     Example:
         >>> import torch
@@ -50,22 +50,21 @@ class Survey:
 
     @cached_property
     def lazy(self) -> str:
-        """The first parameter that a pass would give a shape; "" where there is none."""
+        """Name of the first lazy parameter, "" if there is none."""
         named = self.model.named_parameters()
         return next((name for name, value in named if is_lazy(value)), "")
 
     @cached_property
     def passed(self) -> Passed:
-        """The record of the pass.
+        """Return the record of the pass.
 
         Raises:
             WarminitError: If a parameter is lazy.
         """
         if self.lazy:
             raise WarminitError(
-                f"{self.lazy} is lazy: an image through the model would give it its shape, and "
-                "without one the order of the layers is not known. Run one batch through the model "
-                "first, or name the layer with layers=."
+                f"{self.lazy} is lazy: expected a parameter with a shape, to find the order of the "
+                "layers. Run one batch through the model first, or name the layer with layers=."
             )
         image = self.images[:1]
         image = image if self._as_fed is None else self._as_fed(image)
@@ -78,26 +77,26 @@ class Survey:
         return plain
 
     def operations(self) -> Operations:
-        """Return what the operations of the pass tell.
+        """Return the record of the operations.
 
         Raises:
-            WarminitError: If the model cannot be run on the image while they are seen.
+            WarminitError: If the model cannot run on the image while they are recorded.
         """
         passed = self.passed
         error = passed.error or passed.unseen
         if passed.operations is None:
             raise WarminitError(
-                f"{self.not_through()} while its operations are seen: "
+                f"{self.not_through()} while its operations are recorded: "
                 f"{said(error) if error else 'not asked for'}. Pass the batch that the model is "
                 "fed."
             ) from error
         return passed.operations
 
     def order(self) -> list[str]:
-        """Return the layers with weights in the order in which the image reaches them, each once.
+        """Return the layers with weights in execution order, each once.
 
         Raises:
-            WarminitError: If the model cannot be run on the image.
+            WarminitError: If the model cannot run on the image.
         """
         names = (each.name for each in self.passed.calls if isinstance(each.module, PARAMETRIC))
         order = list(dict.fromkeys(names))
@@ -110,18 +109,18 @@ class Survey:
         return order
 
     def side_branches(self) -> dict[str, str]:
-        """Return convolutions that only serve a later layer of another kind, and that layer.
+        """Return convolutions that only serve a later layer of another kind, with that layer.
 
-        No pass is made for a model without such a layer; one that was made tells of functions too.
+        A model without other kinds of layers needs no pass; an existing pass also shows functions.
         """
         foreign = "passed" in vars(self) or any(map(has_other_filters, self.model.modules()))
         return self.passed.beside if foreign and not self.lazy else {}
 
     def next_after(self, layer: nn.Module) -> Call | None:
-        """Return the first call after the end of a layer's first call; None where none is known.
+        """Return the first call after the end of a layer's first call, or None.
 
-        A normalization is seen that is a module with "norm" in the name of its class, or a function
-        of torch; one that is written out is not.
+        Normalizations are modules with "norm" in the name of their class, and functions of torch. A
+        normalization in plain arithmetic is not recognized.
         """
         if self.lazy:
             return None
@@ -132,7 +131,7 @@ class Survey:
         return next((each for each in self.passed.calls if each.began > own.ended), None)
 
     def normalizes(self) -> bool:
-        """Tell whether anything is normalized but weights, which a layer may normalize itself."""
+        """Tell whether anything but weights is normalized."""
         calls = self.passed.calls
         layers = [each for each in calls if isinstance(each.module, PARAMETRIC) and each.ended]
         return any(
@@ -142,7 +141,7 @@ class Survey:
         )
 
     def last_before(self, call: Call) -> Call | None:
-        """Return the call that ended last before the end of another."""
+        """Return the last call that ended before the end of another."""
         ended = [
             (each.ended, each)
             for each in self.passed.calls
@@ -151,16 +150,15 @@ class Survey:
         return max(ended, key=lambda each: each[0])[1] if ended else None
 
     def not_through(self) -> str:
-        """Say that the image does not go through the model."""
-        return f"one image of shape {(1, *self.images.shape[1:])} does not go through the model"
+        """Build the text that the model cannot run on the image."""
+        return f"one image of shape {(1, *self.images.shape[1:])} fails in the model"
 
 
 def unwrap(model: nn.Module) -> nn.Module:
     """Return the model inside `torch.compile`, DataParallel and DistributedDataParallel."""
     if not isinstance(model, nn.Module):
         raise WarminitError(
-            f"model is a {type(model).__name__}; a torch.nn.Module is needed. Pass the model "
-            "itself."
+            f"model is a {type(model).__name__}: expected a torch.nn.Module. Pass the model itself."
         )
     while True:
         inner = getattr(model, "_orig_mod", None)
@@ -175,12 +173,12 @@ def unwrap(model: nn.Module) -> nn.Module:
 
 
 def _refuse_flattened(model: nn.Module) -> None:
-    """Refuse FSDP1 on every rank: it keeps flat pieces of weights, and some ranks none."""
+    """Refuse FSDP1 on every rank: it keeps flat pieces of weights."""
     # Importing it costs; a model can only hold one where somebody has imported it already.
     kind: Any = getattr(sys.modules.get("torch.distributed.fsdp"), "FullyShardedDataParallel", None)
     if kind is not None and any(isinstance(each, kind) for each in model.modules()):
         raise WarminitError(
             f"{type(model).__name__} is wrapped by FullyShardedDataParallel (FSDP1), which "
-            "flattens the weights; whole ones are needed. Condition the model before it is "
-            "wrapped, or shard it with fully_shard (FSDP2)."
+            "flattens the weights: expected whole weights. Condition the model before you wrap it, "
+            "or shard it with fully_shard (FSDP2)."
         )

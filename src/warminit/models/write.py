@@ -1,4 +1,4 @@
-"""filters -> a layer's effective weight, in place. What is written is read back."""
+"""filters -> a layer's effective weight, written in place and read back."""
 
 from typing import Any
 
@@ -13,30 +13,29 @@ from warminit.models.ranks import is_sharded
 from warminit.models.restore import restored_on_error
 
 WRITABLE = frozenset((torch.float16, torch.bfloat16, torch.float32, torch.float64))
-"""Types of weights that filters can be written into; torch also counts float8 as floating point."""
+"""Accepted dtypes of weights; torch also counts float8 as floating point."""
 
 _SAME_DIRECTION = 0.999
-"""Cosine between a filter and what the layer makes of it, from which only the scale is lost."""
+"""Cosine between a filter and its effective weight above which only the scale is lost."""
 
 
 def check_weight(name: str, module: nn.Module) -> Tensor:
-    """Return a layer's weight if it has values that can be written in place, or raise.
+    """Return a layer's weight if it can be written in place, or raise WarminitError.
 
     Raises:
-        WarminitError: For lazy, meta and quantized weights, and for those that a hook computes.
+        WarminitError: For lazy, meta and quantized weights, and for weights that a hook computes.
     """
     # In eval mode: reading a spectral-normed weight in training would advance its buffers.
     with in_eval_mode(module):
         weight: Any = getattr(module, "weight", None)
     if not isinstance(weight, Tensor):
         raise WarminitError(
-            f"{name} is a {type(module).__name__} whose weight is a {type(weight).__name__}; a "
-            "floating point tensor is needed. Condition the model before it is quantized."
+            f"{name} is a {type(module).__name__} whose weight is a {type(weight).__name__}: "
+            "expected a floating point tensor. Condition the model before it is quantized."
         )
     if is_lazy(weight):
         raise WarminitError(
-            f"{name} is lazy: its weight has no shape yet, and one with values is needed. "
-            "Run one batch through the model first."
+            f"{name} is lazy: expected a weight with values. Run one batch through the model first."
         )
     if weight.is_meta:
         raise WarminitError(
@@ -45,56 +44,56 @@ def check_weight(name: str, module: nn.Module) -> Tensor:
         )
     if weight.is_complex():
         raise WarminitError(
-            f"{name} has a weight of {weight.dtype}; real filters are made from images. Name a "
-            "layer of real weights with layers=."
+            f"{name} has a weight of {weight.dtype}; expected real weights, since filters are "
+            "real. Name a layer of real weights with layers=."
         )
     if weight.dtype not in WRITABLE:
         raise WarminitError(
-            f"{name} has a weight of {weight.dtype}; floating point of 16, 32 or 64 bits is "
-            "needed. Condition the model before it is quantized."
+            f"{name} has a weight of {weight.dtype}: expected floating point of 16, 32 or 64 bits. "
+            "Condition the model before it is quantized."
         )
     if weight.layout is not torch.strided or weight.is_nested:
         raise WarminitError(
-            f"{name} has a weight of layout {weight.layout}; a dense one is needed. Condition the "
-            "model before its weights are made sparse."
+            f"{name} has a weight of layout {weight.layout}: expected a dense weight. Condition "
+            "the model before you make its weights sparse."
         )
     if torch.is_inference_mode_enabled() or weight.is_inference():
         raise WarminitError(
-            f"{name} cannot be written under torch.inference_mode(), nor can a weight that was "
-            "made under it; an ordinary one is needed. Build and initialize the model outside."
+            f"{name} cannot be written under torch.inference_mode(), nor can a weight made under "
+            "it: expected an ordinary weight. Build and initialize the model outside."
         )
     if any(n > 1 and step == 0 for n, step in zip(weight.shape, weight.stride(), strict=True)):
         raise WarminitError(
             f"{name} has an expanded weight, shape {tuple(weight.shape)} with strides "
-            f"{weight.stride()}: its values share their memory. Pass it through .clone() first."
+            f"{weight.stride()}: its values share memory. Pass it through .clone() first."
         )
     if not isinstance(weight, nn.Parameter) and not parametrize.is_parametrized(module, "weight"):
         raise WarminitError(
             f"{name}.weight is a {type(weight).__name__} that a hook computes, and cannot be "
-            "written; an nn.Parameter, or a weight of torch.nn.utils.parametrizations, is needed. "
-            "Condition the model before the hook is added."
+            "written: expected an nn.Parameter, or a weight of torch.nn.utils.parametrizations. "
+            "Condition the model before you add the hook."
         )
     return weight
 
 
 def write_rows_(name: str, module: nn.Module, rows: Tensor, filters: Tensor) -> tuple[str, ...]:
-    """Write filters into rows of a layer's weight, and read back what the layer makes of them.
+    """Write filters into rows of a layer's weight, and read the effective weight back.
 
     The Parameter objects, dtype, device, memory format and `requires_grad` stay; all other rows
     keep their bits.
 
     Args:
         name: Dotted name of the layer, for texts.
-        module: A convolution or a linear layer.
-        rows: (n,) indices of filters.
-        filters: (n, C / groups, *K), or (n, D) for a linear layer, float32.
+        module: Convolution or linear layer.
+        rows: Indices (n,) of filters.
+        filters: Filters (n, C / groups, *K), or (n, D) for a linear layer, float32.
 
     Returns:
-        Notes for the report: none, or that the layer discards the filters' scale.
+        Notes for the report: empty, or a note that the layer discards the filters' scale.
 
     Raises:
-        WarminitError: If the layer's effective weight is not the filters that were written; the
-            layer is then bit-identical to before.
+        WarminitError: If the layer's effective weight differs from the written filters. The layer
+            is then bit-identical to before.
     """
     weight = check_weight(name, module)
     rows = rows.to(weight.device)
@@ -122,16 +121,16 @@ def write_rows_(name: str, module: nn.Module, rows: Tensor, filters: Tensor) -> 
 
 
 def check_freezable(module: nn.Module) -> None:
-    """Raise unless rows of a layer's weight can be kept as they are by a hook on it."""
+    """Raise unless a hook can freeze rows of a layer's weight."""
     if parametrize.is_parametrized(module, "weight"):
         raise WarminitError(
-            "trainable=False needs a plain weight, and this one is parametrized. Freeze the "
+            "trainable=False: expected a plain weight, not a parametrized one. Freeze the "
             "parametrization's own parameters instead."
         )
 
 
 def freeze_rows_(module: nn.Module, rows: Tensor) -> None:
-    """Keep rows of a layer's weight as they are, by a hook that sets their gradient to zero."""
+    """Freeze rows of a layer's weight, by a hook that sets their gradient to zero."""
     weight: Any = module.weight
     if not weight.requires_grad:
         return
@@ -145,7 +144,7 @@ def freeze_rows_(module: nn.Module, rows: Tensor) -> None:
 
 
 def _assign_parametrized_(module: nn.Module, rows: Tensor, filters: Tensor) -> None:
-    """Set rows of a computed weight through its right inverse; keep the other rows' originals."""
+    """Set rows of a parametrized weight through its right inverse; keep the other rows."""
     originals = [(each, each.detach(), each.detach().clone()) for each in module.parameters()]
     conv: Any = module
     with in_eval_mode(module):
@@ -175,14 +174,14 @@ def _assign_parametrized_(module: nn.Module, rows: Tensor, filters: Tensor) -> N
 def _read_back(
     name: str, module: nn.Module, rows: Tensor, filters: Tensor, before: Tensor | None
 ) -> tuple[str, ...]:
-    """Compare what the layer computes with now to the filters, and its other rows to before."""
+    """Compare the effective weight with the filters and the other rows' former values."""
     effective = effective_weight(module)
     kind = type(module).__name__
     if effective is None or before is None:
         function = "linear function" if isinstance(module, nn.Linear) else "convolution"
         raise WarminitError(
-            f"{name} is a {kind} in whose forward no {function} was seen, so the filters' effect "
-            "cannot be verified. Name another layer with layers=."
+            f"{name} is a {kind} without a {function} in its forward: expected one, to verify the "
+            "filters. Name another layer with layers=."
         )
     made, meant = effective[rows].double().flatten(1), filters.double().flatten(1)
     tolerance = 8 * torch.finfo(filters.dtype).eps * float(meant.abs().max())
@@ -198,22 +197,21 @@ def _read_back(
         note = "standardizes its weight: the filters keep their shape and lose their scale and mean"
         return (f"{name} ({kind}) {note}",)
     raise WarminitError(
-        f"{name} ({kind}) changes its weight: what it computes with differs from the filters by up "
-        f"to {worst:.3g}, cosine down to "
-        f"{float(cosines.min()):.3f}, or other filters moved with them. "
-        "Nothing was written. Condition the model before that parametrization is registered."
+        f"{name} ({kind}) changes its weight: its effective weight differs from the filters by up "
+        f"to {worst:.3g}, cosine down to {float(cosines.min()):.3f}, or other filters moved with "
+        "them. Nothing was written. Condition the model before you register the parametrization."
     )
 
 
 def _write_sharded_(weight: Any, rows: Tensor, filters: Tensor) -> None:
-    """Write into a DTensor: every rank writes the part of the rows that it holds."""
+    """Write into a DTensor: every rank writes its part of the rows."""
     full = weight.full_tensor()
     full[rows] = filters.to(full.dtype)
     write_values_(weight, full)
 
 
 def write_values_(weight: Any, values: Tensor) -> None:
-    """Copy values into a weight; of a sharded one every rank writes its part."""
+    """Copy values into a weight; if it is sharded, every rank writes its part."""
     if not is_sharded(weight):
         weight.copy_(values)
         return

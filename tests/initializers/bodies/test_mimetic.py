@@ -111,7 +111,7 @@ def test_rows_in_another_order_are_left_alone() -> None:
     both = Transformer(nn.Sequential(Attention(WIDTH, 3, "by head"), Attention(WIDTH, 3, "fused")))
     report = mimetic(both, images(), seed=0)
     assert report.layer == "attention.1.qkv.weight, attention.1.out_proj.weight"
-    assert report.notes == ("left alone, another layout: attention.0",)
+    assert report.notes == ("not set, unknown layout: attention.0",)
 
 
 def test_a_model_without_attention() -> None:

@@ -321,5 +321,7 @@ def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         "elsewhere", "hub", "kept", "pictures",
     ]  # fmt: skip
     assert not list((tmp_path / "work").iterdir())
-    with pytest.raises(WarminitError, match=r"path='~nobody-of-this-name/x': no such home folder"):
+    with pytest.raises(
+        WarminitError, match=r"path='~nobody-of-this-name/x': expected a known home folder"
+    ):
         load_dataset("~nobody-of-this-name/x")

@@ -25,7 +25,7 @@ from warminit.lab.runs.environment import device_elsewhere, environment
 from warminit.lab.runs.results import RunResult
 from warminit.lab.store.store import StoredRun
 from warminit.lab.store.stored_study import read_study
-from warminit.lab.study.checks import YOURS
+from warminit.lab.study.key_checks import YOURS
 from warminit.lab.study.study import Study
 
 ray = pytest.importorskip("ray", reason="needs the extra warminit[ray]")

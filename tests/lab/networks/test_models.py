@@ -38,6 +38,17 @@ def test_simplecnn_has_the_sizes_of_section_3_1(
     assert model(seeded_images(2, in_channels, *size)).shape == (2, n_classes)
 
 
+def test_simplecnn_k7_differs_from_simplecnn_in_its_first_weight_alone() -> None:
+    # The first convolution pads by 3, so that all that follows has the sizes of Section 3.1.
+    sizes = {
+        name: {
+            key: value.shape for key, value in build_model(name, 3, (13, 6), 5).state_dict().items()
+        }
+        for name in ("simplecnn", "simplecnn-k7")
+    }
+    assert sizes["simplecnn-k7"] == sizes["simplecnn"] | {"conv1.weight": (32, 3, 7, 7)}
+
+
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("batch_norm", [True, False])
 def test_relu_after_pooling_is_the_same_function_bit_for_bit(
@@ -201,7 +212,7 @@ def test_a_users_model_is_imported_when_it_is_named_and_called_by_keyword(
     for name, text in (
         ("my_nets:tny", r"has no function 'tny'\. Did you mean 'tiny'\?"),
         ("my_nets:two", r"cannot be called as two\(in_channels, image_size, n_classes\): .*n_cl"),
-        ("my_nets:number", r"returned a int; a torch\.nn\.Module is needed"),
+        ("my_nets:number", r"returned a int: expected a torch\.nn\.Module"),
         ("no_such_nets:tiny", r"module 'no_such_nets' cannot be imported .*PYTHONPATH"),
         (":tiny", r"module '' cannot be imported"),
     ):
@@ -213,7 +224,7 @@ def test_a_users_model_is_imported_when_it_is_named_and_called_by_keyword(
     ("arguments", "text"),
     [
         (("simplecn", 1, (28, 28), 10), r"model='simplecn' is not known.*mean 'simplecnn'\?"),
-        (("ResNet-20", 1, (28, 28), 10), r"one of simplecnn, simplecnn-nobn, resnet20.*'resnet20'"),
+        (("ResNet-20", 1, (28, 28), 10), r"one of simplecnn, simplecnn-nobn, .*'resnet20'"),
         (("simplecnn", 1, (28, 3), 10), r"image_size=28 x 3 is too small.*4 x 4 pixels\. Resize"),
         (("simplecnn-nobn", 1, (2, 9), 10), r"image_size=2 x 9 is too small"),
         (("small-vit", 1, (3, 28), 10), r"image_size=3 x 28 is too small for small-vit.*4 x 4"),

@@ -137,7 +137,9 @@ def test_classes_without_images_do_not_enter_the_balanced_accuracy() -> None:
 
 def test_an_empty_split_and_a_constant_channel_are_refused() -> None:
     dataset = make_dataset(n_test=0)
-    with pytest.raises(WarminitError, match=r"dataset='stripes' has 0 test images; at least 1"):
+    with pytest.raises(
+        WarminitError, match=r"dataset='stripes' has 0 test images: expected at least 1"
+    ):
         place_split(dataset, "test", CPU)
     dataset = make_dataset()
     object.__setattr__(dataset, "std", (0.0,))

@@ -14,7 +14,7 @@ import torch
 from study_cases import PATIENCE, environment, tiny_study, write_data
 from training_cases import make_dataset
 from warminit.errors import WarminitError
-from warminit.initializers.stems.rules import derive_rules
+from warminit.initializers.stems.design_rules import derive_rules
 from warminit.lab.data.load import ImageDataset
 from warminit.lab.engines.driver import Listener, plan
 from warminit.lab.engines.estimate import Estimate, estimate
@@ -132,7 +132,8 @@ def test_a_key_is_the_same_in_every_process() -> None:
             timeout=PATIENCE, env=environment() | {"PYTHONHASHSEED": seed},
         )  # fmt: skip
         found.add(done.stdout)
-    assert len(found) == 1
+    # As in the stores of today: it changes with NUMERIC_VERSION alone.
+    assert found == {"f8c97f4fe31f0ee3e449b6ae611afce789fceb0cd850249ee68a527b61ff94b1\n"}
 
 
 def test_a_user_s_code_is_part_of_the_key(

@@ -236,15 +236,15 @@ def test_the_digest_is_sha256_over_names_types_shapes_and_bytes() -> None:
     ("changes", "device", "text"),
     [
         ({"batch_size": 76}, "cpu", r"batch_size=76 is larger than the 75 training .*=75 or less"),
-        ({"seed": -1}, "cpu", r"seed=-1 is out of range; 0 to 2\*\*32 - 1 is needed"),
-        ({"seed": 2**32}, "cpu", r"seed=4294967296 is out of range"),
+        ({"seed": -1}, "cpu", r"seed=-1: expected a whole number from 0 to 2\*\*32 - 1"),
+        ({"seed": 2**32}, "cpu", r"seed=4294967296: expected a whole number from 0"),
         ({"model": "resnet"}, "cpu", r"model='resnet' is not known.*'resnet20'"),
-        ({}, "cuda:99", r"device='cuda:99' is not at hand; cpu is needed"),
+        ({}, "cuda:99", r"device='cuda:99' is not at hand: expected cpu"),
         ({}, "abacus", r"device='abacus' is not at hand.*Choose device='cpu'"),
         (
             {"model": "training_cases:one_value_too_many"},
             "cpu",
-            r"model returned \(16, 4\); logits of shape \(16, 3\), one value a class, are needed",
+            r"model returned \(16, 4\): expected logits of shape \(16, 3\), one value a class",
         ),
     ],
 )

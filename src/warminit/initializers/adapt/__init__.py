@@ -1,4 +1,5 @@
-"""A trained first layer takes images of another number of channels and keeps what it has learned.
+"""Adapt a trained first layer to another number of channels, and keep what it has learned.
 
-`stem` is the call, `rules` and `moments` make the new filters; `models.exchange` writes them.
+`stem` has the public function, `rules` and `moments` compute the filters, and `models.exchange`
+writes them.
 """

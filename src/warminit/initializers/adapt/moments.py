@@ -1,4 +1,4 @@
-"""pixels of the new images, statistics of the old -> the channel map that keeps the responses."""
+"""new pixels, statistics of old pixels -> the channel map that keeps the responses."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,7 +12,7 @@ from warminit.images.patches import second_moment
 from warminit.models.ranks import agreed_tensor, all_or_none, pooled
 
 _VALUES = 2**23
-"""Most values that are looked at, spread evenly over all images: 64 MiB of float64."""
+"""Most values in the sample, spread evenly over all images: 64 MiB of float64."""
 
 _RANK = 1e-10
 """Eigenvalues below this share of the largest are rounding."""
@@ -33,13 +33,13 @@ Moments = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True, slots=True)
 class ChannelMap:
-    """New pixels x -> old ones `matrix @ x + constant`.
+    """Map new pixels x to old pixels `matrix @ x + constant`.
 
     Attributes:
         matrix: (C, C') float64.
         constant: (C,) float64.
-        kept: Dimensions of the old colors that the new channels can carry, at most C.
-        fit: What it was fitted to, for the report.
+        kept: Number of dimensions of the old colors that the new channels can carry, at most C.
+        fit: Name of the fitted data, for the report.
     """
 
     matrix: Tensor
@@ -52,7 +52,7 @@ class ChannelMap:
         return torch.einsum("fc...,cn->fn...", old.cpu().double(), self.matrix)
 
     def constants(self, old: Tensor) -> Tensor:
-        """Return W c, (F,) float64: what is to be added to the responses of W A."""
+        """Return W c, (F,) float64, to add to the responses of W A."""
         return old.cpu().double().flatten(2).sum(2) @ self.constant
 
 
@@ -73,10 +73,10 @@ def fit_map(
         old_images: (N', C, *size), checked, or None for ImageNet's colors.
         old_statistics: (mean, std) that the old images were standardized with.
         prior: (C, C') float64, the map that a rule without data makes.
-        paired: Whether the old images show the same, pixel by pixel.
+        paired: Whether the old images show the same scenes, pixel by pixel.
 
     Raises:
-        WarminitError: If images are missing, or do not show the same.
+        WarminitError: If images are missing, or paired images do not match.
     """
     with all_or_none():
         if images is None:
@@ -103,10 +103,10 @@ def fit_map(
 
 
 def _pixels(images: Tensor, statistics: tuple[Tensor, Tensor] | None, channels: int) -> Tensor:
-    """Return pixels (P, C) float64 of images (N, C, *size), as the model is fed, of all ranks.
+    """Return pixels (P, C) float64 of the images on all ranks, scaled as the model is fed.
 
-    All of them, or some spread evenly: as many as images of `channels` channels would have, so that
-    the pixels of two batches of one shape stand at the same places.
+    Large batches give an evenly spread sample. `channels` sets its size, so two batches of one
+    shape are sampled at the same positions.
     """
     by_pixel = images.movedim(1, -1)
     size = by_pixel.shape[:-1]
@@ -140,21 +140,21 @@ def _photographs(statistics: Any) -> Moments:
 
 
 def matching_map(new: Moments, old: Moments, prior: Tensor, fit: str) -> ChannelMap:
-    """Return the map whose results have the old mean and covariance, and else are as by `prior`.
+    """Return the map nearest to `prior` whose results have the old mean and covariance.
 
-    Of all such maps it moves the pixels `prior @ x` least in the mean square: whitening, a
-    rotation and coloring in one, the optimal transport of one Gaussian to the other.
+    The map moves the pixels `prior @ x` least in the mean square. It combines whitening, a rotation
+    and coloring: the optimal transport between two Gaussians.
 
     Args:
-        new: Of the new pixels x.
-        old: Of what the filters were trained on.
+        new: Moments of the new pixels x.
+        old: Moments of the pixels that the filters were trained on.
         prior: (C, C') float64, the map that a rule without data makes.
         fit: Name of the old moments.
 
     Returns:
-        The map A with A cov(x) A^T = old covariance. Where `prior @ x` varies in fewer than C
-        directions (gray for RGB), the covariance along what is left: that of the old colors'
-        regression on it.
+        The map A with A cov(x) A^T = old covariance. If `prior @ x` varies in fewer than C
+        directions (gray for RGB), only those directions count: the covariance is that of the old
+        colors' regression on them.
     """
     root, _ = _roots(old[1])
     between = root @ prior @ new[1] @ prior.T @ root

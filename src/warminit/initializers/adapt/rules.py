@@ -1,4 +1,4 @@
-"""filters (F, C, *K) -> filters for another number of channels, by a fixed rule: no data."""
+"""filters (F, C, *K) -> filters for another number of channels, by a fixed rule without data."""
 
 import math
 from collections.abc import Mapping
@@ -10,12 +10,12 @@ from torch import Tensor
 from warminit.errors import unexpected, unknown
 
 Others = Literal["repeat", "mean", "zero"]
-"""What the channels get that `bands` does not name."""
+"""Rule for the channels that `bands` does not name."""
 
 Bands = Mapping[str, int] | Mapping[int, int] | Mapping[str | int, int]
 """An old channel, by its index or as "red", "green" or "blue" -> its index in the new images."""
 
-BANDS = 'Pass bands={"red": 2, "green": 1, "blue": 0}, say.'
+BANDS = 'Pass for example bands={"red": 2, "green": 1, "blue": 0}.'
 _RGB = ("red", "green", "blue")
 
 
@@ -29,8 +29,8 @@ def repeat_channels(filters: Tensor, channels: int) -> Tensor:
         channels: New channels.
 
     Returns:
-        (F, channels, *K) in the same dtype, the same tensor where `channels` is C. Where the new
-        channels hold what the old ones did in turn, each of them as often, so do the responses.
+        (F, channels, *K) in the same dtype; the same tensor if `channels` is C. If the new channels
+        repeat the old images equally often, the responses stay the same.
     """
     old = filters.shape[1]
     if channels == old:
@@ -43,11 +43,10 @@ def repeat_channels(filters: Tensor, channels: int) -> Tensor:
 
 
 def mean_channels(filters: Tensor, channels: int) -> Tensor:
-    """Give each new channel the mean over the old ones, times old / new.
+    """Give each new channel the mean over the old channels, times old / new.
 
     Returns:
-        (F, channels, *K) in the same dtype. Gray images in any number of channels get the
-        responses that they got before.
+        (F, channels, *K) in the same dtype. The responses to gray images do not change.
     """
     wide = _wide(filters)
     mean = wide.mean(1, keepdim=True) * (filters.shape[1] / channels)
@@ -55,17 +54,17 @@ def mean_channels(filters: Tensor, channels: int) -> Tensor:
 
 
 def copy_channels(filters: Tensor, channels: int, bands: Mapping[int, int], others: str) -> Tensor:
-    """Give the new channels in `bands` the filters of their old ones, and a rule to the others.
+    """Copy filters to the channels in `bands`, and apply a rule to the others.
 
     Args:
         filters: (F, C, *K).
         channels: New channels.
-        bands: Checked by `check_bands`; several old channels on one new one are added.
-        others: One of `Others`.
+        bands: Map checked by `check_bands`; several old channels on one new channel are added.
+        others: Rule for the other channels, one of `Others`.
 
     Returns:
-        (F, channels, *K) in the same dtype. With `others="zero"` the responses to images that hold
-        all of the old channels at their places are what they were.
+        (F, channels, *K) in the same dtype. With `others="zero"`, images that hold all old channels
+        at the named positions give the old responses.
     """
     rules = {"repeat": repeat_channels, "mean": mean_channels, "zero": _zeros}
     result = rules[others](filters, channels).clone()
@@ -76,10 +75,10 @@ def copy_channels(filters: Tensor, channels: int, bands: Mapping[int, int], othe
 
 
 def check_bands(bands: Bands, old: int, channels: int) -> dict[int, int]:
-    """Return the place of each old channel, by its index.
+    """Return the new index of each old channel.
 
     Raises:
-        WarminitError: If an old channel or a place is not there.
+        WarminitError: If an old channel or a new index does not exist.
     """
     names: dict[str | int, int] = dict(zip(_RGB, range(old), strict=True)) if old == 3 else {}
     names |= {index: index for index in range(old)}

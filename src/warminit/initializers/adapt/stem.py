@@ -1,14 +1,14 @@
-"""model, a number of channels or images -> its trained first layer takes them. In place."""
+"""model, a number of channels or images -> a trained first layer for those channels, in place."""
 
 import time
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypedDict, Unpack, get_args
 
 import torch
 from torch import Tensor, nn
 
-from warminit.checks import check_count
+from warminit.checks import check_count, check_keywords
 from warminit.errors import WarminitError, unexpected, unknown
 from warminit.images.check import check_images, standardization
 from warminit.images.source import Images, read_images
@@ -24,14 +24,29 @@ from warminit.initializers.adapt.rules import (
 )
 from warminit.initializers.stems.subject import Statistics
 from warminit.models.exchange import exchange_
+from warminit.models.input_layers import Stem, find_stem
 from warminit.models.ranks import all_or_none
 from warminit.models.restore import errors_explained
-from warminit.models.stem import Stem, find_stem
 from warminit.models.surroundings import own_arithmetic
 from warminit.models.survey import unwrap
 from warminit.report import InitReport
 
 AdaptMethod = Literal["repeat", "mean", "copy", "least-squares"]
+
+
+class LeastSquaresOptions(TypedDict, total=False):
+    """What `adapt_stem_` takes for `least-squares` alone.
+
+    Attributes:
+        old_images: (N', C, *size), images as the model was trained on, or batches of them. By
+            default the published color statistics of ImageNet, for three channels, standardized as
+            timm's metadata say.
+        paired: Whether `old_images` show pixel by pixel what `images` show; A is then the
+            regression of the old pixels on the new ones.
+    """
+
+    old_images: Images | None
+    paired: bool
 
 
 def adapt_stem_(
@@ -42,52 +57,48 @@ def adapt_stem_(
     method: AdaptMethod = "repeat",
     bands: Bands | None = None,
     others: Others = "mean",
-    old_images: Images | None = None,
-    paired: bool = False,
     layers: str | nn.Module | None = None,
     batches: int | None = None,
     mean: Statistics = None,
     std: Statistics = None,
+    **options: Unpack[LeastSquaresOptions],
 ) -> InitReport:
-    """Let a trained model take images of another number of channels, and keep what it has learned.
+    """Adapt a trained model to images of another number of channels, and keep what it has learned.
 
-    Its first convolution or patch embedding gets a weight of `in_channels` channels. That weight
-    is a new Parameter where its shape is new, so make the optimizer afterwards. The default,
-    `repeat`, is what `timm.create_model(in_chans=...)` does, so that a model adapted here and one
-    adapted there have the same bits; it needs no images.
+    The first convolution or patch embedding gets a weight for `in_channels` channels. A weight of a
+    new shape is a new Parameter, so make the optimizer afterwards. The default, `repeat`, needs no
+    images and gives the same bits as `timm.create_model(in_chans=...)`.
 
     Args:
         model: Any module whose first layer is a convolution of one group; not wrapped by DDP.
-        images: (N, C', *size), new images as the model will be fed, or batches of them. Needed by
-            `least-squares`; elsewhere they only tell C'.
-        in_channels: C', 1 or more; the images' by default.
-        method: `repeat`: the old channels in turn, times C / C'; for one channel their sum.
-            `mean`: the mean of the old channels, times C / C'. `copy`: the channels in `bands`
-            keep their filters. `least-squares`: the filters W become W A, where A maps new pixels
-            to old ones, see docs/adapt.md. Then A x + c has the mean and covariance of the old
-            pixels, and c goes into the bias, or into the BatchNorm that follows.
-        bands: Old channels, by index or as "red", "green" and "blue" of three, with their index in
-            the new images. For `copy`, and for `least-squares` as the map to stay near to.
-        others: What the channels that are not in `bands` get: "mean", "repeat" or "zero".
-        old_images: (N', C, *size), images as the model was trained on, or batches of them, for
-            `least-squares`. By default the published color statistics of ImageNet, for three
-            channels, standardized as timm's metadata say.
-        paired: Whether `old_images` show pixel by pixel what `images` show; A is then the
-            regression of the old pixels on the new ones.
-        layers: Dotted name of the layer, or the module; the one that takes the images by default,
-            and those beside it.
-        batches: How many batches to read where images come from a loader, 8 by default.
-        mean: Per-channel mean of the new channels. uint8 images are standardized with it, and it
-            goes into timm's `pretrained_cfg`; by default that gets the old values by the same rule.
-        std: Per-channel standard deviation, likewise.
+        images: New images (N, C', *size), scaled as the model will be fed, or batches of them.
+            `least-squares` requires them; the other methods only read C' from them.
+        in_channels: Number of new channels C', 1 or more; by default read from the images.
+        method: Rule for the new filters. `repeat`: the old channels in turn, times C / C'; for one
+            channel their sum. `mean`: the mean of the old channels, times C / C'. `copy`: the
+            channels in `bands` keep their filters. `least-squares`: the filters W become W A, where
+            A maps new pixels to old ones (docs/least-squares.md). Then A x + c has the mean and
+            covariance of the old pixels, and c goes into the bias, or into the BatchNorm that
+            follows.
+        bands: Old channels with their index in the new images. An old channel is an index, or
+            "red", "green" or "blue" of three. Used by `copy`, and by `least-squares` as the map to
+            stay near.
+        others: Rule for the channels that are not in `bands`: "mean", "repeat" or "zero".
+        layers: Dotted name of the layer, or the module; by default every layer that receives the
+            images.
+        batches: Number of batches to read from a loader, 8 by default.
+        mean: Per-channel mean of the new channels. It standardizes uint8 images and goes into
+            timm's `pretrained_cfg`, which by default gets the old values by the same rule.
+        std: Per-channel standard deviation of the new channels, used like `mean`.
+        **options: `old_images` and `paired`, see `LeastSquaresOptions`.
 
     Returns:
-        The report. Only the input layers and what counts their channels have changed: attributes,
-        timm's `pretrained_cfg`, Transformers' `config.num_channels`; for `least-squares` also a
+        The report. Only the input layers and the records of their channel count change: attributes,
+        timm's `pretrained_cfg`, Transformers' `config.num_channels`. `least-squares` also changes a
         bias or a running mean. Dtype, device, memory format and `requires_grad` stay.
 
     Raises:
-        WarminitError: For any input that cannot be used; the model is then bit-identical to before.
+        WarminitError: For any invalid input; the model is then bit-identical to before.
 
     Example:
         >>> import torch
@@ -98,7 +109,9 @@ def adapt_stem_(
     """
     started = time.perf_counter()
     with all_or_none():
+        check_keywords("adapt_stem_", options, LeastSquaresOptions)
         _check_arguments(model, images, method, bands, others)
+        old_images, paired = options.get("old_images"), options.get("paired", False)
         if method != "least-squares" and (paired or old_images is not None):
             step = 'Pass method="least-squares", or leave old_images and paired out.'
             raise unexpected("method", method, "least-squares, which looks at old_images", step)
@@ -166,25 +179,25 @@ def _check_arguments(
     if isinstance(images, int):
         raise unexpected("images", images, "images (N, C, H, W)", f"Pass in_channels={images}.")
     if bands is None and method == "copy":
-        raise unexpected("bands", bands, "old channels with their places among the new", BANDS)
+        raise unexpected("bands", bands, "old channels with their indices in the new images", BANDS)
     if bands is not None and method in {"repeat", "mean"}:
         raise unexpected("bands", bands, f"None with method={method!r}", 'Pass method="copy".')
     unwrap(model)
     if any(isinstance(each, nn.parallel.DistributedDataParallel) for each in model.modules()):
         raise WarminitError(
-            "model is wrapped by DistributedDataParallel, which holds the old weight; an unwrapped "
-            "one is needed. Adapt the model before it is wrapped."
+            "model is wrapped by DistributedDataParallel, which holds the old weight: expected an "
+            "unwrapped model. Adapt the model before you wrap it."
         )
 
 
 def _channels(images: Tensor | None, in_channels: int | None, dims: int) -> int:
-    """Return the number of new channels, which the images have where there are some."""
+    """Return the number of new channels, read from the images if there are any."""
     if in_channels is not None:
         in_channels = check_count("in_channels", in_channels)
     if images is not None:
         return int(check_images(images, spatial_dims=dims, channels=in_channels).shape[1])
     if in_channels is None:
-        step = "Pass in_channels=4, say, or images as the model will be fed."
+        step = "Pass for example in_channels=4, or images as the model will be fed."
         raise unexpected("in_channels", None, "the number of new channels", step)
     return in_channels
 
@@ -215,8 +228,8 @@ def _described(
 
     Args:
         config: The metadata.
-        shares: (C, C'), how much of each old channel a new one holds; columns need not sum to 1.
-        statistics: (mean, std) of the new channels, where they are given.
+        shares: Share (C, C') of each old channel in a new one; columns need not sum to 1.
+        statistics: (mean, std) of the new channels, or None.
     """
     changed: dict[str, Any] = {
         name: (shares.shape[1], *size[1:])

@@ -1,5 +1,5 @@
-"""Set what lies between the first layer and the head: convolutions, attention, residual branches.
+"""Set the layers between the first layer and the head: convolutions, attention, residual branches.
 
-Each method is `(model, images, *, seed, **options) -> InitReport`; one that claims content takes
-content="random", its control with the same norms.
+Each method is `(model, images, *, seed, **options) -> InitReport`. Most accept content="random": a
+control with random values of the same norms.
 """

@@ -1,4 +1,4 @@
-"""model -> large depthwise filters that are smooth, as trained ones are."""
+"""model -> large depthwise filters that are smooth, as in trained models."""
 
 import time
 
@@ -26,7 +26,7 @@ from warminit.models.surroundings import own_arithmetic
 from warminit.report import InitReport
 
 SMALLEST = 5
-"""Kernel size from which a depthwise filter has structure to set (ConvMixer has 5 and more)."""
+"""Smallest kernel size with structure to set (ConvMixer has 5 and more)."""
 
 
 @own_arithmetic()
@@ -46,29 +46,29 @@ def convcov(
     "Understanding the Covariance Structure of Convolutional Filters" (arXiv:2210.03651): filters
     are samples of a Gaussian whose covariance has a closed form. With z(p) = exp(-|p - center|^2 /
     (2 s)) for a position p of the kernel and c(p, q) = exp(-|p - q|^2 / (2 s)), the covariance is
-    the symmetric part of z(p) (c(p, q) - z(q) / 2): neighbours resemble each other, and filters
-    are large at their center. The variance s = sigma + growth d + acceleration d^2 / 2 grows with
-    the depth d, from 0 at the first of these layers to 1 at the last. The authors' repository is
-    empty; this form and these numbers follow their description and may differ in detail.
-    Negative eigenvalues become zero. Each layer keeps the root mean square that it has, so that
-    the covariance is all that changes.
+    the symmetric part of z(p) (c(p, q) - z(q) / 2): neighbours resemble each other, and filters are
+    large at their center. The variance s = sigma + growth d + acceleration d^2 / 2 grows with the
+    depth d, from 0 at the first of these layers to 1 at the last. The authors' repository is empty;
+    this form and these numbers follow their description and may differ in detail. Negative
+    eigenvalues become zero. Each layer keeps its root mean square, so only the covariance changes.
 
     Args:
         model: Any module with depthwise convolutions.
-        images: (N, C, *size), one training batch as the model is fed, or batches of them; one image
-            tells the order of the layers.
-        seed: Of the draws.
+        images: Training images (N, C, *size), scaled as the model is fed, or batches of them; one
+            image shows the order of the layers.
+        seed: Seed of the draws.
         sigma: Variance at the first layer, in squared pixels, above 0.
-        growth: Its growth over the depth, from 0 up.
-        acceleration: The growth of that growth, from 0 up.
+        growth: Growth of the variance over the depth, from 0 up.
+        acceleration: Growth of `growth` over the depth, from 0 up.
         smallest: Size of the smallest kernel to set, along its longest side.
-        content: "random" draws white filters, each with the norm of the method's own, the control.
+        content: "own", or "random": the control, white filters with the same norms.
 
     Returns:
         The report; biases and all other layers stay.
 
     Raises:
-        WarminitError: If there is no such layer; the model is then bit-identical to before.
+        WarminitError: If there is no large depthwise convolution; the model is then bit-identical
+            to before.
     """
     started = time.perf_counter()
     check_seed(seed)
@@ -93,7 +93,7 @@ def convcov(
     if not plain:
         raise WarminitError(
             f"smallest={smallest}: {type(model).__name__} runs no depthwise convolution of this "
-            "size with a plain weight, expected at least one. Choose another initializer, or a "
+            "size with a plain weight: expected at least one. Choose another initializer, or a "
             "smaller size."
         )
     generator = torch.Generator().manual_seed(seed)
@@ -111,7 +111,7 @@ def convcov(
     write_(changes)
     filters = sum(len(each.values) for each in changes)
     skipped = len(layers) - len(plain)
-    notes = [f"{skipped} layers left alone, they compute their weight"] if skipped else []
+    notes = [f"{skipped} layers not set: they compute their weight"] if skipped else []
     return InitReport(
         method="convcov",
         layer=", ".join(plain),
@@ -131,11 +131,11 @@ def convcov(
 
 
 def filter_covariance(kernel: tuple[int, ...], variance: float) -> Tensor:
-    """Return the covariance of a filter's values in closed form.
+    """Compute the covariance of a filter's values in closed form.
 
     Args:
         kernel: Size of the kernel, D values in all.
-        variance: Of the Gaussian that positions are weighted by, in squared pixels.
+        variance: Variance of the Gaussian that positions are weighted by, in squared pixels.
 
     Returns:
         (D, D) float64, symmetric; small eigenvalues may be negative.

@@ -37,25 +37,25 @@ def dirac(
 ) -> InitReport:
     """Set the identity in every convolution after the first (Jordan, 2024, airbench).
 
-    "94% on CIFAR-10 in 3.29 Seconds on a Single GPU" (arXiv:2404.00498): of a weight (F, C, *K),
-    the first C filters copy one input channel each, by a one at the kernel's center; the other
+    "94% on CIFAR-10 in 3.29 Seconds on a Single GPU" (arXiv:2404.00498). Of a weight (F, C, *K),
+    the first C filters each copy one input channel: the kernel's center is 1, the rest 0. The other
     filters stay. A grouped convolution is set group by group. A strided one copies every stride-th
-    position. The input layer, convolutions without neighbours (1 x 1), those of even size, which
-    have no center, and those that compute their weight stay. Biases stay.
+    position. Four kinds of convolution stay: the input layer, 1 x 1, even sizes (no center), and
+    those with a computed weight. Biases stay.
 
     Args:
         model: Any module with a convolution after the first.
-        images: (N, C, *size), one training batch as the model is fed, or batches of them; they
-            tell which layer is the first.
-        seed: Of the control's draws.
-        content: "random" gives the same filters Gaussian values of the same norm, the control.
+        images: Training images (N, C, *size), scaled as the model is fed, or batches of them; one
+            image shows which layer is the first.
+        seed: Seed of the control's draws.
+        content: "own", or "random": the control, Gaussian filters of the same norms.
 
     Returns:
-        The report. With padding that keeps the size, output channel i of a layer that was set is
-        input channel i, besides the bias.
+        The report. If the padding keeps the size, output channel i of a set layer equals input
+        channel i plus the bias.
 
     Raises:
-        WarminitError: If there is no such convolution; the model is then bit-identical to before.
+        WarminitError: If there is no convolution to set; the model is then bit-identical to before.
 
     Example:
         >>> import torch
@@ -116,7 +116,7 @@ def dirac(
 
 
 def identity_rows(module: nn.Module) -> Tensor:
-    """Return the filters that copy an input channel: the first of each group, one a channel."""
+    """Return the filters that copy an input channel: the first of each group."""
     weight, groups = module.get_parameter("weight"), int(module.groups)  # type: ignore[arg-type]  # a convolution's
     per_group = len(weight) // groups
     copied = min(per_group, weight.shape[1])
@@ -136,4 +136,4 @@ def _why_not(name: str, module: nn.Module) -> str:
 
 def _listed(stay: "Counter[str]") -> str:
     parts = [f"{count} {reason}" for reason, count in stay.items()]
-    return f"Convolutions left alone: {', '.join(parts)}. " if parts else ""
+    return f"Convolutions not set: {', '.join(parts)}. " if parts else ""

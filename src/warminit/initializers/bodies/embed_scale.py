@@ -1,4 +1,4 @@
-"""model, images -> input layer whose outputs have a stated root mean square on the images."""
+"""model, images -> input layer scaled to a chosen root mean square of its outputs."""
 
 import copy
 import time
@@ -28,7 +28,7 @@ from warminit.models.surroundings import own_arithmetic
 from warminit.report import InitReport
 
 _MOST_IMAGES = 256
-"""Images that show how large the outputs are: their root mean square is known to 1 % by then."""
+"""Images in the measurement; 256 give the root mean square to 1 %."""
 
 
 @own_arithmetic()
@@ -42,30 +42,30 @@ def embed_scale(
     mean: Statistics = None,
     std: Statistics = None,
 ) -> InitReport:
-    """Scale the input layer so that its outputs have a stated root mean square on the images.
+    """Scale the input layer to a chosen root mean square of its outputs.
 
-    The content of the filters stays: weight and bias are multiplied by one factor. So this tells
-    how much of a gain is the scale of a vision transformer's tokens alone. The rule is the one
-    that layer-sequential unit-variance initialization applies to every layer (Mishkin & Matas,
-    2016), for one layer and the second moment in place of the variance.
+    Weight and bias are multiplied by one factor, so the content of the filters stays. This control
+    measures how much of a gain comes from the scale of a vision transformer's tokens. LSUV applies
+    the same rule to every layer, with the variance instead of the second moment (Mishkin & Matas,
+    2016).
 
     Args:
         model: Any module with a convolution.
-        images: (N, C, *size), one training batch as the model is fed, or batches of them; the first
-            256 are used.
-        seed: Not used: nothing is random.
-        rms: Root mean square of the layer's outputs, above 0; 1 by default.
-        layers: Dotted name of the layer, or the module; found as for `prewarm_` by default.
+        images: Training images (N, C, *size), scaled as the model is fed, or batches of them; the
+            first 256 are used.
+        seed: Not used; the method is not random.
+        rms: Root mean square of the layer's outputs after the call, above 0; 1 by default.
+        layers: Dotted name of the layer, or the module; by default the input layer.
         mean: Per-channel mean to standardize uint8 images with.
         std: Per-channel standard deviation to standardize uint8 images with.
 
     Returns:
-        The report, with the root mean square before and the factor. The outputs are measured again
-        after the write.
+        The report, with the former root mean square and the factor. A second pass verifies the
+        result.
 
     Raises:
-        WarminitError: If the outputs are zero or not finite, or the layer does not keep the scale;
-            the model is then bit-identical to before.
+        WarminitError: If the outputs are zero or not finite, or if the layer does not keep the
+            scale. The model is then bit-identical to before.
 
     Example:
         >>> import torch
@@ -109,8 +109,8 @@ def embed_scale(
         if abs(after / rms - 1) > max(1e-4, 4 * torch.finfo(conv.weight.dtype).eps):
             raise WarminitError(
                 f"the outputs of {target.name} have root mean square {after:.4g} after the write: "
-                f"expected {rms:.4g}. A layer that computes its weight loses the scale; name "
-                "another one with layers=."
+                f"expected {rms:.4g}. A layer that computes its weight loses the scale: name "
+                "another layer with layers=."
             )
     return InitReport(
         method="embed-scale",

@@ -1,4 +1,4 @@
-"""model -> attention heads that begin as shifts of the image, as a convolution's filters do."""
+"""model -> attention heads that begin as one-patch shifts, like convolution filters."""
 
 import time
 
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from warminit.checks import check_seed
 from warminit.errors import WarminitError
 from warminit.images.source import Images
-from warminit.initializers.bodies.attention import changes_of, find_attention
+from warminit.initializers.bodies.attention_changes import changes_of, find_attention
 from warminit.initializers.bodies.mimetic import (
     PositionChoice,
     attention_report,
@@ -53,34 +53,36 @@ def impulse(
     mean: Statistics = None,
     std: Statistics = None,
 ) -> InitReport:
-    """Begin each attention head as a shift by one patch at most (Zheng et al., 2025).
+    """Set each attention head to a shift by at most one patch (Zheng et al., 2025).
 
-    "Structured Initialization for Vision Transformers" (arXiv:2505.19985): the attention of head h
-    is an impulse filter of a 3 x 3 convolution, so that each patch attends to one neighbour. Of
-    the layer-normalized positions P (patches, width), P W_q^T W_k P^T approximates 1000 times that
-    shift plus noise, through the pseudo-inverse of P cut to the head's rank; each factor is scaled
-    to `norm`. Value and projection are set as by `mimetic`, and positions are scaled to
-    `position_scale`, so that tokens know their place. This follows the authors' code
+    "Structured Initialization for Vision Transformers" (arXiv:2505.19985): each head acts like an
+    impulse filter of a 3 x 3 convolution, so each patch attends to one neighbour. Let P (patches,
+    width) be the layer-normalized positions. Then P W_q^T W_k P^T approximates 1000 times the shift
+    plus noise. The factors come from the pseudo-inverse of P, cut to the head's rank, and each is
+    scaled to `norm`. Value and projection are set as by `mimetic`. Positions are scaled to
+    `position_scale`, so tokens know their position. This follows the authors' code
     (osiriszjq/structured_initialization). Biases stay.
 
     Args:
         model: A vision transformer with learned positions of its patches.
-        images: (N, C, *size), one training batch as the model is fed, or batches of them; one image
-            verifies the layout of each attention layer and tells the grid of patches.
-        seed: Of the draws.
-        positions: "sinusoidal" sets positions to sines and cosines first; "keep" uses the model's.
+        images: Training images (N, C, *size), scaled as the model is fed, or batches of them; one
+            image verifies the attention layout and shows the grid of patches.
+        seed: Seed of the draws.
+        positions: "sinusoidal" sets positions to sines and cosines first; "keep" uses the model's
+            positions.
         position_scale: Root mean square of the patches' positions, above 0.
         norm: Norm of each head's query and key weights, above 0.
-        content: "random" draws each matrix Gaussian with the norm of the method's own, the control;
-            positions are scaled as well.
+        content: "own", or "random": the control, Gaussian matrices of the same norms. Both scale
+            the positions.
         mean: Per-channel mean to standardize uint8 images with.
         std: Per-channel standard deviation to standardize uint8 images with.
 
     Returns:
-        The report. How exact a shift is depends on the rank of a head beside the patches.
+        The report. A shift is more exact if the head's rank is larger relative to the number of
+        patches.
 
     Raises:
-        WarminitError: If attention or learned positions are not found; the model is then
+        WarminitError: If attention or learned positions are not found. The model is then
             bit-identical to before.
     """
     started = time.perf_counter()
@@ -122,7 +124,7 @@ def impulse(
 
 
 def shift_matrix(grid: tuple[int, int], shift: tuple[int, int]) -> Tensor:
-    """Return (patches, patches) float64: a one where a patch's neighbour at a shift is."""
+    """Return the shift matrix (patches, patches), float64: 1 at each patch's neighbour."""
     rows, columns = grid
     matrix = torch.zeros(*grid, *grid, dtype=torch.float64)
     for row in range(max(0, -shift[0]), rows - max(0, shift[0])):
@@ -138,7 +140,7 @@ def _shifts(
     norm: float,
     generator: torch.Generator,
 ) -> list[tuple[Rows, Tensor]]:
-    """Return query and key weights, of which each head attends at a shift of its own."""
+    """Return query and key weights whose heads each attend at a different shift."""
     rank = layer.inner // layer.heads
     normalized = nn.functional.layer_norm(patches, (layer.width,))
     left, values, right = torch.linalg.svd(normalized, full_matrices=False)

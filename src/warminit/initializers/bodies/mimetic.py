@@ -1,4 +1,4 @@
-"""model -> attention as trained vision transformers have it."""
+"""model -> attention like that of trained vision transformers."""
 
 import math
 import time
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from warminit.checks import check_seed
 from warminit.errors import WarminitError
 from warminit.images.source import Images
-from warminit.initializers.bodies.attention import (
+from warminit.initializers.bodies.attention_changes import (
     SeenAttention,
     changes_of,
     find_attention,
@@ -45,33 +45,32 @@ def mimetic(
     mean: Statistics = None,
     std: Statistics = None,
 ) -> InitReport:
-    """Set attention as trained vision transformers have it (Trockman & Kolter, 2023).
+    """Set attention to mimic trained vision transformers (Trockman & Kolter, 2023).
 
-    "Mimetic Initialization of Self-Attention Layers" (arXiv:2305.09828), Section 3: in each head
-    W_q^T W_k is the best approximation, of the head's rank, of a Z + b I, and W_proj W_v is
-    a' Z' - b' I, where the entries of Z are Gaussian of variance 1 / width. A singular value
-    decomposition gives the factors, each with the square roots of the singular values. So a token
-    attends to tokens like itself, and the layer takes away a part of what the token has. Biases
-    stay.
+    "Mimetic Initialization of Self-Attention Layers" (arXiv:2305.09828), Section 3. In each head,
+    W_q^T W_k is the best approximation of a Z + b I at the head's rank. W_proj W_v is a' Z' - b' I.
+    The entries of Z and Z' are Gaussian of variance 1 / width. A singular value decomposition gives
+    the factors, each with the square roots of the singular values. So a token attends to similar
+    tokens, and the layer subtracts a part of the token. Biases stay.
 
     Args:
         model: A vision transformer; `find_attention` lists the layouts.
-        images: (N, C, *size), one training batch as the model is fed, or batches of them; one image
-            verifies the layout of each attention layer.
-        seed: Of the draws.
-        query_key: (a, b), 0.7 and 0.7 as published; each from 0 up.
-        value: (a', b'), 0.4 and 0.4 as published; each from 0 up.
-        positions: "sinusoidal" sets learned positions of patches to sines and cosines of the row
-            and the column, as the paper's best results have; "keep" leaves them.
-        content: "random" draws each matrix Gaussian with the norm of the method's own, the control.
+        images: Training images (N, C, *size), scaled as the model is fed, or batches of them; one
+            image verifies the attention layout.
+        seed: Seed of the draws.
+        query_key: Pair (a, b), each from 0 up; (0.7, 0.7) as published by default.
+        value: Pair (a', b'), each from 0 up; (0.4, 0.4) as published by default.
+        positions: "sinusoidal" sets learned positions to sines and cosines of row and column, as in
+            the paper's best results; "keep" leaves them.
+        content: "own", or "random": the control, Gaussian matrices of the same norms.
         mean: Per-channel mean to standardize uint8 images with.
         std: Per-channel standard deviation to standardize uint8 images with.
 
     Returns:
-        The report; attention of another layout is in its notes.
+        The report; its notes name attention of another layout.
 
     Raises:
-        WarminitError: If no attention layer is found, or the positions are not; the model is then
+        WarminitError: If no attention layer is found, or no positions are. The model is then
             bit-identical to before.
     """
     started = time.perf_counter()
@@ -123,10 +122,10 @@ def mimetic_value(
 
 
 def factors(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor]:
-    """Return (n, rank) and (rank, n) whose product is the best approximation of a matrix (n, n).
+    """Factor the best low-rank approximation of a matrix (n, n): (n, rank) times (rank, n).
 
-    Both have the square roots of the singular values. Of a small rank, as of a head, only the
-    largest values count, which M^T M tells as exactly in less than half of the time.
+    Both factors have the square roots of the singular values. At a head's small rank only the
+    largest values count; M^T M gives them as exactly in less than half of the time.
     """
     if 2 * rank <= len(matrix):
         squares, vectors = torch.linalg.eigh(matrix.T @ matrix)
@@ -144,11 +143,11 @@ def factors(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor]:
 
 
 def _check_pair(name: str, value: tuple[float, float]) -> None:
-    """Raise unless a pair of weights is two numbers from 0 up, of which one is above 0."""
+    """Raise unless both numbers of a pair are at least 0 and one is above 0."""
     if not isinstance(value, tuple | list) or len(value) != 2:
         raise WarminitError(
-            f"{name}={value!r}: expected two numbers, of the noise and of the diagonal. Leave it "
-            "out for the published ones."
+            f"{name}={value!r}: expected two numbers, for the noise and for the diagonal. Leave "
+            "it out for the published values."
         )
     for each in value:
         check_number(name, each, above=False)
@@ -156,7 +155,7 @@ def _check_pair(name: str, value: tuple[float, float]) -> None:
 
 
 def of_same_norms(new: list[tuple[Rows, Tensor]], seed: int) -> list[tuple[Rows, Tensor]]:
-    """Return Gaussian matrices with the norms of others, the control."""
+    """Draw Gaussian matrices with the norms of others: the control."""
     generator = torch.Generator().manual_seed(seed)
     return [(rows, random_like(values, generator)) for rows, values in new]
 
@@ -178,11 +177,11 @@ def attention_report(
     started: float,
     read: str | None,
 ) -> InitReport:
-    """Return the report of a method that sets attention."""
+    """Build the report of a method that sets attention."""
     count = sum(rows.count for rows, _ in new)
     notes = [] if read is None else [read]
     if seen.left_alone:
-        notes.append(f"left alone, another layout: {', '.join(seen.left_alone)}")
+        notes.append(f"not set, unknown layout: {', '.join(seen.left_alone)}")
     return InitReport(
         method=method,
         layer=", ".join(dict.fromkeys(rows.name for rows, _ in new)),

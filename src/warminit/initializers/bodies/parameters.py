@@ -16,18 +16,18 @@ from warminit.models.restore import restored_on_error
 from warminit.models.write import check_weight
 
 Content = Literal["own", "random"]
-"""What a method sets: its own content, or Gaussian values of the same norms, its control."""
+"""Content that a method sets: its values, or the control, Gaussian values of the same norms."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """New values of a parameter.
+    """Hold new values of a parameter.
 
     Attributes:
         name: Dotted name of the parameter, for texts.
-        module: The module that holds the parameter.
-        attribute: The parameter's name in that module.
-        values: Of the parameter's whole shape, in any dtype and on any device.
+        module: Module that holds the parameter.
+        attribute: Name of the parameter in that module.
+        values: New values of the parameter's whole shape, in any dtype and on any device.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Change:
 
 
 def check_content(content: str) -> None:
-    """Raise unless a method's content has a known name."""
+    """Raise unless `content` is a known name."""
     if content not in get_args(Content):
         raise WarminitError(
             f"content={content!r}: expected 'own' or 'random'. Leave it out for the method's own "
@@ -45,11 +45,11 @@ def check_content(content: str) -> None:
         )
 
 
-def check_number(name: str, value: float, *, least: float = 0.0, above: bool = True) -> float:
-    """Return a finite number above (or from) a bound as a float, or raise WarminitError."""
+def check_number(name: str, value: float, *, above: bool = True) -> float:
+    """Return a finite number above (or from) 0 as a float, or raise WarminitError."""
     valid = not isinstance(value, bool) and isinstance(value, int | float)
-    if not (valid and (value > least if above else value >= least) and value < float("inf")):
-        bound = f"above {least:g}" if above else f"of at least {least:g}"
+    if not (valid and (value > 0 if above else value >= 0) and value < float("inf")):
+        bound = "above 0" if above else "of at least 0"
         raise WarminitError(
             f"{name}={value!r}: expected a finite number {bound}. Leave it out for the default."
         )
@@ -57,36 +57,36 @@ def check_number(name: str, value: float, *, least: float = 0.0, above: bool = T
 
 
 def check_parameter(name: str, module: nn.Module, attribute: str = "weight") -> Tensor:
-    """Return a parameter that can be written in place, or raise.
+    """Return a parameter that can be written in place, or raise WarminitError.
 
     Raises:
-        WarminitError: If it is computed, lazy, quantized or without values.
+        WarminitError: If the parameter is computed, lazy, quantized or without values.
     """
     if parametrize.is_parametrized(module, attribute):
         raise WarminitError(
-            f"{name} is parametrized: expected a plain parameter. Initialize the model before the "
-            "parametrization is registered."
+            f"{name} is parametrized: expected a plain parameter. Initialize the model before you "
+            "register the parametrization."
         )
     return check_weight(name, holder(module, attribute))
 
 
 def holder(module: nn.Module, attribute: str) -> nn.Module:
-    """Return a module that holds one parameter of another one, the same object, as its weight."""
+    """Return a module whose weight is a parameter of another module, the same object."""
     alone: Any = nn.Module()
     alone.weight = getattr(module, attribute)
     return alone  # type: ignore[no-any-return]  # a Module
 
 
 def whole(parameter: Tensor) -> Tensor:
-    """Return a parameter's values, detached; those that ranks hold in parts are gathered."""
+    """Return a parameter's whole values, detached, gathered from all ranks."""
     sharded: Any = parameter.detach()
     return sharded.full_tensor() if is_sharded(sharded) else sharded  # type: ignore[no-any-return]  # a Tensor
 
 
 def computes_its_weight(module: nn.Module) -> bool:
-    """Tell whether a layer computes with other values than its parameter has.
+    """Tell whether a layer computes with values other than its parameter's.
 
-    A layer that standardizes its weight, say, would not keep the values that are written.
+    A layer that standardizes its weight, for example, would not keep written values.
     """
     weight = module.get_parameter("weight")
     if isinstance(module, CONVOLUTIONS):
@@ -96,7 +96,7 @@ def computes_its_weight(module: nn.Module) -> bool:
 
 
 def random_like(values: Tensor, generator: torch.Generator, *, by_row: bool = False) -> Tensor:
-    """Draw Gaussian values with the norm of others: of the whole tensor, or of each row."""
+    """Draw Gaussian values with the norm of other values, for the whole tensor or each row."""
     drawn = torch.randn(values.shape, generator=generator, dtype=torch.float64)
     axes = tuple(range(1 if by_row else 0, values.ndim))
     wanted = values.double().square().sum(axes, keepdim=True).sqrt()
@@ -104,10 +104,12 @@ def random_like(values: Tensor, generator: torch.Generator, *, by_row: bool = Fa
 
 
 def write_(changes: Sequence[Change]) -> None:
-    """Write all values after all checks; on any error the model is bit-identical to before.
+    """Write all values after all checks, or none of them.
 
-    The Parameter objects, dtype, device, memory format and `requires_grad` stay. Of a sharded
-    parameter every rank must call, with the same values.
+    On any error the model is bit-identical to before.
+
+    The Parameter objects, dtype, device, memory format and `requires_grad` stay. With a sharded
+    parameter, every rank must call, with the same values.
 
     Raises:
         WarminitError: If a parameter cannot hold its values.

@@ -1,4 +1,4 @@
-"""model -> the learned positions of its patches, and sines and cosines to put there."""
+"""model -> the learned positions of its patches, and sines and cosines for them."""
 
 from dataclasses import dataclass
 
@@ -6,23 +6,23 @@ import torch
 from torch import Tensor, nn
 
 from warminit.errors import WarminitError
-from warminit.initializers.bodies.attention import SeenAttention
+from warminit.initializers.bodies.attention_changes import SeenAttention
 from warminit.initializers.bodies.parameters import Change, whole
 
 _MOST_PREFIX = 16
-"""Tokens before those of the patches: a class token, registers."""
+"""Most tokens before the patches: a class token, registers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Positions:
-    """The learned positions of a vision transformer's patches.
+    """Locate the learned positions of a vision transformer's patches.
 
     Attributes:
         name: Dotted name of the parameter.
-        module: The module that holds the parameter.
-        attribute: The parameter's name in that module.
+        module: Module that holds the parameter.
+        attribute: Name of the parameter in that module.
         grid: Rows and columns of patches.
-        prefix: Tokens before those of the patches, whose positions stay.
+        prefix: Number of tokens before the patches; their positions stay.
     """
 
     name: str
@@ -33,23 +33,23 @@ class Positions:
 
     @property
     def width(self) -> int:
-        """Values of a token."""
+        """Number of values of a token."""
         return self.module.get_parameter(self.attribute).shape[-1]
 
     def of_patches(self) -> Tensor:
-        """Return the patches' positions, (patches, width), float64 on the CPU."""
+        """Return the positions of the patches, (patches, width), float64 on the CPU."""
         values = whole(self.module.get_parameter(self.attribute))
         return values.reshape(-1, self.width)[self.prefix :].double().cpu()
 
     def change(self, values: Tensor) -> Change:
-        """Return new positions of the patches, (patches, width), as a change."""
+        """Return the change that sets new positions (patches, width)."""
         after = whole(self.module.get_parameter(self.attribute)).clone()
         after.reshape(-1, self.width)[self.prefix :] = values.to(after)
         return Change(self.name, self.module, self.attribute, after)
 
 
 def find_positions(model: nn.Module, seen: SeenAttention) -> Positions:
-    """Find the one parameter with "pos" in its name that has a row for every patch.
+    """Find the only parameter with "pos" in its name and a row for every patch.
 
     Raises:
         WarminitError: If there is none, or more than one.
@@ -79,18 +79,18 @@ def find_positions(model: nn.Module, seen: SeenAttention) -> Positions:
 
 
 def sinusoidal_positions(grid: tuple[int, int], width: int) -> Tensor:
-    """Return sines and cosines of each patch's row and column (Chen, Xie & He, 2021, MoCo v3).
+    """Compute sines and cosines of each patch's row and column (Chen, Xie & He, 2021, MoCo v3).
 
     Args:
         grid: Rows and columns of patches.
-        width: Values of a position, a multiple of 4.
+        width: Number of values of a position, a multiple of 4.
 
     Returns:
-        (patches, width) float64: sines and cosines of the column, then of the row, of quarter-width
-        frequencies from 1 down to 1 / 10000.
+        (patches, width) float64: sines and cosines of the column, then of the row. The width / 4
+        frequencies fall from 1 to 1 / 10000.
 
     Raises:
-        WarminitError: If the width is no multiple of 4.
+        WarminitError: If the width is not a multiple of 4.
     """
     if width % 4:
         raise WarminitError(

@@ -1,4 +1,4 @@
-"""model -> every layer's weight a bank of sine waves, the same in every run."""
+"""model -> sine waves in every layer, the same in every run."""
 
 import math
 import time
@@ -37,22 +37,22 @@ def sinusoidal(
 ) -> InitReport:
     """Set every layer's filters to sine waves (Fernández-Hernández et al., 2025).
 
-    "Sinusoidal Initialization, Time for a New Start" (arXiv:2505.12909): of a weight with F filters
-    of n values each, value j of filter i, both counted from zero, is
-    a sin((i + 1) (2 pi j / n + 2 pi / F)), where a gives the weight the variance gain^2 / fan_in.
-    This is the formula of the authors' code (jmiravet/Sinusoidal-Initialization). As there, the
-    query, key and value of `nn.MultiheadAttention` are three weights, and biases of convolutions
-    and linear layers become zero.
+    "Sinusoidal Initialization, Time for a New Start" (arXiv:2505.12909). A weight has F filters of
+    n values each. Value j of filter i, both counted from zero, is a sin((i + 1) (2 pi j / n + 2 pi
+    / F)). The amplitude a gives the weight the variance gain^2 / fan_in. This is the formula of the
+    authors' code (jmiravet/Sinusoidal-Initialization). As there, the query, key and value of
+    `nn.MultiheadAttention` are three weights, and biases of convolutions and linear layers become
+    zero.
 
     Args:
         model: Any module with a convolution or linear layer.
         images: Not used.
-        seed: Of the control's draws; the method itself is not random.
+        seed: Seed of the control's draws; the sine waves are not random.
         gain: Square root of the variance times fan_in, above 0; sqrt(2) by default.
-        content: "random" draws Gaussian weights of the same norms, the control.
+        content: "own", or "random": the control, Gaussian weights of the same norms.
 
     Returns:
-        The report. Layers of one shape get one weight.
+        The report. Layers of the same shape get the same weight.
 
     Raises:
         WarminitError: If a weight cannot be written; the model is then bit-identical to before.
@@ -98,14 +98,14 @@ def sinusoidal(
         parameters={"gain": gain, "content": content},
         seed=seed,
         seconds=time.perf_counter() - started,
-        notes=(f"left alone, they compute their weight or have zero waves: {', '.join(stay)}",)
+        notes=(f"not set, they compute their weight or have zero waves: {', '.join(stay)}",)
         if stay
         else (),
     )
 
 
 def sine_bank(shape: tuple[int, ...], gain: float) -> Tensor:
-    """Return the sine waves for a weight (F, C, *K) in float64, of variance gain^2 / fan_in."""
+    """Compute sine waves for a weight (F, C, *K), float64, of variance gain^2 / fan_in."""
     filters, values = shape[0], math.prod(shape[1:])
     phase = 2 * math.pi * torch.arange(values, dtype=torch.float64) / values
     number = torch.arange(1, filters + 1, dtype=torch.float64)
@@ -116,7 +116,7 @@ def sine_bank(shape: tuple[int, ...], gain: float) -> Tensor:
 
 
 def _weights(model: nn.Module) -> list[tuple[str, nn.Module, str]]:
-    """Return every weight to set: what it is called, its module, its name there."""
+    """Return every weight to set: full name, module, name in the module."""
     layers = {id(each): name for name, each in affine_layers(model).items()}
     found = []
     for name, module in model.named_modules():

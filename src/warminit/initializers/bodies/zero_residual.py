@@ -1,4 +1,4 @@
-"""model -> residual branches that are zero, so that every block begins as the identity."""
+"""model -> residual branches that are zero, so every block begins as the identity."""
 
 import time
 from collections import Counter
@@ -35,30 +35,30 @@ def zero_residual(
     mean: Statistics = None,
     std: Statistics = None,
 ) -> InitReport:
-    """Start every residual branch at zero, so that each block is its skip (Goyal et al., 2017).
+    """Set every residual branch to zero, so each block is its skip (Goyal et al., 2017).
 
     "Accurate, Large Minibatch SGD" (arXiv:1706.02677), Section 5.1: the last normalization of each
-    residual block starts at zero. Where a learned scale comes last (LayerScale), that scale is
-    set; where a convolution or linear layer comes last, its weight and bias. One image goes through
-    and the computation tells the branches; no block is known by its name. A branch that ends in
-    another operation, such as a rectifier, stays.
+    residual block starts at zero. If a branch ends in a learned scale (LayerScale), that scale is
+    set. If it ends in a convolution or linear layer, the weight and bias are set. The pass of one
+    image shows the branches; names of blocks do not matter. A branch that ends in another
+    operation, for example a rectifier, stays.
 
     Args:
         model: Any module with residual branches.
-        images: (N, C, *size), one training batch as the model is fed, or batches of them; one image
-            tells the branches.
-        seed: Not used: nothing is random.
-        value: What a normalization's weight or a learned scale starts at; a last convolution or
-            linear layer is multiplied by it. From 0 up.
+        images: Training images (N, C, *size), scaled as the model is fed, or batches of them; one
+            image shows the branches.
+        seed: Not used; the method is not random.
+        value: New value of a normalization's weight or a learned scale, from 0 up; a last
+            convolution or linear layer is multiplied by it. 0 by default.
         mean: Per-channel mean to standardize uint8 images with.
         std: Per-channel standard deviation to standardize uint8 images with.
 
     Returns:
-        The report, whose notes say how many branches had this value already. At 0 each branch that
-        was set is zero, verified by a second pass of the image.
+        The report; its notes count the branches that had this value already. At 0, a second pass of
+        the image verifies that each set branch is zero.
 
     Raises:
-        WarminitError: If no branch is found, or one is not zero afterwards; the model is then
+        WarminitError: If no branch is found, or if a set branch is not zero. The model is then
             bit-identical to before.
 
     Example:
@@ -85,7 +85,7 @@ def zero_residual(
                 _check_zero(_branches(subject.new_survey()), chosen)
     changed = {each.name for each in changes}
     fresh = [each for each in chosen.values() if not changed & {each.weight, each.bias}]
-    notes = [f"{count} branches left alone: {reason}" for reason, count in stay.items()]
+    notes = [f"{count} branches not set: {reason}" for reason, count in stay.items()]
     if fresh:
         notes.append(f"{len(fresh)} of {len(chosen)} branches had this value already")
     channels = {name: _channels(model, each) for name, each in chosen.items()}
@@ -112,12 +112,12 @@ def _check_whole(model: nn.Module) -> None:
     if sharded := [name for name, each in model.named_parameters() if is_sharded(each)]:
         raise WarminitError(
             f"{sharded[0]} is sharded: expected a whole tensor, to see what each operation is fed. "
-            "Initialize the model before it is sharded."
+            "Initialize the model before you shard it."
         )
 
 
 def _settable(model: nn.Module, branches: list[Branch]) -> tuple[dict[str, Branch], Counter[str]]:
-    """Return the branches that can be set, by their weight, and how many cannot, by the reason."""
+    """Return the branches to set, by weight, and the number of others, by reason."""
     chosen: dict[str, Branch] = {}
     stay: Counter[str] = Counter()
     for branch in branches:
@@ -137,7 +137,7 @@ def _settable(model: nn.Module, branches: list[Branch]) -> tuple[dict[str, Branc
 
 
 def _changes(model: nn.Module, chosen: dict[str, Branch], value: float) -> list[Change]:
-    """Return the new values of those parameters that have others."""
+    """Return the new values of the parameters that change."""
     changes = []
     for branch in chosen.values():
         for name in filter(None, (branch.weight, branch.bias)):
@@ -152,12 +152,12 @@ def _changes(model: nn.Module, chosen: dict[str, Branch], value: float) -> list[
 
 
 def _check_zero(branches: list[Branch], chosen: dict[str, Branch]) -> None:
-    """Raise unless every branch that was set is zero now."""
+    """Raise unless every set branch is zero now."""
     for branch in branches:
         if branch.weight in chosen and branch.size:
             raise WarminitError(
                 f"{branch.weight} is zero and its branch still reaches {branch.size:.3g}: expected "
-                "0. Leave this model to another initializer; the model is as before."
+                "0. Choose another initializer; the model did not change."
             )
 
 

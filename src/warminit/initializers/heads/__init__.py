@@ -1,4 +1,4 @@
-"""Find the last linear layer of a model and let its outputs start small.
+"""Find the last linear layer of a model and make its weight small.
 
-Alone, or together with whitening filters in the first layer.
+This works alone, or together with whitening filters in the first layer.
 """

@@ -21,30 +21,30 @@ from warminit.models.survey import Survey
 from warminit.models.write import check_weight
 
 HEAD = 0.1
-"""Deviation of a small head's weight, as a share of what `nn.Linear` draws."""
+"""Deviation of a small head's weight, as a share of the default of `nn.Linear`."""
 
 FAINT = 0.02
-"""Size of a head's outputs that are small already: what SimpleCNN's small head gives."""
+"""Root mean square of outputs that are small already: the value of SimpleCNN's small head."""
 
 SEEN = 8
-"""Images that show how large a head's outputs are."""
+"""Images in the measurement of a head's outputs."""
 
-_INSTEAD = "Make the layer small yourself: with torch.no_grad(): model.head.weight.mul_(0.1)."
+_INSTEAD = "Or scale the layer yourself: with torch.no_grad(): model.head.weight.mul_(0.1)."
 _ENDS: tuple[Callable[[Tensor], Tensor], ...] = (lambda out: out, torch.sigmoid)
 _ENDS_OF_CLASSES = (*_ENDS, lambda out: out.softmax(-1), lambda out: out.log_softmax(-1))
-"""What a model may make of its head's output: nothing, or probabilities. Of one output the softmax
-is 1, whatever the layer gives."""
+"""Functions that a model may apply to its head's output. The softmax of a single output is always
+1."""
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The layer that gives a model's output.
+    """Describe the layer that computes a model's output.
 
     Attributes:
         name: Dotted name, without the wrappers of compilation and data parallelism.
-        module: A linear layer with a weight of its own.
-        normalized_by: Dotted name of the normalization that ran between the last layer with weights
-            and this one, or of the function where it is no module; "" where none did.
+        module: Linear layer with an unshared weight.
+        normalized_by: Dotted name of the normalization (or the function) between the last layer
+            with weights and this one; "" if there is none.
     """
 
     name: str
@@ -53,26 +53,26 @@ class Head:
 
 
 def find_head(survey: Survey) -> Head:
-    """Find the linear layer whose output is the model's own.
+    """Find the linear layer whose output is the model's output.
 
-    What the layer gives one image must be what the model returns, or its softmax, log-softmax or
-    sigmoid; of a tuple, a dictionary or an output object, one of the tensors in it.
+    For one image, the model must return the layer's output, or its softmax, log-softmax or sigmoid.
+    If the model returns a tuple, a dictionary or an output object, one tensor in it counts.
 
     Args:
-        survey: Of the model.
+        survey: Survey of the model.
 
     Returns:
-        The only such layer, and what normalizes its input. It runs once, and its weight trains, is
-        what it computes with, and is no other layer's.
+        The head, and the normalization of its input. The head runs once with a plain weight that
+        trains and is not shared.
 
     Raises:
-        WarminitError: If there is none, or more than one.
+        WarminitError: If there is no such layer, or more than one.
     """
     model = survey.model
     if survey.lazy:
         raise WarminitError(
-            f"{survey.lazy} is lazy: an image through the model would give it its shape, so the "
-            f"head is not known. Run one batch through the model first. {_INSTEAD}"
+            f"{survey.lazy} is lazy: expected a layer with a shape, to find the head. Run one "
+            f"batch through the model first. {_INSTEAD}"
         )
     passed = survey.passed
     if passed.error is not None:
@@ -88,8 +88,8 @@ def find_head(survey: Survey) -> Head:
     names = list(dict.fromkeys(call.name for call in ends))
     if len(names) != 1:
         raise WarminitError(
-            f"linear layers whose output is the model's own: {', '.join(names) or 'none'}; one is "
-            f"needed as the head. {_INSTEAD}"
+            f"linear layers whose output is the model's output: {', '.join(names) or 'none'}: "
+            f"expected one as the head. {_INSTEAD}"
         )
     head: Any = ends[0].module
     own = [call for call in passed.calls if call.module is head]
@@ -99,29 +99,30 @@ def find_head(survey: Survey) -> Head:
 
 
 def shrink_(head: Head, share: float) -> float:
-    """Multiply a head's weight so that its deviation is at most a share of torch's default.
+    """Shrink a head's weight to at most a share of torch's default deviation.
 
     `nn.Linear` draws its weight with the deviation 1 / sqrt(3 in_features). The bias stays: it may
-    hold what is known of the classes. Of a sharded weight every rank must call.
+    hold the class frequencies. With a sharded weight, every rank must call.
 
     Args:
-        head: Of `find_head`.
-        share: From 0 to 1.
+        head: Result of `find_head`.
+        share: Share of the default deviation, from 0 to 1.
 
     Returns:
-        The factor, at most 1: a head that is small already keeps its bits, so that a second call
-        changes nothing but for rounding.
+        The factor, at most 1. A head that is small already keeps its bits, so a second call changes
+        nothing beyond rounding.
 
     Raises:
-        WarminitError: If the weight is not finite or cannot be written; it is then as it was.
+        WarminitError: If the weight is not finite or cannot be written. The weight is then
+            unchanged.
     """
     weight: Any = head.module.weight
     whole = weight.detach().full_tensor() if is_sharded(weight) else weight.detach()
     deviation = float(whole.double().square().mean().sqrt()) if whole.numel() else math.nan
     if not math.isfinite(deviation):
         raise WarminitError(
-            f"the {whole.numel()} weights of {head.name} have the deviation {deviation}; a finite "
-            f"one is needed. Initialize the layer first. {_INSTEAD}"
+            f"the {whole.numel()} weights of {head.name} have the deviation {deviation}: expected "
+            f"a finite number. Initialize the layer first. {_INSTEAD}"
         )
     wanted = share / math.sqrt(3 * head.module.in_features)
     if deviation <= wanted:
@@ -137,18 +138,18 @@ def shrink_(head: Head, share: float) -> float:
 
 
 def output_size(model: nn.Module, head: Head, images: Tensor) -> float:
-    """Measure how large what a head gives the first 8 images is, without its bias.
+    """Measure a head's outputs on the first 8 images, without the bias.
 
     BatchNorm uses the statistics of these images, as in training. Under a process group every rank
-    must call, and gets what rank 0 measured.
+    must call, and all get the value of rank 0.
 
     Args:
-        model: The module in which the head was found.
-        head: Of `find_head`.
+        model: Module in which the head was found.
+        head: Result of `find_head`.
         images: (N, C, *size), as the model is fed.
 
     Returns:
-        The root mean square, at least 0; NaN where the model cannot be run on them.
+        The root mean square, at least 0; NaN if the model cannot run on the images.
     """
     weight: Any = head.module.weight
     whole = weight.detach().full_tensor() if is_sharded(weight) else weight.detach()
@@ -164,8 +165,8 @@ def check_share(share: float) -> float:
     """Return `head_scale` as a float, or raise WarminitError."""
     if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
         raise WarminitError(
-            f"head_scale={share!r}; a number from 0 to 1 is needed, the head's deviation as a "
-            f"share of torch's default. The default is {HEAD}."
+            f"head_scale={share!r}: expected a number from 0 to 1, the head's deviation as a share "
+            f"of torch's default. The default is {HEAD}."
         )
     return float(share)
 
@@ -187,12 +188,12 @@ def _check_its_own(model: nn.Module, head: nn.Linear, name: str, calls: int) -> 
         wrong = f"used {calls} times for one image"
     if wrong:
         raise WarminitError(
-            f"the weight of {name} is {wrong}; one of its own that trains is needed. {_INSTEAD}"
+            f"the weight of {name} is {wrong}: expected an unshared weight that trains. {_INSTEAD}"
         )
 
 
 def _is_same(one: Tensor, other: Tensor) -> bool:
-    """Tell whether two parameters are one, or begin at one place in memory."""
+    """Tell whether two parameters share memory."""
     if one is other or is_sharded(one) or is_sharded(other):
         return one is other
     return one.data_ptr() == other.data_ptr() != 0

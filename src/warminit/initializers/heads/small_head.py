@@ -1,4 +1,4 @@
-"""model, images -> a head that starts small, alone or with whitening filters in the first layer."""
+"""model, images -> a small head, alone or with whitening filters in the first layer."""
 
 import time
 from dataclasses import replace
@@ -19,8 +19,8 @@ from warminit.initializers.heads.last_layer import (
     output_size,
     shrink_,
 )
-from warminit.initializers.stems.options import WhiteningKeywords
-from warminit.initializers.stems.rules import share_of_total
+from warminit.initializers.stems.design_rules import share_of_total
+from warminit.initializers.stems.keywords import WhiteningKeywords
 from warminit.initializers.stems.subject import Subject, check_any_images, only
 from warminit.initializers.stems.whitening import whiten_subject_
 from warminit.models.ranks import all_or_none
@@ -28,11 +28,11 @@ from warminit.models.restore import errors_explained, restored_on_error
 from warminit.models.surroundings import own_arithmetic
 from warminit.report import InitReport
 
-_LEFT = "left as it is"
+_LEFT = "unchanged"
 
 
 class _Done(NamedTuple):
-    """What was done with a head: its share of torch's deviation, None where it was left."""
+    """Record a head's share of torch's deviation; None if the head did not change."""
 
     share: float | None
     provenance: str
@@ -47,36 +47,35 @@ def whitening_small_head(
     head_scale: float | None = None,
     **options: Unpack[WhiteningKeywords],
 ) -> InitReport:
-    """Set whitening filters, and a small last linear layer where Adam could throw its outputs.
+    """Set whitening filters, and make the last linear layer small where Adam needs it.
 
-    `whiten_`, then `small_head`: the first layer starts near where training takes it (Chowers &
-    Weiss, 2023), and the first steps of Adam, which move every weight by the learning rate however
-    small its gradient is, no longer throw the outputs far beyond the classes' scale. Where nothing
-    takes the filters' scale away again, their responses have the size one.
-    docs/evidence.md has the derivation, the ablations and where it was measured.
+    This applies `whiten_`, then `small_head`. The first layer starts near the filters that training
+    approaches (Chowers & Weiss, 2023). Adam's first steps move every weight by the learning rate,
+    however small its gradient is. With a small head these steps no longer push the outputs far
+    beyond the scale of the classes. If no normalization removes the filters' scale, their responses
+    get unit deviation. docs/why.md has the derivation, and
+    docs/results/evidence.md the ablations and the measurements.
 
     Args:
         model: Any module with a convolution.
-        images: (N, C, *size), one training batch as the model is fed, or batches of them.
-        seed: Of the patches' positions.
-        head_scale: Deviation of the head's weight as a share of torch's default, 0 to 1. By
-            default 0.1, but the head is left where a normalization runs between it and the layer
-            before it (as in a ResNet or a transformer), since a step of Adam cannot throw what it
-            is fed, and where its outputs are below 0.02 already, as in a deep network without a
-            normalization.
-        **options: As for `whiten_`, but for two defaults: `patches_per_image` gives 8,192 in all,
-            32 of each of 256 images; and `scale` is "unit", for all of `layers`, where the next
-            layer with weights after the first runs before any normalization does, as in a network
-            without BatchNorm.
+        images: Training images (N, C, *size), scaled as the model is fed: one batch, or batches of
+            a loader.
+        seed: Seed of the patches' positions.
+        head_scale: Deviation of the head's weight as a share of torch's default, 0 to 1. The
+            default is 0.1, with two exceptions in which the head stays. First, a normalization runs
+            between the head and the layer before it, as in a ResNet or a transformer. Second, its
+            outputs are below 0.02 already, as in a deep network without a normalization.
+        **options: Options of `whiten_`, with two other defaults. `patches_per_image` gives 8,192
+            patches in total, 32 from each of 256 images. `scale` is "unit" for all of `layers` if
+            no normalization runs before the second layer with weights.
 
     Returns:
-        The report. The head's weight has at most `head_scale` times the deviation
-        1 / sqrt(3 fan_in), and a second call leaves it as it is but for rounding. Where the head is
-        left, or the model does not end in a linear layer, `parameters["head_scale"]` is None, and a
-        note says why.
+        The report. The head's weight has at most `head_scale` times the deviation 1 / sqrt(3
+        fan_in), and a second call changes nothing beyond rounding. If the head stays, or the model
+        does not end in a linear layer, `parameters["head_scale"]` is None, and a note says why.
 
     Raises:
-        WarminitError: For any input that cannot be used; the model is then bit-identical to before.
+        WarminitError: For any invalid input; the model is then bit-identical to before.
 
     Example:
         >>> import torch
@@ -105,7 +104,7 @@ def whitening_small_head(
         provenance = {}
         if options.get("scale") is None and (fed := _fed_unnormalized(subject, options)):
             options["scale"] = "unit"
-            provenance["scale"] = f"nothing normalizes what {fed} is fed"
+            provenance["scale"] = f"no normalization before {fed}"
         if options.get("patches_per_image") is None:
             count, why = share_of_total(len(subject.images))
             options["patches_per_image"], provenance["patches_per_image"] = count, why
@@ -126,7 +125,7 @@ def whitening_small_head(
                     raise found
                 done = _make_small(subject, found, head_scale)
             except WarminitError as error:
-                done = _Done(None, _LEFT, f"the head is left as it is: {error}")
+                done = _Done(None, _LEFT, f"the head is unchanged: {error}")
             return replace(
                 report,
                 parameters={**report.parameters, "head_scale": done.share},
@@ -146,19 +145,19 @@ def small_head(
 ) -> InitReport:
     """Make the last linear layer small and leave every filter: the control for the head.
 
-    It does to that layer what `whitening_small_head` does, and leaves it where that one does.
+    It treats that layer exactly as `whitening_small_head` does.
 
     Args:
         model: Any module that ends in an `nn.Linear`; its bias stays.
-        images: (N, C, *size), as the model is fed; the first goes through once, to find the last
-            layer, and at most 8 to see how large its outputs are.
+        images: Training images (N, C, *size), scaled as the model is fed. One image finds the last
+            layer; at most 8 measure its outputs.
         seed: Not used.
-        head_scale: As for `whitening_small_head`: by default 0.1 where that was seen to help.
-        batches: How many batches to read where `images` is a loader.
+        head_scale: Share of torch's default deviation, with the default of `whitening_small_head`.
+        batches: Number of batches to read if `images` is a loader.
 
     Returns:
-        The report, of the head. Its weight is a multiple of what it was, or has its bits where it
-        is left: then `filters_set` is 0, and a note says why.
+        The report of the head. If the head stays, `filters_set` is 0 and a note says why; otherwise
+        its weight is a multiple of the former weight.
 
     Raises:
         WarminitError: If the model does not end in a linear layer.
@@ -178,7 +177,7 @@ def small_head(
             return InitReport(
                 method="small-head",
                 layer=found.name,
-                found="the linear layer whose output is the model's",
+                found="the linear layer whose output is the model's output",
                 filters_set=0 if done.share is None else outputs,
                 out_channels=outputs,
                 parameters={"head_scale": done.share},
@@ -195,7 +194,7 @@ def _find(subject: Subject) -> Head:
 
 
 def _make_small(subject: Subject, found: Head, head_scale: float | None) -> _Done:
-    """Make the head small, unless no share is asked for and it is better left.
+    """Make the head small, or leave it if no share is given and a small head would not help.
 
     Raises:
         WarminitError: If its weight cannot be written.
@@ -203,20 +202,20 @@ def _make_small(subject: Subject, found: Head, head_scale: float | None) -> _Don
     if head_scale is None:
         reason = ""
         if found.normalized_by:
-            reason = f"{found.normalized_by} normalizes what it is fed"
+            reason = f"{found.normalized_by} normalizes its input"
         else:
             images = subject.as_fed(subject.images[:SEEN])
             if (size := output_size(subject.model, found, images)) < FAINT:
-                reason = f"what it gives is small already, {size:.2g}"
+                reason = f"its outputs are small already, {size:.2g}"
         if reason:
-            asked = f"Pass head_scale={HEAD} to make it small all the same."
-            return _Done(None, _LEFT, f"{found.name} is left as it is: {reason}. {asked}")
+            asked = f"Pass head_scale={HEAD} to make it small anyway."
+            return _Done(None, _LEFT, f"{found.name} is unchanged: {reason}. {asked}")
     share = HEAD if head_scale is None else head_scale
     return _Done(share, f"{found.name}.weight x {shrink_(found, share):.3g}", None)
 
 
 def _fed_unnormalized(subject: Subject, options: WhiteningKeywords) -> str:
-    """Return the layer that is fed what the filters give at its own size; "" where none is."""
+    """Return the layer that receives the filters' responses unnormalized; "" if none does."""
     first = subject.first(only(options.get("layers")))
     following = subject.survey.next_after(first.module)
     return following.name if following and not following.normalizes else ""

@@ -1,4 +1,4 @@
-"""Initialize every layer of a network: variance rules, and fits by one forward pass.
+"""Initialize every layer of a network by variance rules or by one forward pass.
 
-These are the rivals and baselines that look at more than the first layer.
+These baselines look at more than the first layer.
 """

@@ -1,4 +1,4 @@
-"""model, images -> one forward pass on copies, with a chance to fit each layer as it runs."""
+"""model, images -> one forward pass on copies, in which each layer can be fitted."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -19,19 +19,19 @@ from warminit.models.surroundings import own_arithmetic
 
 @dataclass(frozen=True, slots=True)
 class RunningLayer:
-    """A layer that a forward pass has just reached, with copies of its weight and bias to fit.
+    """Hold a layer that a forward pass has just reached, with copies of its weight and bias.
 
     Attributes:
         name: Dotted name.
         is_input: Whether this is the input layer.
-        weight: (out_channels, ...), to be written in place.
-        bias: (out_channels,), to be written in place, or None.
-        inputs: What the layer is fed.
-        groups: Of a convolution; 1 for a linear layer.
-        dilation: Of a convolution; empty for a linear layer.
-        run: Gives the output with the present weight and bias: (P, out_channels), float32 or wider,
-            one row for each position of each image.
-        note: Puts a remark on this layer into the report.
+        weight: Weight (out_channels, ...), to write in place.
+        bias: Bias (out_channels,), to write in place, or None.
+        inputs: Inputs of the layer.
+        groups: Groups of a convolution; 1 for a linear layer.
+        dilation: Dilation of a convolution; empty for a linear layer.
+        run: Function that returns the output for the present weight and bias: (P, out_channels),
+            float32 or wider, one row for each position of each image.
+        note: Function that adds a remark on this layer to the report.
     """
 
     name: str
@@ -46,9 +46,8 @@ class RunningLayer:
 
 
 Fit = Callable[[RunningLayer, torch.Generator], int]
-"""Fits the copies in place, drawing from the generator only, and returns how many filters it set.
-
-At 0 the layer is left alone: it gets its former values back.
+"""Fit the copies in place, drawing only from the generator; return the number of set filters. At 0
+the layer gets its former values back.
 """
 
 
@@ -58,7 +57,7 @@ class _Finished(BaseException):  # no error: all is reached, and no `except` is 
 
 @dataclass(slots=True)
 class ForwardPass:
-    """One forward pass: what to do at each layer, and what was done."""
+    """Run one forward pass: what to do at each layer, and a record of it."""
 
     fit: Fit
     generator: torch.Generator
@@ -73,7 +72,7 @@ class ForwardPass:
         self.waiting = dict.fromkeys(self.wanted)
 
     def run(self, model: nn.Module, batch: Tensor, seed: int) -> dict[str, Tensor]:
-        """Run the model on copies of its tensors, and return these, fitted."""
+        """Run the model on copies of its tensors, and return the fitted copies."""
         tensors = chain(model.named_parameters(), model.named_buffers())
         copies = {key: tensor.detach().clone() for key, tensor in tensors}
         handles = []
@@ -95,8 +94,7 @@ class ForwardPass:
             except Exception as error:
                 raise WarminitError(
                     f"{type(model).__name__} cannot run on images of shape {tuple(batch.shape)}: "
-                    f"{said(error)}. Images that it takes are needed; pass the batch that the "
-                    "model is fed."
+                    f"{said(error)}. Pass the batch that the model is fed."
                 ) from error
             finally:
                 for handle in handles:
@@ -119,7 +117,7 @@ class ForwardPass:
         return hook
 
     def _visit(self, name: str, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-        """Fit one layer, and tell whether its output is another now."""
+        """Fit one layer, and tell whether its output changed."""
 
         def note(text: str) -> None:
             self.notes.setdefault(text, []).append(name)
@@ -130,9 +128,9 @@ class ForwardPass:
             rows = output.movedim(output.ndim - weight.ndim + 1, -1).reshape(-1, len(weight))
             if not bool(torch.isfinite(rows).all()):
                 raise WarminitError(
-                    f"layer {name} gives NaN or infinite values on these images, and finite ones "
-                    "are needed to fit it. Use float32 or bfloat16 in place of float16, or images "
-                    "with smaller values."
+                    f"layer {name} gives NaN or infinite values on these images: expected finite "
+                    "values. Use float32 or bfloat16 instead of float16, or images with smaller "
+                    "values."
                 )
             wide: Tensor = rows if rows.dtype == torch.float64 else rows.float()
             return wide
@@ -141,10 +139,10 @@ class ForwardPass:
         own: dict[str, Tensor] = dict(module.named_parameters(recurse=False))
         weight, bias = own.get("weight", torch.empty(0, dtype=torch.uint8)), own.get("bias")
         if not weight.is_floating_point():
-            note("left alone, its weight is computed or quantized")
+            note("not set, its weight is computed or quantized")
             return False
         if any(weight is other for other in self.weights):
-            note("left alone, its weight is that of a layer before it")
+            note("not set, it shares its weight with an earlier layer")
             return False
         self.weights.append(weight)
         before = {key: tensor.clone() for key, tensor in own.items()}
@@ -171,16 +169,16 @@ class ForwardPass:
 
 
 def check_values(model: nn.Module) -> None:
-    """Raise if a tensor of the model has no values, or not all of them on this rank."""
+    """Raise if a tensor of the model has no values, or only a part of them on this rank."""
     for name, tensor in chain(model.named_parameters(), model.named_buffers()):
         if is_sharded(tensor):
             raise WarminitError(
-                f"{name} is sharded, shape {tuple(tensor.shape)}, and a whole tensor is needed to "
-                "run the model on copies. Initialize the model before it is sharded."
+                f"{name} is sharded, shape {tuple(tensor.shape)}: expected a whole tensor, to run "
+                "the model on copies. Initialize the model before you shard it."
             )
         if is_lazy(tensor) or tensor.is_meta:
             kind = "lazy" if is_lazy(tensor) else "on the meta device"
             raise WarminitError(
-                f"{name} is {kind} and has no values, and values are needed to run the model. Run "
-                "one batch through a lazy model first; initialize one from the meta device."
+                f"{name} is {kind}: expected a tensor with values. Run one batch through a lazy "
+                "model first, or move the model off the meta device."
             )

@@ -19,7 +19,7 @@ from warminit.report import InitReport
 Basis = Literal["kmeans", "pca"]
 
 _NULL, _WHITENING_EPS = 1e-6, 1e-3
-"""Of the published code: smaller eigenvalues are dropped; this is added to the others."""
+"""Constant of the published code: smaller eigenvalues are dropped; it is added to the others."""
 
 
 def krahenbuhl(
@@ -38,34 +38,35 @@ def krahenbuhl(
     """Give every channel of every layer unit deviation and mean `beta` over the batch.
 
     Krähenbühl et al. (2016), "Data-dependent initializations of convolutional neural networks",
-    Algorithm 1, and their code (philkr/magic_init). The input layer takes its directions from
-    patches of its input; every later convolution and linear layer is Gaussian. Then, layer by layer
-    in execution order, each channel's weights are divided by the deviation of its output, and its
-    bias becomes beta - mean / deviation. The rescaling between layers (their option -cs) is not
-    done. A layer without bias keeps its mean, as the report says. BatchNorm, which their code does
-    not support, runs in eval mode.
+    Algorithm 1, and their code (philkr/magic_init). The input layer gets its directions from
+    patches of its input. Every later convolution and linear layer is Gaussian. Then, in execution
+    order, each channel's weights are divided by the deviation of its output, and its bias becomes
+    beta - mean / deviation. The rescaling between layers (their option -cs) is left out. A layer
+    without bias keeps its mean, and the report says so. BatchNorm, which their code does not
+    support, runs in eval mode.
 
     Args:
         model: Any module with a convolution.
-        images: (N, C, *size), one training batch as the model is fed, or batches of them.
-        seed: Of the Gaussian weights, the positions and k-means.
-        layers: The input layer: dotted name or module; found as for `prewarm_` by default.
+        images: Training images (N, C, *size), scaled as the model is fed: one batch, or batches of
+            a loader.
+        seed: Seed of the Gaussian weights, the positions and k-means.
+        layers: Input layer, by dotted name or as a module; found as for `prewarm_` by default.
         scope: "all" as published, or "first" for the input layer only.
-        basis: Of the input layer: "pca", the leading directions of the patches, or "kmeans",
-            centroids of the whitened patches, each of unit norm. Where the patches give fewer
-            directions than there are filters, the rest is Gaussian.
+        basis: Basis of the input layer. "pca": the leading directions of the patches. "kmeans":
+            centroids of the whitened patches, each of unit norm. If the patches give fewer
+            directions than filters, the rest is Gaussian.
         beta: Mean of every channel that has a bias. Their function's default; their command line
             takes 0.1.
-        patches_per_image: Patches an image that the basis is made from.
+        patches_per_image: Number of patches per image for the basis.
         mean: Per-channel mean to standardize uint8 images with.
         std: Per-channel standard deviation to standardize uint8 images with.
 
     Returns:
-        The report. In eval mode each channel that was set has deviation 1 on these images, and mean
-        `beta` where it has a bias. A channel whose output is constant is left as it was.
+        The report. In eval mode each set channel has deviation 1 on these images, and mean `beta`
+        if it has a bias. A channel with a constant output does not change.
 
     Raises:
-        WarminitError: For any input that cannot be used; the model is then bit-identical to before.
+        WarminitError: For any invalid input; the model is then bit-identical to before.
 
     Example:
         >>> import torch
@@ -77,11 +78,11 @@ def krahenbuhl(
     """
     if basis not in get_args(Basis):
         raise WarminitError(
-            f"basis={basis!r}; one of {', '.join(get_args(Basis))} is needed. Leave it out for "
+            f"basis={basis!r}: expected one of {', '.join(get_args(Basis))}. Leave it out for "
             "kmeans."
         )
     if type(beta) not in {int, float} or not abs(beta) < float("inf"):
-        raise WarminitError(f"beta={beta!r}; a finite number is needed. Leave it out for 0.")
+        raise WarminitError(f"beta={beta!r}: expected a finite number. Leave it out for 0.")
     count = check_count("patches_per_image", patches_per_image)
     return fit_layers_(
         model,
@@ -121,19 +122,19 @@ def _unit_channels(
     scaled = drawn / divisor.view(per_filter)
     layer.weight.copy_(torch.where(alive.view(per_filter), scaled, weight))
     if layer.bias is None or bias is None:
-        layer.note("no bias, so the mean of its output is not corrected")
+        layer.note("no bias, so the mean of its output stays")
     else:
         layer.bias.copy_(torch.where(alive, beta - mean / divisor, bias))
     count = int(alive.sum())
     if count < len(alive):
-        layer.note(f"{len(alive) - count} channels left alone, their output is constant")
+        layer.note(f"{len(alive) - count} channels not set: their output is constant")
     return count
 
 
 def _set_directions(
     drawn: Tensor, layer: RunningLayer, generator: torch.Generator, basis: Basis, n_patches: int
 ) -> None:
-    """Put the directions of the layer's input into the first filters of each of its groups."""
+    """Write the directions of the layer's input into the first filters of each group."""
     n_filters = len(drawn) // layer.groups
     kernel = tuple(drawn.shape[2:])
     if kernel:
@@ -151,7 +152,7 @@ def _set_directions(
         drawn[first : first + len(directions)] = directions.cpu().view(-1, *drawn.shape[1:])
         short += n_filters - len(directions)
     if short:
-        layer.note(f"{short} of {len(drawn)} filters are Gaussian, the patches give no more")
+        layer.note(f"{short} of {len(drawn)} filters are Gaussian: the patches give no more")
 
 
 def data_directions(
@@ -159,20 +160,20 @@ def data_directions(
 ) -> Tensor:
     """Return the leading principal directions of patches, or the centroids of whitened patches.
 
-    The patches are brought to deviation 1 as a whole, so that the published code's constants for
-    small eigenvalues of their scatter matrix mean the same on any scale of the images.
+    All patches together are scaled to deviation 1. So the published constants for small eigenvalues
+    mean the same on any scale of the images.
 
     Args:
-        patches: (P, D); each value's mean over the patches is removed.
-        n_filters: Most directions that are returned.
+        patches: Patches (P, D); each value's mean over the patches is removed.
+        n_filters: Maximum number of directions.
         basis: "pca": eigenvectors by falling eigenvalue, the largest entry of each positive.
-            "kmeans": centroids of the patches whitened in these directions and brought to norm 1,
-            mapped back through the whitening.
-        generator: Of k-means.
+            "kmeans": centroids of the patches, whitened in these directions and scaled to norm 1,
+            then mapped back through the whitening.
+        generator: Generator of k-means.
 
     Returns:
-        (n, D), float64, n at most `n_filters`, and the rank with "pca": each with a response of
-        deviation 1 over the patches. None where there are fewer patches than filters.
+        (n, D), float64: each has a response of deviation 1 over the patches. n is at most
+        `n_filters`, and at most the rank with "pca". None if there are fewer patches than filters.
     """
     centered = patches.double() - patches.double().mean(0)
     spread = centered.std(correction=0)

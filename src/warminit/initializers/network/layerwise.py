@@ -1,4 +1,4 @@
-"""model, images, a way to fit one layer -> layers fitted in execution order, InitReport."""
+"""model, images, a function that fits a layer -> layers fitted in execution order, InitReport."""
 
 import time
 from collections.abc import Mapping
@@ -38,38 +38,39 @@ def fit_layers_(
     mean: Statistics = None,
     std: Statistics = None,
 ) -> InitReport:
-    """Run the model once, fit each layer when the pass reaches it, and write at the end.
+    """Run the model once, fit each layer as the pass reaches it, and write at the end.
 
-    One pass is enough, since each layer hands its fitted output to those after it. The pass works
-    on copies of every parameter and buffer, without gradients, with every module in eval mode
-    (BatchNorm uses and keeps its running statistics, dropout is off) and on random generators that
-    are put back. Hooks that the model has are called, as in any forward pass. Under an initialized
-    process group every rank must call; all of them end with what rank 0's images give.
+    One pass is enough, since each layer passes its fitted output to the next. The pass works on
+    copies of every parameter and buffer, without gradients. Every module is in eval mode: BatchNorm
+    uses and keeps its running statistics, dropout is off. The random generators are restored
+    afterwards. The model's hooks run as in any forward pass. Under an initialized process group
+    every rank must call; all ranks get the result of rank 0's images.
 
     Args:
         model: Any module with a convolution, wrapped or not.
-        images: (N, C, *size), one training batch as the model is fed, or batches of them.
-        fit: Fits one layer.
+        images: Training images (N, C, *size), scaled as the model is fed: one batch, or batches of
+            a loader.
+        fit: Function that fits one layer.
         method: Name for the report.
-        seed: Of the generator of `fit`, and of whatever the model draws in the pass.
+        seed: Seed of the generator of `fit`, and of the model's own draws in the pass.
         scope: "first" fits the input layer; "all" every convolution and linear layer that runs.
-        parameters: What the report lists.
-        layers: The input layer: dotted name or module; the first convolution by default.
+        parameters: Values that the report lists.
+        layers: Input layer, by dotted name or as a module; the first convolution by default.
         mean: Per-channel mean to standardize uint8 images with.
         std: Per-channel standard deviation to standardize uint8 images with.
 
     Returns:
-        The report, with the layers in execution order; its notes name those that were left alone.
+        The report, with the layers in execution order; its notes name the layers that were not set.
 
     Raises:
-        WarminitError: If the model cannot run on the images, or no layer can be fitted; the model
+        WarminitError: If the model cannot run on the images, or no layer can be fitted. The model
             is then bit-identical to before.
     """
     started = time.perf_counter()
     check_seed(seed)
     if scope not in get_args(Scope):
         raise WarminitError(
-            f"scope={scope!r}; 'first' or 'all' is needed: the input layer, or every layer that "
+            f"scope={scope!r}: expected 'first' or 'all': the input layer, or every layer that "
             "runs. Choose one."
         )
     subject = Subject(model, images, mean=mean, std=std)
@@ -87,7 +88,7 @@ def fit_layers_(
             batch = subject.as_fed(subject.images).to(weight.device, weight.dtype, copy=True)
             copies = walk.run(model, batch, seed)
             for name in walk.waiting:
-                text = "left alone, it does not run on these images"
+                text = "not set, it does not run on these images"
                 walk.notes.setdefault(text, []).append(name)
             notes = [f"{', '.join(names)}: {text}" for text, names in walk.notes.items()]
             if not walk.fitted:
@@ -116,12 +117,12 @@ def fit_layers_(
 
 
 def is_constant(outputs: Tensor, std: Tensor, weight: Tensor) -> Tensor:
-    """Tell where outputs do not vary beyond the rounding of the dtype that made them.
+    """Tell which outputs vary no more than the rounding of their dtype.
 
     Args:
-        outputs: (P, n), or all values of a layer (P * n,).
-        std: Their standard deviation over the first axis.
-        weight: Its dtype is the one that the layer computes in.
+        outputs: Outputs (P, n), or all values of a layer (P * n,).
+        std: Standard deviation of the outputs over the first axis.
+        weight: Weight in the dtype that the layer computes in.
     """
     rounding = max(1e-5, 4 * torch.finfo(weight.dtype).eps)
     return std <= rounding * outputs.abs().amax(0)

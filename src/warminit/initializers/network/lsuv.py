@@ -28,34 +28,35 @@ def lsuv(
 ) -> InitReport:
     """Draw every layer orthonormal, and scale it until its output has unit variance.
 
-    Mishkin & Matas (2016), "All you need is a good init", Algorithm 1: layer by layer in execution
-    order, while |Var(output) - 1| >= tol and fewer than `max_iterations` corrections are made, the
-    weights are divided by the deviation of the layer's whole output. Two things are from their code
-    (ducha-aiki/LSUV-pytorch): `tol` is 0.1 (which that code asks of the deviation, the paper of the
-    variance), and the biases of these layers are first zero, then moved with each correction by the
-    mean of the whole output, one number a layer, so that this mean becomes 0. BatchNorm runs in
-    eval mode, as its author does.
+    Mishkin & Matas (2016), "All you need is a good init", Algorithm 1. Layers are fitted in
+    execution order. The weights are divided by the deviation of the layer's whole output while
+    |Var(output) - 1| >= tol, at most `max_iterations` times. Two details are from their code
+    (ducha-aiki/LSUV-pytorch). First, `tol` is 0.1; that code tests the deviation, the paper the
+    variance. Second, the biases begin at zero. Each correction then moves them by the mean of the
+    whole output, one number per layer, so this mean becomes 0. BatchNorm runs in eval mode, as in
+    their code.
 
     Args:
         model: Any module with a convolution.
-        images: (N, C, *size), one training batch as the model is fed, or batches of them.
-        seed: Of the orthonormal draws.
-        layers: With scope="first", the layer: dotted name or module; found as for `prewarm_` by
+        images: Training images (N, C, *size), scaled as the model is fed: one batch, or batches of
+            a loader.
+        seed: Seed of the orthonormal draws.
+        layers: Layer for scope="first", by dotted name or as a module; found as for `prewarm_` by
             default.
         scope: "all" as published, for every convolution and linear layer that runs, or "first".
-        tol: Above 0.
-        max_iterations: Corrections of a layer at most. A layer is affine, so one is enough but for
-            rounding.
+        tol: Tolerance of the variance, above 0.
+        max_iterations: Maximum number of corrections per layer. A layer is affine, so one is enough
+            up to rounding.
         mean: Per-channel mean to standardize uint8 images with.
         std: Per-channel standard deviation to standardize uint8 images with.
 
     Returns:
-        The report. In eval mode the output of each layer that was set has |variance - 1| < `tol` on
-        these images, unless a note says otherwise, and its weight is a multiple of an orthonormal
-        matrix. A layer whose output is constant is left as it was.
+        The report. In eval mode the output of each set layer has |variance - 1| < `tol` on these
+        images, unless a note says otherwise. Its weight is a multiple of an orthonormal matrix. A
+        layer with a constant output does not change.
 
     Raises:
-        WarminitError: For any input that cannot be used; the model is then bit-identical to before.
+        WarminitError: For any invalid input; the model is then bit-identical to before.
 
     Example:
         >>> import torch
@@ -67,14 +68,14 @@ def lsuv(
     """
     if type(tol) not in {int, float} or not 0 < tol < float("inf"):
         raise WarminitError(
-            f"tol={tol!r}; a finite number above 0 is needed, as the variance is never exactly 1. "
+            f"tol={tol!r}: expected a finite number above 0, as the variance is never exactly 1. "
             "Leave it out for 0.1."
         )
     count = check_count("max_iterations", max_iterations)
     if layers is not None and scope == "all":
         raise WarminitError(
-            f"layers={layers!r} was given with scope='all', which takes every layer that runs; one "
-            "of the two is needed. Pass scope='first' with it, or leave it out."
+            f"layers={layers!r} with scope='all': expected only one of the two, since 'all' sets "
+            "every layer that runs. Pass scope='first', or leave layers out."
         )
     return fit_layers_(
         model,
@@ -101,7 +102,7 @@ def _unit_variance(
         outputs = layer.run().flatten()
         mean, std = outputs.mean(), outputs.std(correction=0)
         if bool(is_constant(outputs, std, layer.weight)):
-            layer.note("left alone, its output is constant")
+            layer.note("not set, its output is constant")
             return 0
         variance = float(std.square())
         if abs(variance - 1) < tol:

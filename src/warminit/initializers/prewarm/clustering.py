@@ -1,4 +1,4 @@
-"""patches (P, D) -> centroids (n_clusters, D). K-means: fast in torch, or the paper's own."""
+"""patches (P, D) -> centroids (n_clusters, D) by k-means: fast in torch, or as in the paper."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from torch import Tensor
 from warminit.errors import WarminitError
 
 _PIECE_VALUES = 2_000_000
-"""What is computed for every cluster of every patch is computed for so many values a time."""
+"""Number of values (clusters times patches) that are computed at a time."""
 
 _START_PATCHES = 2048
 _START_PER_CLUSTER = 8
@@ -17,13 +17,13 @@ _START_ITERATIONS = 6
 _CANDIDATES = 8
 
 _STEP, _MOMENTUM = 1.8, 0.3
-"""Of the way to the mean, and of the step before: a third of Lloyd's iterations get as far."""
+"""Overshoot and momentum of an update: a third of Lloyd's iterations suffice."""
 
 _FEW_VALUES, _BLOCK = 12, 16
-"""Widths of a table below which, and in multiples of which, products with it are quick on a CPU."""
+"""Table widths for quick products on a CPU: below the first, or multiples of the second."""
 
 _MANY_CLUSTERS = 64
-"""From so many on, adding each patch to its sum is quicker on a CPU than a product with labels."""
+"""Number of clusters from which adding patches to sums is faster on a CPU than a product."""
 
 
 def kmeans(
@@ -34,23 +34,23 @@ def kmeans(
     n_init: int = 2,
     n_iter: int = 6,
 ) -> Tensor:
-    """Cluster by Lloyd's algorithm from greedy k-means++ starts; the best of `n_init` is returned.
+    """Cluster by Lloyd's algorithm after greedy k-means++; return the best of `n_init` runs.
 
-    The starts are drawn and refined on an evenly spaced part of the patches, about 2,048 of them or
-    8 a cluster; the best one is then refined on all. The number of iterations is fixed, so that on
-    a GPU the host waits once only, to learn whether there are enough distinct patches.
+    Each run draws and refines its centroids on an evenly spaced part of the patches: about 2,048
+    patches or 8 per cluster. The best run is then refined on all patches. The number of iterations
+    is fixed, so on a GPU the host waits only once, to check for enough distinct patches.
 
     Args:
-        patches: (P, D), floating point, on any device, where all of the work is done.
+        patches: Patches (P, D), floating point; all work is done on their device.
         n_clusters: Number of centroids, at most the number of distinct patches.
-        generator: On the CPU; the only source of randomness.
-        n_init: Independent starts.
-        n_iter: Iterations over all patches, at least 1. All but the last go beyond the means, with
-            momentum; many reach a fixed point of Lloyd's.
+        generator: Generator on the CPU; the only source of randomness.
+        n_init: Number of independent runs.
+        n_iter: Number of iterations over all patches, at least 1. All but the last move beyond the
+            means, with momentum. Enough iterations reach a fixed point of Lloyd's algorithm.
 
     Returns:
-        (n_clusters, D), float32 or wider: each centroid is the mean of the patches that were
-        nearest to it in the last iteration, or a patch where those were none.
+        (n_clusters, D), float32 or wider. Each centroid is the mean of the patches that were
+        nearest to it in the last iteration, or a patch if there were none.
 
     Raises:
         WarminitError: If there are fewer distinct patches than clusters.
@@ -73,10 +73,10 @@ def kmeans(
 
 
 def minibatch_kmeans(patches: NDArray[Any], n_clusters: int, seed: int) -> NDArray[Any]:
-    """Cluster as Listing 1 does: scikit-learn's `MiniBatchKMeans`, three starts, the run's seed.
+    """Cluster as Listing 1 does: scikit-learn's `MiniBatchKMeans(n_init=3)` with the run's seed.
 
     Returns:
-        (n_clusters, D) in the dtype that scikit-learn works in.
+        (n_clusters, D) in scikit-learn's dtype.
     """
     from sklearn.cluster import MiniBatchKMeans
 
@@ -86,14 +86,14 @@ def minibatch_kmeans(patches: NDArray[Any], n_clusters: int, seed: int) -> NDArr
 
 
 def _plus_plus(patches: Tensor, draws: Tensor) -> tuple[Tensor, Tensor]:
-    """Greedy k-means++ (Arthur & Vassilvitskii, 2007): of a few candidates, the best each time.
+    """Choose centroids by greedy k-means++ (Arthur & Vassilvitskii, 2007).
 
     Args:
-        patches: (P, D).
-        draws: (n_clusters, n_init, candidates) in [0, 1), float64.
+        patches: Patches (P, D).
+        draws: Uniform numbers (n_clusters, n_init, candidates) in [0, 1), float64.
 
     Returns:
-        (n_init, n_clusters, D), and whether every step found a patch unlike those before.
+        (n_init, n_clusters, D), and whether every step found a new distinct patch.
     """
     _, n_init, n_candidates = draws.shape
     centered = patches - patches.mean(0)
@@ -125,11 +125,12 @@ def _plus_plus(patches: Tensor, draws: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _distinct_starts(patches: Tensor, draws: Tensor) -> Tensor:
-    """Start from patches that all differ, or raise where they are too few."""
+    """Start from distinct patches, or raise if there are too few."""
     distinct = patches.unique(dim=0)
     if len(distinct) < len(draws):
         raise WarminitError(
-            f"the images give only {len(distinct)} distinct patches, fewer than n_filters="
+            f"the images give only {len(distinct)} distinct patches: expected at least "
+            "n_filters="
             f"{len(draws)}. Pass more varied images, or a smaller n_filters."
         )
     starts, served = _plus_plus(distinct.double(), draws)
@@ -140,8 +141,8 @@ def _lloyd(patches: Tensor, centroids: Tensor, n_iter: int) -> tuple[Tensor, Ten
     """Move centroids (n_init, n_clusters, D) to and beyond the means of their patches.
 
     Returns:
-        The centroids, and the counts (n_init, n_clusters) of the last assignment. Where a count is
-        0, the centroid is the mean of nothing.
+        The centroids, and the counts (n_init, n_clusters) of the last assignment. If a count is 0,
+        the centroid has no meaning.
     """
     found = before = centroids.flatten(0, 1)
     for left in reversed(range(n_iter)):
@@ -154,7 +155,7 @@ def _lloyd(patches: Tensor, centroids: Tensor, n_iter: int) -> tuple[Tensor, Ten
 
 
 def _sums(patches: Tensor, centroids: Tensor) -> tuple[Tensor, Tensor]:
-    """Sum and count the patches of each cluster, a patch as near to several in each of them."""
+    """Sum and count the patches of each cluster; on a tie, a patch counts in each."""
     n_init, n_clusters, size = centroids.shape
     sums = patches.new_zeros(n_init * n_clusters, patches.shape[1])
     counts = patches.new_zeros(n_init * n_clusters)
@@ -173,7 +174,7 @@ def _sums(patches: Tensor, centroids: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _scores(patches: Tensor, centroids: Tensor) -> Tensor:
-    """Return (|p|^2 - |p - c|^2) / 2, (n_init, n_clusters, P): how near each patch is."""
+    """Return the closeness (|p|^2 - |p - c|^2) / 2 of each patch, (n_init, n_clusters, P)."""
     flat = centroids.flatten(0, 1)
     halves = torch.linalg.vecdot(flat, flat) * -0.5
     values = patches.T[: flat.shape[1]]
@@ -181,10 +182,10 @@ def _scores(patches: Tensor, centroids: Tensor) -> Tensor:
 
 
 def _laid_out(patches: Tensor) -> Tensor:
-    """Lay a small table out anew, for products with it that are up to twice as fast.
+    """Pad a small table, so products with it are up to twice as fast.
 
     Returns:
-        The patches, (P, D or more); columns beyond D are 0.
+        Patches (P, D or more); columns beyond D are 0.
     """
     if patches.numel() > _PIECE_VALUES:
         return patches
@@ -194,7 +195,7 @@ def _laid_out(patches: Tensor) -> Tensor:
 
 
 def _filled(patches: Tensor, centroids: Tensor, empty: Tensor) -> Tensor:
-    """Give empty clusters the patches that are served worst."""
+    """Give empty clusters the patches farthest from their centroid."""
     distances = patches.square().sum(1) - 2 * _nearness(patches, centroids[None])[0]
     worst = distances.topk(min(len(centroids), len(patches))).indices
     rank = (empty.cumsum(0) - 1).clamp_(min=0)
@@ -202,7 +203,7 @@ def _filled(patches: Tensor, centroids: Tensor, empty: Tensor) -> Tensor:
 
 
 def _nearness(patches: Tensor, centroids: Tensor) -> Tensor:
-    """Return (|p|^2 - |p - c|^2) / 2 for the nearest centroid of each start, (n_init, P)."""
+    """Return (|p|^2 - |p - c|^2) / 2 for the nearest centroid of each run, (n_init, P)."""
     parts = patches.split(_rows(centroids))
     return torch.cat([_scores(part, centroids).amax(1) for part in parts], dim=1)
 

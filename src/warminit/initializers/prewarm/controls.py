@@ -1,4 +1,4 @@
-"""model, images -> input layer with Pre-Warm's count and norm, and other content."""
+"""model, images -> input layer with the count and norm of Pre-Warm's filters, and other content."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,15 +12,15 @@ from warminit.errors import WarminitError
 from warminit.images.source import Batch, Images
 from warminit.initializers.prewarm.method import kmeans_filters
 from warminit.initializers.stems.conditioning import MakeFilters, condition_
-from warminit.initializers.stems.options import Algorithm, StemOptions
-from warminit.initializers.stems.rules import Hyperparameters
+from warminit.initializers.stems.design_rules import Hyperparameters
+from warminit.initializers.stems.keywords import Algorithm, StemOptions
 from warminit.report import InitReport
 
 Matching = Literal["global", "per-filter"]
 Content = Callable[[Tensor, Batch, torch.Generator], Tensor]
-"""(Pre-Warm's filters, batch, generator) -> filters of the same shape and of any norm."""
+"""(Pre-Warm's filters, batch, generator) -> filters of the same shape and any norm."""
 Norm = Callable[[Tensor], Tensor]
-"""Filters -> what is matched: one number for the bank, or one for each filter."""
+"""Filters -> matched size: one number for the bank, or one for each filter."""
 
 
 def norm_matched_random(
@@ -32,21 +32,24 @@ def norm_matched_random(
     matching: Matching = "global",
     **options: Unpack[StemOptions],
 ) -> InitReport:
-    """Set as many filters as Pre-Warm does, Gaussian, with its bank's standard deviation.
+    """Set Gaussian filters with the count and standard deviation of Pre-Warm's filters.
 
-    The control for scale: conditioned filters are larger than the rest of the bank, so a gain over
-    `torch-default` may come from their scale alone. A gain over this arm comes from their content.
+    This is the control for scale. Conditioned filters are larger than the rest of the bank, so a
+    gain over `torch-default` may come from their scale alone. A gain over this arm comes from their
+    content.
 
     Args:
         model: Any module with an `nn.Conv2d`.
-        images: (N, C, H, W), one training batch as the model is fed.
-        seed: Of Pre-Warm, and of the Gaussian draw.
-        algorithm: Of the Pre-Warm that is matched.
-        matching: "global" matches the bank's standard deviation, "per-filter" each filter's norm.
-        **options: As for `prewarm_`, `layers` and `batches` included.
+        images: Training images (N, C, H, W), scaled as the model is fed.
+        seed: Seed of Pre-Warm, and of the Gaussian draw.
+        algorithm: Algorithm of the Pre-Warm that is matched.
+        matching: "global" matches the standard deviation of the bank, "per-filter" the norm of each
+            filter.
+        **options: Options of `prewarm_`, including `layers` and `batches`.
 
     Returns:
-        The report; the set filters' standard deviation (or norms) equal Pre-Warm's at this seed.
+        The report. The standard deviation (or the norms) of the set filters equal Pre-Warm's at
+        this seed.
     """
     return condition_(
         model,
@@ -69,17 +72,17 @@ def shuffled_prewarm(
 ) -> InitReport:
     """Set Pre-Warm's filters with the values of each one permuted.
 
-    The control for structure: every value and every norm stays, and no position does.
+    This is the control for structure: values and norms stay, positions do not.
 
     Args:
         model: Any module with an `nn.Conv2d`.
-        images: (N, C, H, W), one training batch as the model is fed.
-        seed: Of Pre-Warm, and of the permutations, one for each filter.
-        algorithm: Of the Pre-Warm that is shuffled.
-        **options: As for `prewarm_`, `layers` and `batches` included.
+        images: Training images (N, C, H, W), scaled as the model is fed.
+        seed: Seed of Pre-Warm, and of the permutations, one for each filter.
+        algorithm: Algorithm of the Pre-Warm that is shuffled.
+        **options: Options of `prewarm_`, including `layers` and `batches`.
 
     Returns:
-        The report; each set filter holds the values of Pre-Warm's at this seed.
+        The report. Each set filter holds the values of a Pre-Warm filter at this seed.
     """
     return condition_(
         model,
@@ -103,18 +106,18 @@ def random_patches(
 ) -> InitReport:
     """Set raw patches of the images, neither centered nor clustered (Lehmann & Ebner, 2021).
 
-    The control for clustering: data, at Pre-Warm's count and norm, with no choice among them.
+    This is the control for clustering: unselected data with Pre-Warm's count and norm.
 
     Args:
         model: Any module with an `nn.Conv2d`.
-        images: (N, C, H, W), one training batch as the model is fed.
-        seed: Of Pre-Warm, and of the choice of patches.
-        algorithm: Of the Pre-Warm whose norm is matched.
+        images: Training images (N, C, H, W), scaled as the model is fed.
+        seed: Seed of Pre-Warm, and of the choice of patches.
+        algorithm: Algorithm of the Pre-Warm whose norm is matched.
         matching: "global" matches the norm of the bank, "per-filter" that of each filter.
-        **options: As for `prewarm_`, `layers` and `batches` included.
+        **options: Options of `prewarm_`, including `layers` and `batches`.
 
     Returns:
-        The report; each set filter is a multiple of a patch that stands in one of the images.
+        The report. Each set filter is a multiple of a patch in one of the images.
     """
     return condition_(
         model,
@@ -128,7 +131,7 @@ def random_patches(
 
 
 def _matched(content: Content, algorithm: Algorithm, norm: Norm) -> MakeFilters:
-    """Make Pre-Warm's filters, put other content in their place and give it their norm."""
+    """Compute Pre-Warm's filters, replace their content and match their norm."""
 
     def make(
         batch: Batch, hyper: Hyperparameters, kernel_size: tuple[int, ...], seed: int
@@ -180,6 +183,6 @@ def _unchanged(filters: Tensor) -> Tensor:
 def _norm(matching: str, whole_bank: Norm) -> Norm:
     if matching not in get_args(Matching):
         raise WarminitError(
-            f"matching={matching!r}; one of {', '.join(get_args(Matching))} is needed."
+            f"matching={matching!r}: expected one of {', '.join(get_args(Matching))}."
         )
     return whole_bank if matching == "global" else _filter_norms

@@ -24,27 +24,27 @@ def conditioned_init(
     patch_size: int = 3,
     seed: int = 42,
 ) -> ModelT:
-    """Apply Pre-Warm to `model.conv1` before the first forward pass, exactly as Listing 1.
+    """Apply Pre-Warm to `model.conv1` before the first forward pass, exactly as in Listing 1.
 
-    The same weights come out bit for bit, and the same side effects: the global generators of
-    Python, NumPy and torch are reseeded and advanced as the listing does. One thing is added: a
-    `patch_size` larger than the kernel is cropped to its center after normalization, as Section 4.3
-    says of the grid search. Use `prewarm_` for everything else.
+    The weights agree bit for bit, and so do the side effects: the global generators of Python,
+    NumPy and torch are reseeded and advanced. One thing is added: patches larger than the kernel
+    are cropped to their center after normalization, as Section 4.3 says of the grid search. Use
+    `prewarm_` for everything else.
 
     Args:
-        model: Has a convolution `conv1`; its weight is written in place.
-        batch_images: (B, C, H, W), standardized, floating point.
-        n_clusters: Centroids; the first min(n_clusters, out_channels) become filters.
-        n_patches: Patches an image.
+        model: Module with a convolution `conv1`; its weight is written in place.
+        batch_images: Images (B, C, H, W), standardized, floating point.
+        n_clusters: Number of centroids; the first min(n_clusters, out_channels) become filters.
+        n_patches: Number of patches per image.
         scale: Standard deviation of the weighted centroids.
         patch_size: Patch height and width, at most H and W.
-        seed: Of the global generators and of k-means.
+        seed: Seed of the global generators and of k-means.
 
     Returns:
-        The same model object. Filters from n_clusters on are as they were.
+        The same model object. The filters after the first n_clusters do not change.
 
     Raises:
-        WarminitError: Wherever the listing raises; the weights are then as they were.
+        WarminitError: If the listing would fail. The weights are then unchanged.
 
     Example:
         >>> import torch
@@ -61,13 +61,13 @@ def conditioned_init(
         height, width = batch_images.shape[2:]
         if not 1 <= patch_size <= min(height, width):
             raise WarminitError(
-                f"patch_size={patch_size} does not fit images of {height} x {width}; it must be "
-                f"from 1 to {min(height, width)}. Use a smaller patch_size or larger images."
+                f"patch_size={patch_size} does not fit images of {height} x {width}: expected 1 "
+                f"to {min(height, width)}. Use a smaller patch_size or larger images."
             )
         patches = listing_patches(batch_images.cpu().numpy(), n_patches, (patch_size,) * 2, random)
         if not np.issubdtype(patches.dtype, np.floating):
             raise WarminitError(
-                f"batch_images has dtype {batch_images.dtype}; floating point is needed, since the "
+                f"batch_images has dtype {batch_images.dtype}: expected floating point, since the "
                 "listing centers patches in place. Standardize the batch first."
             )
         centroids = minibatch_kmeans(center_patches(patches), n_clusters, seed)
@@ -87,7 +87,7 @@ def conditioned_init(
     except Exception as error:
         raise WarminitError(
             f"conditioned_init cannot run where Listing 1 cannot: {type(error).__name__}: {error}. "
-            "It needs model.conv1 with a floating point weight, images (B, C, H, W) and at least "
-            "n_clusters patches; prewarm_ checks each of these and says which one is amiss."
+            "It requires model.conv1 with a floating point weight, images (B, C, H, W) and at "
+            "least n_clusters patches. Call prewarm_ to see which of these is missing."
         ) from error
     return model

@@ -1,4 +1,4 @@
-"""model, images -> model conditioned in place, InitReport. Pre-Warm on any first convolution."""
+"""model, images -> model conditioned in place by Pre-Warm, InitReport."""
 
 from functools import partial
 from typing import Any, Unpack, get_args
@@ -12,6 +12,7 @@ from warminit.images.patches import Centering, center_patches
 from warminit.images.source import Batch, Images
 from warminit.initializers.prewarm.clustering import kmeans, minibatch_kmeans
 from warminit.initializers.stems.conditioning import condition_, filters_from_images
+from warminit.initializers.stems.design_rules import Hyperparameters
 from warminit.initializers.stems.filters import (
     Scale,
     Scaling,
@@ -20,8 +21,7 @@ from warminit.initializers.stems.filters import (
     shape_filters,
     weight_centroids,
 )
-from warminit.initializers.stems.options import Algorithm, PrewarmOptions, RuleOptions
-from warminit.initializers.stems.rules import Hyperparameters
+from warminit.initializers.stems.keywords import Algorithm, PrewarmOptions, RuleOptions
 from warminit.initializers.stems.subject import Layers, Statistics, Subject, only
 from warminit.renamed import takes_old_names
 from warminit.report import InitReport
@@ -42,35 +42,36 @@ def prewarm_(
     seed: int = 0,
     **options: Unpack[PrewarmOptions],
 ) -> InitReport:
-    """Condition the first convolution on one batch: Pre-Warm (Martinsn, 2026), Section 4.2.
+    """Condition the first convolution on one batch by Pre-Warm (Martinsn, 2026), Section 4.2.
 
-    The Parameter object, its dtype, device, memory format and `requires_grad` stay; only the
-    filters that are set change; the global random state is not touched. Everything that is not
-    given is derived from the layer and the images by `derive_rules`.
+    Only the set filters change. The Parameter object, its dtype, device, memory format and
+    `requires_grad` stay, and so does the global random state. `derive_rules` derives every missing
+    argument from the layer and the images.
 
     Args:
         model: Any module with a convolution; call before or after the optimizer is made.
-        images: (N, C, *size), one training batch as the model is fed, or an iterable of batches;
-            uint8 is divided by 255 and, with `mean` and `std`, standardized.
-        n_filters: Filters to set; floor(F / 2) by default.
-        patches_per_image: Patches an image; derived by Otsu's density or the patch norm.
-        scale: Standard deviation of the set filters; derived as 0.20 or 0.25, capped by parity. Or
-            "parity", "match" or "unit", see `scale_bank`.
-        layers: A layer by its dotted name, or the module; a list of several; or a number, the first
-            n convolutions that run. Each after the first is conditioned on the activations that the
-            model, conditioned so far, gives it. The input layer by default.
-        batches: Batches to read where `images` is a loader, 8 by default.
-        mean: Per-channel mean that `images` were standardized with; lets the rules see raw pixels.
+        images: Training images (N, C, *size), scaled as the model is fed: one batch, or an iterable
+            of batches. uint8 is divided by 255 and, with `mean` and `std`, standardized.
+        n_filters: Number of filters to set; floor(F / 2) by default.
+        patches_per_image: Number of patches per image; by default derived from Otsu's density or
+            the patch norm.
+        scale: Standard deviation of the set filters, or "parity", "match" or "unit", see
+            `scale_bank`. By default 0.20 or 0.25, at most Kaiming parity.
+        layers: Layer, by dotted name or as a module; a list of layers; or a number n for the first
+            n convolutions that run. The input layer by default. Later layers are conditioned on
+            activations, which include the earlier conditioned layers.
+        batches: Number of batches to read if `images` is a loader, 8 by default.
+        mean: Per-channel mean that `images` were standardized with; the pixel rules need it.
         std: Per-channel standard deviation that `images` were standardized with.
-        seed: Of the patches' positions and of k-means, 0 to 2**32 - 1.
-        **options: What only an ablation needs, see `PrewarmOptions`: `patch_size`, `raw_images`,
+        seed: Seed of the patches' positions and of k-means, 0 to 2**32 - 1.
+        **options: Options for ablations, see `PrewarmOptions`: `patch_size`, `raw_images`,
             `algorithm`, `fraction`, `centering`, `spatial`, `scaling`.
 
     Returns:
         A report that prints as a small table.
 
     Raises:
-        WarminitError: For any input that cannot be used; the model is then bit-identical to before.
+        WarminitError: For any invalid input; the model is then bit-identical to before.
 
     Example:
         >>> import torch
@@ -125,27 +126,27 @@ def prewarm_filters(
 ) -> Tensor:
     """Compute the filters that `prewarm_` writes, from images alone.
 
-    In scikit-learn's terms, for whoever wants to exchange a stage: patches at random positions are
-    `feature_extraction.image.PatchExtractor`, less each one's mean; the centroids are those of
-    `cluster.MiniBatchKMeans(n_init=3)` with algorithm="paper", and of `cluster.KMeans` up to 1 % of
-    its inertia with "fast"; `whiten_` has `decomposition.PCA(whiten=True)` in their place. Then
-    come the spatial weights and the scale, a product each. docs/integrations.md has it as code.
+    Each stage has a counterpart in scikit-learn. Patches at random positions, minus their means:
+    `feature_extraction.image.PatchExtractor`. Centroids: `cluster.MiniBatchKMeans(n_init=3)` for
+    algorithm="paper", or `cluster.KMeans` up to 1 % of its inertia for "fast". `whiten_` uses
+    `decomposition.PCA(whiten=True)` instead of clustering. The spatial weights and the scale are
+    one product each. docs/integrations.md shows this as code.
 
     Args:
-        images: (N, C, H, W), one training batch as the model is fed.
-        out_channels: F, filters of the layer that they are for.
-        kernel_size: K of that layer.
-        algorithm: Of k-means, "fast" or "paper".
-        seed: Of the call's own generator.
-        **options: As for `prewarm_`, see `RuleOptions`: `n_filters`, `patches_per_image`, `scale`,
-            `patch_size`, `mean`, `std`, `raw_images`.
+        images: Training images (N, C, H, W), scaled as the model is fed.
+        out_channels: Number of filters F of the layer.
+        kernel_size: Kernel size K of the layer.
+        algorithm: Algorithm of k-means, "fast" or "paper".
+        seed: Seed of the call's own generator.
+        **options: Options of `prewarm_`, see `RuleOptions`: `n_filters`, `patches_per_image`,
+            `scale`, `patch_size`, `mean`, `std`, `raw_images`.
 
     Returns:
-        (n_filters, C, *K) float32 on the images' device. Where patches are no larger than the
-        kernel, its standard deviation is `scale` to rounding.
+        (n_filters, C, *K) float32 on the images' device. If patches are no larger than the kernel,
+        the standard deviation is `scale` up to rounding.
 
     Raises:
-        WarminitError: For any input that cannot be used.
+        WarminitError: For any invalid input.
 
     Example:
         >>> import torch
@@ -165,7 +166,7 @@ def prewarm_filters(
 
 
 def _filters_of(fraction: float, n_filters: int | None, subject: Subject, layers: Layers) -> int:
-    """Return how many filters a share of the bank is."""
+    """Return the number of filters in a share of the bank."""
     if n_filters is not None:
         raise WarminitError(
             f"fraction={fraction} and n_filters={n_filters}: expected one of the two. Leave one "
@@ -173,7 +174,7 @@ def _filters_of(fraction: float, n_filters: int | None, subject: Subject, layers
         )
     if not isinstance(fraction, int | float) or not 0 < fraction <= 1:
         raise WarminitError(
-            f"fraction={fraction!r}; a number above 0 and at most 1 is needed. The paper's is 0.5."
+            f"fraction={fraction!r}: expected a number above 0 and at most 1. The paper's is 0.5."
         )
     return max(1, round(fraction * subject.first(only(layers)).out_channels))
 
@@ -192,14 +193,14 @@ def kmeans_filters(
     """Take patches, cluster them and turn the centroids into filters (Section 4.2).
 
     Args:
-        batch: Images, as the model is fed.
+        batch: Images, scaled as the model is fed.
         hyper: Resolved hyperparameters.
-        kernel_size: K of the layer.
-        seed: Of the positions and of k-means.
+        kernel_size: Kernel size K of the layer.
+        seed: Seed of the positions and of k-means.
         algorithm: "fast" or "paper".
-        centering: What is removed from each patch before clustering: "patch", "channel", "none".
+        centering: Mean removed from each patch before clustering: "patch", "channel" or "none".
         spatial: Whether centroids are weighted by distance from the center.
-        scaling: One factor for the bank ("global"), or one for each filter ("per-filter").
+        scaling: "global" for one factor for the bank, or "per-filter" for one each.
 
     Returns:
         (n_clusters, C, *K) float32 on the batch's device.
@@ -219,7 +220,7 @@ def kmeans_filters(
         )
     else:
         raise WarminitError(
-            f"algorithm={algorithm!r}; one of {', '.join(get_args(Algorithm))} is needed."
+            f"algorithm={algorithm!r}: expected one of {', '.join(get_args(Algorithm))}."
         )
     bank = weight_centroids(centroids, hyper.patch_size) if spatial else centroids.double()
     bank = scale_bank(bank, hyper.scale, patches=patches, scaling=scaling)

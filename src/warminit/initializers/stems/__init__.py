@@ -1,4 +1,4 @@
-"""Patches become filters, and filters become the first layers of a model.
+"""Turn patches into filters, and filters into the first layers of a model.
 
-`conditioning` is the one way of all methods that write filters; the others are bases for it.
+All methods that write filters use `conditioning`; the other modules compute the filters.
 """

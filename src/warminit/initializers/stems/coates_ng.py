@@ -9,13 +9,13 @@ from torch import Tensor, nn
 from warminit.errors import WarminitError
 from warminit.images.source import Batch, Images
 from warminit.initializers.stems.conditioning import condition_
+from warminit.initializers.stems.design_rules import Hyperparameters
 from warminit.initializers.stems.filters import scale_bank, shape_filters
-from warminit.initializers.stems.options import StemOptions
-from warminit.initializers.stems.rules import Hyperparameters
+from warminit.initializers.stems.keywords import StemOptions
 from warminit.report import InitReport
 
 _ITERATIONS = 10
-"""Damped updates; a fixed number, so that the same seed gives the same bits."""
+"""Number of damped updates; fixed, so that the same seed gives the same bits."""
 
 
 def coates_ng(
@@ -29,30 +29,32 @@ def coates_ng(
 ) -> InitReport:
     """Set filters to a dictionary learned by spherical k-means on whitened patches.
 
-    Coates & Ng (2012), "Learning feature representations with k-means": each patch
-    loses its mean and is divided by sqrt(variance + norm_eps); the patches are ZCA-whitened with
-    W = V (L + zca_eps I)^(-1/2) V^T of their covariance; ten damped updates of spherical k-means
-    give unit directions d. A layer sees raw patches, so the linear steps before d are folded into
-    the filter: C W d, where C = I - 11^T / D removes the brightness. What cannot be folded is left
-    out: the division by each patch's contrast is not linear, and the mean of the normalized patches
-    would be a bias, which stays as it was.
+    Coates & Ng (2012), "Learning feature representations with k-means". Each patch loses its mean
+    and is divided by sqrt(variance + norm_eps). The patches are ZCA-whitened with W = V (L +
+    zca_eps I)^(-1/2) V^T of their covariance. Ten damped updates of spherical k-means give unit
+    directions d. A layer sees raw patches, so the linear steps before d are folded into the filter:
+    C W d, where C = I - 11^T / D removes the brightness. Two steps are left out: the division by
+    each patch's contrast, which is not linear, and the mean of the normalized patches, which would
+    be a bias.
 
     Args:
         model: Any module with a convolution; biases stay.
-        images: (N, C, *size), one training batch as the model is fed, or batches of them.
-        seed: Of the positions and of the first directions.
-        norm_eps: As a share of the variance of the sampled pixels, above 0. The paper's 10, on
-            pixels from 0 to 255, is 0.0025 of it where their deviation is 63, as CIFAR-10's is.
-        zca_eps: Added to the eigenvalues, above 0; the paper's value for patches of unit contrast.
-        **options: As for `prewarm_`, `layers` and `batches` included; count and scale are
+        images: Training images (N, C, *size), scaled as the model is fed: one batch, or batches of
+            a loader.
+        seed: Seed of the positions and of the first directions.
+        norm_eps: Share of the variance of the sampled pixels, above 0. The paper's value is 10 on
+            pixels from 0 to 255. At CIFAR-10's deviation of 63 this is 0.0025 of the variance.
+        zca_eps: Number added to the eigenvalues, above 0; the paper's value for patches of unit
+            contrast.
+        **options: Options of `prewarm_`, including `layers` and `batches`; count and scale are
             Pre-Warm's.
 
     Returns:
-        The report. Where patches are no larger than the kernel, each set filter sums to zero, so it
+        The report. If patches are no larger than the kernel, each set filter sums to zero, so it
         does not respond to brightness.
 
     Raises:
-        WarminitError: For any input that cannot be used; the model is then bit-identical to before.
+        WarminitError: For any invalid input; the model is then bit-identical to before.
 
     Example:
         >>> import torch
@@ -65,7 +67,7 @@ def coates_ng(
     for name, value in (("norm_eps", norm_eps), ("zca_eps", zca_eps)):
         if type(value) not in {int, float} or not 0 < value < float("inf"):
             raise WarminitError(
-                f"{name}={value!r}; a finite number above 0 is needed, since flat patches and flat "
+                f"{name}={value!r}: expected a finite number above 0, since flat patches and flat "
                 "directions are divided by its square root. Leave it out for the paper's value."
             )
     return condition_(
@@ -96,8 +98,8 @@ def _dictionary(
     variance = by_channel.var(1, correction=0).mean()
     if not bool(variance > 0):
         raise WarminitError(
-            f"the images give only {len(patches.unique(dim=0))} distinct patches, none of which "
-            "varies; at least one must. Pass more varied images, or more patches."
+            f"the images give only {len(patches.unique(dim=0))} distinct patches, all of them "
+            "constant: expected at least one that varies. Pass more varied images, or more patches."
         )
     normalized = normalize_contrast(patches, norm_eps * float(variance))
     whitening = zca(normalized, zca_eps)
@@ -114,8 +116,8 @@ def normalize_contrast(patches: Tensor, norm_eps: float) -> Tensor:
     """Remove each patch's mean and divide by sqrt(its variance + norm_eps), all channels at once.
 
     Args:
-        patches: (P, D).
-        norm_eps: In the patches' units squared, above 0.
+        patches: Patches (P, D).
+        norm_eps: Number in the patches' units squared, above 0.
 
     Returns:
         (P, D); rows sum to zero and have a variance below 1.
@@ -126,7 +128,7 @@ def normalize_contrast(patches: Tensor, norm_eps: float) -> Tensor:
 
 
 def zca(patches: Tensor, eps: float) -> Tensor:
-    """Return the matrix that whitens patches and stays as near to the identity as can be.
+    """Return the whitening matrix that is nearest to the identity.
 
     Args:
         patches: (P, D), float64; their mean is removed first.
@@ -146,17 +148,17 @@ def zca(patches: Tensor, eps: float) -> Tensor:
 def spherical_kmeans(patches: Tensor, start: Tensor, *, n_iterations: int = _ITERATIONS) -> Tensor:
     """Run the chapter's damped updates: S := one projection a patch, D := norm(X S^T + D).
 
-    Each patch goes to the direction on which its projection is largest in magnitude, with the
-    projection as its code. The direction of an update is never zero: along the old direction it has
-    1 plus the sum of squared codes.
+    Each patch is assigned to the direction with its largest projection in magnitude, with that
+    projection as its code. An updated direction is never zero: along the old direction it has 1
+    plus the sum of squared codes.
 
     Args:
         patches: (P, D), whitened.
-        start: (n, D), no row zero; normalized first.
-        n_iterations: Updates.
+        start: Initial directions (n, D), no row zero; normalized first.
+        n_iterations: Number of updates.
 
     Returns:
-        (n, D): unit rows. A direction that no patch prefers stays.
+        (n, D): unit rows. A direction without patches stays.
     """
     directions: Tensor = start / start.norm(dim=1, keepdim=True)
     for _ in range(n_iterations):

@@ -1,4 +1,4 @@
-"""model, images, a way to make filters -> model conditioned in place, InitReport."""
+"""model, images, a function that makes filters -> model conditioned in place, InitReport."""
 
 import time
 import warnings
@@ -13,10 +13,10 @@ from warminit.checks import as_kernel_size, outside
 from warminit.errors import WarminitError, WarminitWarning
 from warminit.images.check import check_images, standardization
 from warminit.images.source import Batch, Images, read_images, within_memory
+from warminit.initializers.stems.design_rules import Hyperparameters
 from warminit.initializers.stems.fed import fed_images
-from warminit.initializers.stems.options import RuleOptions
+from warminit.initializers.stems.keywords import RuleOptions
 from warminit.initializers.stems.resolve import resolve_rules
-from warminit.initializers.stems.rules import Hyperparameters
 from warminit.initializers.stems.subject import Layers, Subject, only
 from warminit.models.fresh import looks_trained
 from warminit.models.layer import FoundLayer
@@ -34,7 +34,7 @@ MakeFilters = Callable[[Batch, Hyperparameters, tuple[int, ...], int], Tensor]
 
 @dataclass(frozen=True, slots=True)
 class _Made:
-    """Filters of one layer, and what they were made with; nothing is written yet."""
+    """Hold the filters of one layer and their hyperparameters before they are written."""
 
     rows: Tensor
     filters: Tensor
@@ -55,31 +55,32 @@ def condition_(
     parameters: Mapping[str, Any] | None = None,
     **options: Unpack[RuleOptions],
 ) -> InitReport:
-    """Find the layer, derive what is not given, make filters and write them.
+    """Find the layer, derive missing options, make filters and write them.
 
-    Every method that writes filters goes this way, so they share its guarantees: all checks come
-    before the write, what is written is read back, and nothing but the set filters changes. Under
-    an initialized process group every rank must call; all of them end with the same filters.
+    Every method that writes filters uses this function and shares its guarantees. All checks
+    precede the write, the written values are read back, and only the set filters change. Under an
+    initialized process group every rank must call; all ranks get the same filters.
 
     Args:
         model: Any module with a convolution.
-        images: (N, C, *size), one training batch as the model is fed, or batches of them; or both,
-            read already.
-        make_filters: Draws only from generators of its own, seeded by its last argument.
+        images: Training images (N, C, *size), scaled as the model is fed, or batches of them; or a
+            `Subject`.
+        make_filters: Function that makes filters; it draws only from generators seeded by its last
+            argument.
         method: Name for the report.
-        seed: Passed to `make_filters`.
-        layers: Which layers, see `Layers`; each after the first is conditioned on the activations
-            that the model, conditioned so far, gives it.
-        batches: How many batches to read where `images` is a loader.
-        trainable: False sets the gradient of the set filters to zero.
-        parameters: What the report lists besides the hyperparameters.
-        **options: In place of the derived rules.
+        seed: Seed for `make_filters`.
+        layers: Layers to set, see `Layers`. Later layers are conditioned on activations, which
+            include the earlier conditioned layers.
+        batches: Number of batches to read if `images` is a loader.
+        trainable: Whether the set filters train; False sets their gradient to zero.
+        parameters: Values that the report lists besides the hyperparameters.
+        **options: Values that replace the derived ones.
 
     Returns:
         The report.
 
     Raises:
-        WarminitError: For any input that cannot be used; the model is then bit-identical to before.
+        WarminitError: For any invalid input; the model is then bit-identical to before.
     """
     started = time.perf_counter()
     subject = Subject.of(model, images, batches, mean=options.get("mean"), std=options.get("std"))
@@ -118,7 +119,7 @@ def filters_from_images(
     seed: int,
     **options: Unpack[RuleOptions],
 ) -> Tensor:
-    """Check the images, derive what is not given, and make the filters of an ungrouped layer.
+    """Check the images, derive missing options, and make the filters of an ungrouped layer.
 
     Returns:
         Filters (n, C, *K).
@@ -141,7 +142,7 @@ def _condition_each_(
     options: RuleOptions,
     first: FoundLayer,
 ) -> tuple[list[_Made], tuple[str, ...]]:
-    """Make and write the filters of one layer after another; return them and the notes."""
+    """Make and write the filters layer by layer; return the filters and the notes."""
     notes = [subject.note] if subject.note else []
     made: list[_Made] = []
     for target in targets:
@@ -167,7 +168,7 @@ def _make(
     options: RuleOptions,
     name: str,
 ) -> _Made:
-    """Make the filters of one layer, each group its own, from the patches of all ranks."""
+    """Make the filters of one layer, group by group, from the patches of all ranks."""
     groups = target.groups
     with all_or_none():
         if name:  # activations; the images themselves are checked already
@@ -195,12 +196,15 @@ def _make(
     made = agreed_tensor(torch.cat(filters).float().to(batch.device))
     if not bool(torch.isfinite(made).all()):
         raise WarminitError(
-            f"the filters for {target.name} are not finite, since the images reach "
+            f"the filters for {target.name} are not finite: the images reach "
             f"{float(images.abs().max()):.3g}. Standardize the images first."
         )
     notes = [each for each in (hyper.provenance.get("fallback"), note) if each is not None]
     if len(group) < min(hyper.n_clusters, per_group):
-        notes.append(f"{len(group)} of {hyper.n_clusters} filters were made: no more directions")
+        notes.append(
+            f"{len(group)} of {hyper.n_clusters} filters were made: the patches have no "
+            "more directions"
+        )
     if len(group) > per_group:
         notes.append(f"the first {per_group} of {len(group)} filters fit into the layer")
     return _Made(torch.cat(rows), made, hyper, tuple(notes))
@@ -218,7 +222,7 @@ def _bounded(batch: Batch, hyper: Hyperparameters) -> tuple[Batch, Hyperparamete
 
 
 def trained_note(target: FoundLayer, model: nn.Module) -> str | None:
-    """Return a note where a layer looks trained, else None."""
+    """Return a note if a layer looks trained, else None."""
     weight = check_weight(target.name, target.module)
     # Where ranks hold parts of a weight, one part alone is not a fair sample of it.
     if is_sharded(weight) or not looks_trained(weight):
@@ -228,8 +232,8 @@ def trained_note(target: FoundLayer, model: nn.Module) -> str | None:
     tag = config.get("tag") if isinstance(config, Mapping) else None
     named = f" (timm's metadata name the weights {tag})" if tag else ""
     return (
-        f"{target.name} looks trained: its weights fit no usual initialization{named}. This is "
-        "meant for models that start from scratch."
+        f"{target.name} looks trained: its weights fit no usual initialization{named}. Initialize "
+        "only models that you train from scratch."
     )
 
 

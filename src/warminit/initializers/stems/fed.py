@@ -1,4 +1,4 @@
-"""subject, layer, options -> what its filters are made from, and the options that hold for it."""
+"""subject, layer, options -> the inputs of the layer, and the options for it."""
 
 from dataclasses import dataclass, replace
 
@@ -6,28 +6,27 @@ import torch
 from torch import Tensor
 
 from warminit.checks import check_count
-from warminit.initializers.stems.options import RuleOptions
-from warminit.initializers.stems.rules import Hyperparameters, share_of_total
+from warminit.initializers.stems.design_rules import Hyperparameters, share_of_total
+from warminit.initializers.stems.keywords import RuleOptions
 from warminit.initializers.stems.subject import Subject
 from warminit.models.deep import activations
 from warminit.models.layer import FoundLayer
 from warminit.models.ranks import all_or_none
 
 DEEP_PATCHES = 8
-"""Patches an image for layers beyond the first: the pixel rules do not apply to activations."""
+"""Patches per image for later layers: the pixel rules do not apply to activations."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fed:
-    """What the filters of one layer are made from.
+    """Hold the inputs of one layer, from which its filters are made.
 
     Attributes:
-        images: (N, C, *size): the images, or what the layer is fed.
-        options: Those that hold for them.
-        name: What they are called in error texts; "" for the images themselves.
-        notes: For the report.
-        whole_patches: How many of `images` come from one image of the caller, where each is one
-            patch; 0 elsewhere.
+        images: Images (N, C, *size), or the inputs of the layer.
+        options: Options for these inputs.
+        name: Name of the inputs in error texts; "" for the images.
+        notes: Notes for the report.
+        whole_patches: Number of `images` per image of the caller if each is one patch; otherwise 0.
     """
 
     images: Tensor
@@ -37,31 +36,32 @@ class Fed:
     whole_patches: int = 0
 
     def reported(self, hyper: Hyperparameters) -> Hyperparameters:
-        """Return the hyperparameters with the patches of one image of the caller."""
+        """Return the hyperparameters with the number of patches per image of the caller."""
         if not self.whole_patches:
             return hyper
-        why = {**hyper.provenance, "n_patches": "the patches that the layer is fed"}
+        why = {**hyper.provenance, "n_patches": "the inputs of the layer, which are patches"}
         return replace(hyper, n_patches=self.whole_patches, provenance=why)
 
 
 def fed_images(
     subject: Subject, target: FoundLayer, options: RuleOptions, first: FoundLayer
 ) -> Fed:
-    """Return what the filters of a layer are made from.
+    """Return the inputs from which the filters of a layer are made.
 
-    The images, for the layer that takes them. Else what the model, conditioned so far, feeds it.
+    For the input layer these are the images. For a later layer these are its activations, after the
+    earlier layers were conditioned.
 
     Args:
         subject: Model and images.
-        target: The layer.
-        options: As given by the caller.
-        first: The input layer.
+        target: Layer to set.
+        options: Options of the caller.
+        first: Input layer.
     """
     if target is first and target.takes_images:
         return Fed(subject.images.detach(), options)
     with all_or_none():
         fed = activations(subject.model, target, subject.as_fed(subject.images))
-    name = f"what {target.name} is fed"
+    name = f"the inputs of {target.name}"
     asked = options.get("patches_per_image")
     raw: RuleOptions = {**options, "mean": None, "std": None, "raw_images": None}
     if target.behind:
@@ -75,7 +75,7 @@ def fed_images(
             spread = torch.linspace(0, patches.shape[1] - 1, asked, dtype=torch.float64)
             patches = patches[:, spread.round().long().to(fed.device)]
         raw["patches_per_image"] = 1
-        note = f"a patch is normalized before {target.name}, which is set to suit {name}"
+        note = f"patches are normalized before {target.name}, which is set to suit {name}"
         return Fed(patches.flatten(0, 1), raw, name, (note,), patches.shape[1])
     later: RuleOptions = {"patches_per_image": asked or DEEP_PATCHES}
     if "scale" in options:

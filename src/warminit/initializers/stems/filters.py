@@ -16,21 +16,19 @@ NAMED_SCALES = ("parity", "match", "unit")
 
 
 def check_scaling(scaling: Scaling | None, scale: Scale | None) -> Scaling:
-    """Return how a bank is scaled: "global" where nothing is said.
+    """Return the scaling of a bank, "global" by default.
 
     Raises:
-        WarminitError: If it is unknown, or given beside a scale that has a factor for each filter.
+        WarminitError: If it is unknown, or combined with a scale that has a factor for each filter.
     """
     if scaling is None:
         return "global"
     if scaling not in get_args(Scaling):
-        raise WarminitError(
-            f"scaling={scaling!r}; one of {', '.join(get_args(Scaling))} is needed."
-        )
+        raise WarminitError(f"scaling={scaling!r}: expected one of {', '.join(get_args(Scaling))}.")
     if scale in {"match", "unit"}:
         raise WarminitError(
-            f"scaling={scaling!r} and scale={scale!r}: expected one of the two, since this scale "
-            "has a factor for each filter. Leave scaling out."
+            f"scaling={scaling!r} and scale={scale!r}: expected only one of the two, since this "
+            "scale has a factor for each filter. Leave scaling out."
         )
     return scaling
 
@@ -39,7 +37,8 @@ def spatial_weights(kernel_size: tuple[int, ...]) -> Tensor:
     """Weight each kernel position by its inverse Manhattan distance from the center (Equation 2).
 
     Args:
-        kernel_size: K, one number a spatial dimension; the center is floor(K / 2) in each.
+        kernel_size: Kernel size K, one number per spatial dimension; the center is floor(K / 2) in
+            each.
 
     Returns:
         (prod(K),) float64: 1 at the center, falling with distance, never 0.
@@ -56,10 +55,10 @@ def spatial_weights(kernel_size: tuple[int, ...]) -> Tensor:
 
 
 def weight_centroids(centroids: Tensor, patch_size: tuple[int, ...]) -> Tensor:
-    """Multiply each centroid by the spatial weights, the same for every channel (step 3).
+    """Multiply each centroid by the spatial weights, equal for all channels (step 3).
 
     Args:
-        centroids: (n, C * prod(patch_size)) in the order C, *patch_size.
+        centroids: Centroids (n, C * prod(patch_size)) in the order C, *patch_size.
         patch_size: Size of the patches.
 
     Returns:
@@ -72,33 +71,31 @@ def weight_centroids(centroids: Tensor, patch_size: tuple[int, ...]) -> Tensor:
 def scale_bank(
     bank: Tensor, scale: Scale, *, patches: Tensor | None = None, scaling: Scaling = "global"
 ) -> Tensor:
-    """Give a bank of filters its amplitude (Equation 3, and the alternatives to it).
+    """Scale a bank of filters (Equation 3 and its alternatives).
 
     Args:
         bank: (n, D), float64.
-        scale: A number, the bank's standard deviation. Or "parity", which is sqrt(2 / D). Or
-            "match": the response of each filter over `patches` gets the standard deviation that a
-            filter of torch's default initialization has in expectation. Or "unit": the response of
-            each filter gets the standard deviation 1.
-        patches: (P, D), as sampled, not centered; needed for "match" and "unit".
-        scaling: With a number or "parity", one factor for the whole bank ("global", as the paper),
-            or one for each filter ("per-filter").
+        scale: Standard deviation of the bank: a number, or "parity" for sqrt(2 / D). "unit" gives
+            the response of each filter over `patches` the standard deviation 1. "match" gives it
+            the expected deviation of a filter of torch's default initialization.
+        patches: Patches (P, D) as sampled, not centered; "match" and "unit" require them.
+        scaling: "global" for one factor for the whole bank (as in the paper), or "per-filter" for
+            one each. For a number or "parity" only.
 
     Returns:
-        (n, D) float64. A filter without a response stays as it is: nothing is divided by 0.
+        (n, D) float64. A filter without a response does not change: nothing is divided by 0.
 
     Example:
         >>> bank = scale_bank(torch.eye(4, dtype=torch.float64), 0.2)
         >>> round(float(bank.std(correction=0)), 6)
         0.2
     """
-    if scaling not in get_args(Scaling):
-        raise WarminitError(
-            f"scaling={scaling!r}; one of {', '.join(get_args(Scaling))} is needed."
-        )
     if scale in {"match", "unit"}:
         if patches is None:
-            raise WarminitError(f"scale={scale!r} needs patches, and there are none to respond to.")
+            raise WarminitError(
+                f"scale={scale!r} without patches: expected patches (P, D). Pass "
+                "them, or a number as scale."
+            )
         moment, mean = second_moment(patches), patches.mean(0, dtype=torch.float64)
         # It stays on the device: a number would have to come to the host.
         target = _default_response(moment) if scale == "match" else torch.ones_like(moment[0, 0])
@@ -117,13 +114,13 @@ def scale_bank(
 def shape_filters(
     bank: Tensor, patch_size: tuple[int, ...], kernel_size: tuple[int, ...] | None = None
 ) -> Tensor:
-    """Reshape a bank to filters; those of larger patches are cropped to their center (Section 4.3).
+    """Reshape a bank to filters, and crop larger patches to their center (Section 4.3).
 
     Args:
-        bank: (n, C * prod(patch_size)) in the order C, *patch_size.
+        bank: Bank (n, C * prod(patch_size)) in the order C, *patch_size.
         patch_size: Size of the patches.
-        kernel_size: Nowhere larger than `patch_size`, which it defaults to; the crop begins at
-            floor((patch - kernel) / 2).
+        kernel_size: Kernel size, at most `patch_size`, its default; the crop begins at floor((patch
+            - kernel) / 2).
 
     Returns:
         (n, C, *kernel_size), float32.
@@ -135,7 +132,7 @@ def shape_filters(
 
 
 def _default_response(moment: Tensor) -> Tensor:
-    """Give the deviation of the response of a filter of torch's default initialization.
+    """Compute the deviation of the response of a filter of torch's default initialization.
 
     Its D weights are independent with mean 0 and variance 1 / (3 D), so the expected square of its
     response to a patch p is |p|^2 / (3 D), and over all patches trace(second moment) / (3 D).

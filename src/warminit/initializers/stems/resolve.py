@@ -1,4 +1,4 @@
-"""images, layer shape, what the caller gives -> Hyperparameters, all checked."""
+"""images, layer shape, options -> Hyperparameters, all checked."""
 
 import math
 import numbers
@@ -9,8 +9,8 @@ from torch import Tensor
 
 from warminit.checks import as_kernel_size, check_count, count_positions
 from warminit.errors import WarminitError
+from warminit.initializers.stems.design_rules import Hyperparameters, rules_of, scale_rule
 from warminit.initializers.stems.filters import NAMED_SCALES, Scale
-from warminit.initializers.stems.rules import Hyperparameters, rules_of, scale_rule
 
 
 def resolve_rules(
@@ -29,29 +29,29 @@ def resolve_rules(
     std: Sequence[float] | float | Tensor | None = None,
     raw_images: Tensor | None = None,
 ) -> Hyperparameters:
-    """Derive what is not given, and check what is.
+    """Check the given options, and derive the others.
 
     Args:
         images: Checked (N, C, *size).
-        out_channels: F of the layer.
-        kernel_size: K of the layer.
-        groups: Of the layer: each conditions floor(F / groups / 2) filters of its own, at least
-            one, at the scale of its own channels and fan-in.
-        dilation: Of the layer.
-        seed: Of the patch-norm sample.
-        n_filters: Filters to set, in each group.
-        patches_per_image: Patches an image.
-        scale: A number above 0, or one of `NAMED_SCALES`.
-        patch_size: At least the kernel's size.
-        mean: As for `derive_rules`; so are `std` and `raw_images`.
+        out_channels: Number of filters F of the layer.
+        kernel_size: Kernel size K of the layer.
+        groups: Groups of the layer. Each group gets floor(F / groups / 2) filters, at least one,
+            scaled by its channels and fan-in.
+        dilation: Dilation of the layer.
+        seed: Seed of the patch-norm sample.
+        n_filters: Number of filters to set in each group.
+        patches_per_image: Number of patches per image.
+        scale: Number above 0, or one of `NAMED_SCALES`.
+        patch_size: Patch size, at least the kernel's size.
+        mean: Per-channel mean, as for `derive_rules`.
         std: Per-channel standard deviation.
-        raw_images: Raw pixels.
+        raw_images: Raw pixels, as for `derive_rules`.
 
     Returns:
         Hyperparameters with n_patches * N >= n_clusters.
 
     Raises:
-        WarminitError: For any value that cannot be used.
+        WarminitError: For any invalid value.
     """
     if patches_per_image is not None:
         check_count("patches_per_image", patches_per_image)
@@ -68,8 +68,8 @@ def resolve_rules(
     )
     if images.shape[1] // groups * math.prod(kernel_size) == 1:
         raise WarminitError(
-            f"a patch of kernel {kernel_size} over 1 channel has 1 value, and nothing is left of "
-            "it once its mean is removed; at least 2 are needed. Condition another layer with "
+            f"a patch of kernel {kernel_size} over 1 channel has 1 value, and removing its mean "
+            "leaves nothing: expected at least 2. Condition another layer with "
             "layers=."
         )
     provenance = dict(hyper.provenance)
@@ -89,8 +89,8 @@ def resolve_rules(
         sizes = as_kernel_size(patch_size, len(kernel_size), "patch_size")
         if any(patch < kernel for patch, kernel in zip(sizes, kernel_size, strict=True)):
             raise WarminitError(
-                f"patch_size={patch_size!r} is smaller than the kernel {kernel_size}; patches must "
-                "cover the kernel. Leave it out to use the kernel's size."
+                f"patch_size={patch_size!r} is smaller than the kernel: expected at least "
+                f"{kernel_size}. Leave it out for the kernel's size."
             )
         count_positions(images, sizes, dilation, "a smaller patch_size")
         hyper = replace(hyper, patch_size=sizes)
@@ -98,8 +98,8 @@ def resolve_rules(
     total = hyper.n_patches * len(images)
     if total < hyper.n_clusters:
         raise WarminitError(
-            f"patches_per_image={hyper.n_patches} x {len(images)} images gives {total} patches, "
-            f"fewer than n_filters={hyper.n_clusters}. Pass more images, or a larger "
+            f"patches_per_image={hyper.n_patches} x {len(images)} images gives {total} patches: "
+            f"expected at least n_filters={hyper.n_clusters}. Pass more images, or a larger "
             "patches_per_image."
         )
     return replace(hyper, provenance=provenance)
@@ -114,8 +114,8 @@ def _checked_scale(scale: Scale) -> Scale:
         )
     if not usable:
         raise WarminitError(
-            f"scale={scale!r}; a finite number above 0 is needed, or one of "
+            f"scale={scale!r}: expected a finite number above 0, or one of "
             f"{', '.join(NAMED_SCALES)}. The paper uses 0.20 for one channel and 0.25 for more; "
-            "leave it out to have it derived."
+            "leave it out to derive it."
         )
     return scale if isinstance(scale, str) else float(scale)

@@ -1,4 +1,4 @@
-"""model -> input layer with structure that no data gave: cosines or Gabor functions."""
+"""model -> input layer with structure but without data: cosines or Gabor functions."""
 
 import itertools
 import math
@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from warminit.errors import WarminitError
 from warminit.images.source import Batch, Images
 from warminit.initializers.stems.conditioning import condition_
+from warminit.initializers.stems.design_rules import Hyperparameters
 from warminit.initializers.stems.filters import scale_bank, shape_filters
-from warminit.initializers.stems.options import StemOptions
-from warminit.initializers.stems.rules import Hyperparameters
+from warminit.initializers.stems.keywords import StemOptions
 from warminit.report import InitReport
 
 
@@ -28,20 +28,22 @@ def dct(
 ) -> InitReport:
     """Set the lowest frequencies of the orthonormal DCT-II over channels and space.
 
-    The control for data: smooth, mutually orthogonal directions, as whitening's are on natural
-    images, from no image at all (Ahmed, Natarajan & Rao, 1974). Count and scale are Pre-Warm's.
+    This is the control for data: smooth orthogonal directions, similar to whitening filters of
+    natural images, but from no image (Ahmed, Natarajan & Rao, 1974). Count and scale are
+    Pre-Warm's.
 
     Args:
         model: Any module with an `nn.Conv2d`.
-        images: (N, C, H, W); only for the count of channels, and for scales that need patches.
-        seed: Of those patches.
-        brightness: Whether the constant direction is used; centering takes it from Pre-Warm.
-        **options: As for `prewarm_`, `layers` and `batches` included; `n_filters` is
-            the number of filters.
+        images: Training images (N, C, H, W); only for the number of channels, and for scales that
+            need patches.
+        seed: Seed of those patches.
+        brightness: Whether the constant direction is used; centering removes it from Pre-Warm.
+        **options: Options of `prewarm_`, including `layers` and `batches`; `n_filters` is the
+            number of filters.
 
     Returns:
-        The report; the D directions (D - 1 without brightness) are followed by their negatives,
-        then no more are set.
+        The report. The D directions (D - 1 without brightness) are followed by their negatives;
+        further filters are not set.
     """
     return condition_(
         model,
@@ -61,20 +63,21 @@ def gabor(
     seed: int,
     **options: Unpack[StemOptions],
 ) -> InitReport:
-    """Set Gabor functions: edges and bars at evenly spaced orientations, the same in every channel.
+    """Set Gabor functions: edges and bars at evenly spaced orientations, equal in all channels.
 
-    The control for learned edges: what trained first layers are known to look like (Gabor, 1946;
-    Olshausen & Field, 1996), from no image at all. Count and scale are Pre-Warm's.
+    This is the control for learned edges: shapes that trained first layers show, but from no image
+    (Gabor, 1946; Olshausen & Field, 1996). Count and scale are Pre-Warm's.
 
     Args:
         model: Any module with an `nn.Conv2d` whose kernel is at least 3 x 3.
-        images: (N, C, H, W); only for the count of channels, and for scales that need patches.
-        seed: Of those patches.
-        **options: As for `prewarm_`, `layers` and `batches` included; `n_filters` is
-            the number of filters.
+        images: Training images (N, C, H, W); only for the number of channels, and for scales that
+            need patches.
+        seed: Seed of those patches.
+        **options: Options of `prewarm_`, including `layers` and `batches`; `n_filters` is the
+            number of filters.
 
     Returns:
-        The report; each set filter has zero mean.
+        The report. Each set filter has zero mean.
     """
     return condition_(
         model,
@@ -87,16 +90,16 @@ def gabor(
 
 
 def dct_directions(n: int, shape: tuple[int, ...], *, brightness: bool = False) -> Tensor:
-    """Return the orthonormal DCT-II basis of an array, lowest frequencies first.
+    """Compute the orthonormal DCT-II basis of an array, lowest frequencies first.
 
     Args:
-        n: Directions asked for.
-        shape: (C, *K) of a filter.
-        brightness: Whether the constant direction is among them.
+        n: Requested number of directions.
+        shape: Shape (C, *K) of a filter.
+        brightness: Whether the constant direction is included.
 
     Returns:
-        (min(n, 2 m), D) float64, D = prod(shape), m = D or D - 1: orthonormal rows ordered by the
-        sum of their frequencies as shares of each axis, then their negatives.
+        (min(n, 2 m), D) float64, with D = prod(shape) and m = D or D - 1. Orthonormal rows, ordered
+        by the sum of their frequencies as shares of each axis, then their negatives.
     """
     axes = []
     for size in shape:
@@ -123,28 +126,28 @@ def dct_directions(n: int, shape: tuple[int, ...], *, brightness: bool = False) 
 
 
 def gabor_bank(n: int, shape: tuple[int, ...]) -> Tensor:
-    """Return Gabor functions: half odd (edges), half even (bars), evenly spaced orientations.
+    """Compute Gabor functions at evenly spaced orientations: half odd (edges), half even (bars).
 
     Args:
-        n: Functions asked for.
-        shape: (C, H, W) of a filter; the larger of H and W is the wavelength, and the envelope's
-            deviation half of it.
+        n: Requested number of functions.
+        shape: Shape (C, H, W) of a filter. The larger of H and W is the wavelength; the envelope's
+            deviation is half of it.
 
     Returns:
         (n, D) float64 of zero mean and unit norm; edges first, orientations from 0 up.
     """
     if len(shape) != 3:
         raise WarminitError(
-            f"the layer has {len(shape) - 1} spatial dimensions; Gabor functions need 2. Use the "
-            "arm dct, which takes any number."
+            f"the layer has {len(shape) - 1} spatial dimensions: expected 2 for Gabor functions. "
+            "Use the arm dct, which accepts any number."
         )
     channels, height, width = shape
     size = max(height, width)
     if min(height, width) < 3:
         # Some orientation is flat there: nothing is left of it once its mean is removed.
         raise WarminitError(
-            "Gabor functions at every orientation need a kernel of at least 3 x 3, and the layer's "
-            f"is {height} x {width}. Use another arm, such as dct."
+            f"the layer's kernel is {height} x {width}: expected at least 3 x 3 for Gabor "
+            "functions. Use another arm, for example dct."
         )
     y, x = torch.meshgrid(
         torch.arange(height, dtype=torch.float64) - (height - 1) / 2,

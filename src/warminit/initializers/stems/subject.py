@@ -1,4 +1,4 @@
-"""model, images -> both read and checked once, with one survey of the model, for one call."""
+"""model, images -> both read and checked once per call, with one survey of the model."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -24,23 +24,25 @@ from warminit.models.survey import Survey
 Statistics = Sequence[float] | float | Tensor | None
 
 Layers = str | nn.Module | int | Sequence[str | nn.Module] | None
-"""One layer by name or as a module, several, the first n that run, or None: the input layer."""
+"""Layer by name or as a module, a list of layers, the first n that run, or None for the input
+layer."""
 
 
 class Subject:
-    """What one call works on.
+    """Hold the model and the images of one call.
 
     Args:
         model: Any module.
-        images: (N, C, *size), as the model is fed, or batches of them; they are read here, once.
-        batches: How many batches to read where `images` is a loader.
-        mean: Per-channel mean that uint8 pixels are standardized with before the model gets them.
-        std: Per-channel standard deviation, likewise.
-        operations: Whether the survey is to see every operation of its pass.
+        images: Images (N, C, *size), scaled as the model is fed, or batches of them; they are read
+            once, here.
+        batches: Number of batches to read if `images` is a loader.
+        mean: Per-channel mean that standardizes uint8 pixels before the model gets them.
+        std: Per-channel standard deviation, used like `mean`.
+        operations: Whether the survey records every operation of its pass.
 
     Attributes:
-        images: (N, C, *size), as read from the caller.
-        note: What was read, for the report; None for a tensor.
+        images: Images (N, C, *size) as read from the caller.
+        note: Note on the read batches, for the report; None for a tensor.
     """
 
     def __init__(
@@ -71,30 +73,30 @@ class Subject:
         std: Statistics = None,
         operations: bool = False,
     ) -> "Subject":
-        """Return what is read already, or read it."""
+        """Return the images if they are read already, or read them."""
         if isinstance(images, Subject):
             return images
         return cls(model, images, batches, mean=mean, std=std, operations=operations)
 
     @cached_property
     def survey(self) -> Survey:
-        """What one image tells of the model."""
+        """Return the survey of the model by one image."""
         return self.new_survey()
 
     def new_survey(self) -> Survey:
-        """Return a survey of the model as it is when the survey is asked."""
+        """Survey the model in its present state."""
         return Survey(self.model, self.images, self.as_fed, operations=self._operations)
 
     def as_fed(self, images: Tensor) -> Tensor:
-        """Return some of the images as the model is fed."""
+        """Return some of the images, scaled as the model is fed."""
         return as_model_input(images, standardization(self._mean, self._std, images.shape[1]))
 
     def first(
         self, layer: str | nn.Module | None = None, *, takes_images: bool = True
     ) -> FoundLayer:
-        """Return the layer that takes the images, which are checked for it.
+        """Return the layer that receives the images, and check the images for it.
 
-        Where a layer that is named need not take them, their channels are not compared.
+        If a named layer need not receive the images, their channels are not compared.
         """
         if layer not in self._first:
             images = self.images
@@ -109,28 +111,28 @@ class Subject:
         return self._first[layer]
 
     def targets(self, layers: Layers) -> list[FoundLayer]:
-        """Return the layers to condition, in the order in which they run."""
+        """Return the layers to condition, in execution order."""
         first = self.first(only(layers))
         several = layers is not None and only(layers) is None
         return chosen_layers(self.survey, first, layers) if several else [first]
 
 
 def only(layers: Layers) -> str | nn.Module | None:
-    """Return the one layer that is meant, None where several are, or the input layer."""
+    """Return the named layer, None for several, or the input layer."""
     return layers if isinstance(layers, str | nn.Module) else None
 
 
 def check_any_images(images: Tensor) -> None:
-    """Check images for no layer in particular."""
+    """Check the images without a layer."""
     dims = images.ndim - 2 if isinstance(images, Tensor) else 2
     check_images(images, spatial_dims=min(max(dims, 1), 3))
 
 
 def check_ranks_agree(images: Tensor) -> None:
-    """Raise on every rank where one has images that another could not have.
+    """Raise on every rank if the images of the ranks do not match.
 
-    What follows may run the model, whose parts may then wait for each other: from here on, every
-    rank must take the same way.
+    Later steps may run the model, whose parts may wait for each other across ranks. So every rank
+    must take the same branch from here on.
     """
     if world_size() == 1:
         return
@@ -142,6 +144,7 @@ def check_ranks_agree(images: Tensor) -> None:
         if mine != agreed_on:
             raise WarminitError(
                 f"images has {mine[1]} channels in {mine[0]} dimensions here, and {agreed_on[1]} "
-                f"in {agreed_on[0]} on rank 0; they must agree. Give every rank a shard of the "
+                f"in {agreed_on[0]} on rank 0: expected the same on all ranks. Give every rank a "
+                "shard of the "
                 "same data."
             )

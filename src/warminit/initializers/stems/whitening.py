@@ -1,4 +1,4 @@
-"""model, images -> model conditioned in place with whitening directions in the centroids' place."""
+"""model, images -> model conditioned in place with whitening directions."""
 
 from functools import partial
 from typing import Any, Unpack
@@ -11,6 +11,7 @@ from warminit.errors import WarminitError
 from warminit.images.patches import center_patches, second_moment
 from warminit.images.source import Batch, Images
 from warminit.initializers.stems.conditioning import condition_
+from warminit.initializers.stems.design_rules import Hyperparameters
 from warminit.initializers.stems.filters import (
     Scale,
     Scaling,
@@ -18,8 +19,7 @@ from warminit.initializers.stems.filters import (
     scale_bank,
     shape_filters,
 )
-from warminit.initializers.stems.options import WhiteningKeywords, WhiteningOptions
-from warminit.initializers.stems.rules import Hyperparameters
+from warminit.initializers.stems.keywords import WhiteningKeywords, WhiteningOptions
 from warminit.initializers.stems.subject import Layers, Statistics, Subject
 from warminit.renamed import takes_old_names
 from warminit.report import InitReport
@@ -45,33 +45,34 @@ def whiten_(
     seed: int = 0,
     **options: Unpack[WhiteningOptions],
 ) -> InitReport:
-    """Write whitening directions of one batch's patches into a model's first convolution.
+    """Set a model's first convolution to whitening directions of one batch's patches.
 
-    The same path as `prewarm_`, count and scale included, with another basis: the leading
+    Count and scale are those of `prewarm_`, but the basis is another one. It has the leading
     eigenvectors of the patches' second moment, each divided by the square root of its eigenvalue
-    plus eps. Trained first layers approach such a transform (Chowers & Weiss, 2023); patch
+    plus eps. Trained first layers approach a whitening transform (Chowers & Weiss, 2023). Patch
     whitening as a first layer is from Page (2019) and Jordan (2024).
 
     Args:
         model: Any module with a convolution; call before or after the optimizer is made.
-        images: (N, C, *size), one training batch as the model is fed, or an iterable of batches;
-            uint8 is divided by 255 and, with `mean` and `std`, standardized.
-        n_filters: Filters to set; floor(F / 2) by default. At most 2 (C K^2 - 1) are set, see
+        images: Training images (N, C, *size), scaled as the model is fed: one batch, or an iterable
+            of batches. uint8 is divided by 255 and, with `mean` and `std`, standardized.
+        n_filters: Number of filters to set; floor(F / 2) by default, at most 2 (C K^2 - 1), see
             `whitening_directions`.
-        patches_per_image: Patches an image; derived as for `prewarm_`.
-        scale: As for `prewarm_`.
-        layers: As for `prewarm_`.
-        batches: Batches to read where `images` is a loader, 8 by default.
-        mean: Per-channel mean that `images` were standardized with; lets the rules see raw pixels.
+        patches_per_image: Number of patches per image; derived as for `prewarm_`.
+        scale: Scale of the filters, as for `prewarm_`.
+        layers: Layers to set, as for `prewarm_`.
+        batches: Number of batches to read if `images` is a loader, 8 by default.
+        mean: Per-channel mean that `images` were standardized with; the pixel rules need it.
         std: Per-channel standard deviation that `images` were standardized with.
-        seed: Of the patches' positions, 0 to 2**32 - 1.
-        **options: `eps`, `scaling`, `trainable` and `raw_images`, see `WhiteningOptions`.
+        seed: Seed of the patches' positions, 0 to 2**32 - 1.
+        **options: Options for ablations, see `WhiteningOptions`: `eps`, `scaling`, `trainable`,
+            `raw_images`.
 
     Returns:
         A report that prints as a small table.
 
     Raises:
-        WarminitError: For any input that cannot be used; the model is then bit-identical to before.
+        WarminitError: For any invalid input; the model is then bit-identical to before.
 
     Example:
         >>> import torch
@@ -104,12 +105,12 @@ def whiten_subject_(
     seed: int,
     **options: Unpack[WhiteningKeywords],
 ) -> InitReport:
-    """Whiten as `whiten_` does, under another name or with images that are read already."""
+    """Whiten as `whiten_` does, with another method name or with images that are read already."""
     others: dict[str, Any] = dict(options)
     eps, trainable = others.pop("eps", RELATIVE_EPS), others.pop("trainable", True)
     if isinstance(eps, bool) or not isinstance(eps, int | float) or not 0 <= eps < float("inf"):
         raise WarminitError(
-            f"eps={eps!r}; a finite number of at least 0 is needed. The default is {RELATIVE_EPS}."
+            f"eps={eps!r}: expected a finite number of at least 0. The default is {RELATIVE_EPS}."
         )
     n_filters = others.pop("n_filters", None)
     if n_filters is not None:
@@ -137,15 +138,15 @@ def whitening_filters(
     eps: float = RELATIVE_EPS,
     scaling: Scaling = "global",
 ) -> Tensor:
-    """Take patches, find their whitening directions and scale them to filters.
+    """Sample patches, find their whitening directions and scale them to filters.
 
     Args:
-        batch: Images, as the model is fed.
-        hyper: Resolved hyperparameters; n_clusters is the number of filters asked for.
-        kernel_size: K of the layer.
-        seed: Of the positions.
-        eps: Relative to the mean eigenvalue.
-        scaling: One factor for the bank, or one for each filter.
+        batch: Images, scaled as the model is fed.
+        hyper: Resolved hyperparameters; n_clusters is the requested number of filters.
+        kernel_size: Kernel size K of the layer.
+        seed: Seed of the positions.
+        eps: Regularization relative to the mean eigenvalue.
+        scaling: "global" for one factor for the bank, or "per-filter" for one each.
 
     Returns:
         (n, C, *K) float32 on the batch's device, n at most n_clusters.
@@ -157,20 +158,20 @@ def whitening_filters(
 
 
 def whitening_directions(patches: Tensor, n_filters: int, *, eps: float = RELATIVE_EPS) -> Tensor:
-    """Find the directions that whiten mean-centered patches, the strongest first.
+    """Compute whitening directions of mean-centered patches, the strongest first.
 
     Args:
-        patches: (P, D), one mean removed per patch.
-        n_filters: Directions asked for.
-        eps: Added to each eigenvalue, relative to their mean trace / D.
+        patches: Patches (P, D), each with its mean removed.
+        n_filters: Requested number of directions.
+        eps: Number added to each eigenvalue, relative to their mean, trace / D.
 
     Returns:
         (n, D) float64, on the patches' device: v / sqrt(eigenvalue + eps) for the leading
-        eigenvectors v of the second moment, signed so that the largest entry is positive. The null
-        direction that centering leaves is never used, so there are m <= D - 1 of them; where
-        n_filters > m their negatives follow, in the same order; n = min(n_filters, 2 m). The
-        responses of the first m over the patches have the second moment
-        diag(eigenvalue / (eigenvalue + eps)), the identity at eps = 0.
+        eigenvectors v of the second moment. Each sign makes the largest entry positive. The null
+        direction of the centering is never used, so there are m <= D - 1 directions. If n_filters >
+        m, their negatives follow in the same order: n = min(n_filters, 2 m). The responses of the
+        first m have the second moment diag(eigenvalue / (eigenvalue + eps)), the identity at eps =
+        0.
 
     Raises:
         WarminitError: If the patches have no variance.
@@ -181,8 +182,8 @@ def whitening_directions(patches: Tensor, n_filters: int, *, eps: float = RELATI
     rank = int((values > _RANK_TOLERANCE * values[:1]).sum()) if len(values) else 0
     if rank == 0:
         raise WarminitError(
-            f"the patches of {patches.shape[1]} values have no direction left once their mean is "
-            "removed; at least one is needed. Use a larger kernel, more channels or other images."
+            f"the patches of {patches.shape[1]} values have no direction after their mean is "
+            "removed: expected at least one. Use a larger kernel, more channels or other images."
         )
     count = min(n_filters, rank)
     values, vectors = values[:count], vectors[:, :count].T

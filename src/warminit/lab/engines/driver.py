@@ -182,11 +182,9 @@ def finished_runs(
         return runs_in_order([run.key for run in runs], store)
 
 
-def plan(
-    study: Study, source: DataSource, listener: Listener | None = None
-) -> tuple[PlannedRun, ...]:
+def plan(study: Study, source: DataSource) -> tuple[PlannedRun, ...]:
     """Load the study's data sets and plan its runs."""
-    datasets = _load(study, source, listener or Listener())
+    datasets = _load(study, source, Listener())
     return plan_runs(study, datasets, device=source.device, threads=source.threads)
 
 

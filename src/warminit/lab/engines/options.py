@@ -43,9 +43,9 @@ class EngineOptions:
             time, before it is reported as failed. A run that raises or diverges would do it again:
             it is reported at once.
         time_limit: Seconds after which a run is taken to hang; None: never.
-        address: Of the Ray cluster: `auto` (the one that this machine is part of), `host:port`,
-            `ray://host:port`, or `local`, one on this machine for as long as the study runs.
-            Default: the environment variable RAY_ADDRESS, else `local`.
+        address: Address of the Ray cluster: `auto` (the one that this machine is part of),
+            `host:port`, `ray://host:port`, or `local`, one on this machine for as long as the study
+            runs. Default: the environment variable RAY_ADDRESS, else `local`.
         cpus_per_run: CPUs that Ray sets aside for a run; the threads of a run by default.
         gpus_per_run: GPUs, or the share of one, that Ray sets aside; by default 1 on `cuda`, 0 on
             the CPU.

@@ -50,7 +50,7 @@ class Answer:
     """What a worker gives back.
 
     Attributes:
-        outcome: Of the run; None where it was refused.
+        outcome: Outcome of the run; None where it was refused.
         place: The environment of the worker's machine.
         refused: Why the machine cannot do runs of this study, or "".
     """

@@ -62,7 +62,7 @@ def tracked(listener: Listener, name: str, study: Study, folder: Path) -> Listen
         listener: Told everything as before, and first.
         name: `tensorboard` writes `tensorboard/` in the folder, `mlflow` writes `mlflow.db`.
         study: Names MLflow's experiment.
-        folder: Of the study's store; it is made where it is absent.
+        folder: Folder of the study's store; it is made where it is absent.
 
     Raises:
         WarminitError: If the tracker is unknown, not installed, or its files cannot be opened.

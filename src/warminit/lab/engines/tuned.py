@@ -19,7 +19,7 @@ def plan_tuning(
 
     Args:
         study: With `tune`.
-        datasets: Of the comparison, by the study's names.
+        datasets: Data sets of the comparison, by the study's names.
         source: Data root, device and threads.
 
     Returns:

@@ -41,7 +41,7 @@ def grid_heat_map(
         rows: The whole grid.
         panel: One of `grid_panels(rows)`.
         predicted: What the rules give.
-        width: Of this panel.
+        width: Width of this panel.
     """
     limit = max(abs(row.delta) for row in rows) or 1.0
     patch_size, n_clusters = panel

@@ -10,7 +10,7 @@ from warminit.lab.data.load import ImageDataset
 from warminit.lab.figures.curves import ZOOM, Curve, learning_curves
 from warminit.lab.figures.forest import MOST_ROWS, forest
 from warminit.lab.figures.grid import Prediction, grid_heat_map, grid_panels
-from warminit.lab.figures.looks import look_paths
+from warminit.lab.figures.look_paths import look_paths
 from warminit.lab.figures.power import power_curves
 from warminit.lab.figures.profile import profile
 from warminit.lab.figures.render import spec

@@ -48,8 +48,8 @@ from warminit.lab.report.texts import (
     verdicts,
 )
 from warminit.lab.verdict.analysis import Analysis
+from warminit.lab.verdict.chosen_rates import at_baselines_best, tuning_sentences
 from warminit.lab.verdict.settings import across_settings
-from warminit.lab.verdict.tuning import at_baselines_best, tuning_sentences
 from warminit.lab.verdict.wording import notes
 
 LEAST_SETTINGS = 3

@@ -93,7 +93,7 @@ def results_table(analysis: Analysis, dataset: str | None = None) -> Table:
         caption = (
             "Every arm against the baseline. Interval and p are those that the verdict rests on, "
             "adjusted for the looks and for all comparisons. A p of a fixed number of seeds does "
-            "not hold here."
+            "not hold here. Cross-entropy: the difference, its interval adjusted for the looks."
         )
     return placed(analysis, Table("results", caption, headings, tuple(rows), frozenset(numeric)))
 
@@ -123,10 +123,11 @@ def times_table(analysis: Analysis) -> Table:
         for each in found
     ]
     spacings = sorted({each.steps.spacing for each in found})
+    looks = "" if analysis.study.sequential is None else ", adjusted for the looks"
     caption = (
         "Mean steps and seconds to an accuracy; a run that never arrives counts as arriving at its "
         "last step. The first accuracy is the baseline's mean final one. Ratio below 1: faster, "
-        "with the 95 % interval of a bootstrap over the seeds. Evaluated every "
+        f"with the 95 % interval of a bootstrap over the seeds{looks}. Evaluated every "
         f"{' or '.join(f'{each:,.0f}' for each in spacings)} steps: nothing is known more finely."
     )
     return placed(analysis, Table("times", caption, headings, tuple(rows), frozenset(headings[3:])))

@@ -71,7 +71,7 @@ def place_split(
     )
     if not len(images):
         raise WarminitError(
-            f"dataset={dataset.name!r} has 0 {split} images; at least 1 is needed. Choose a data "
+            f"dataset={dataset.name!r} has 0 {split} images: expected at least 1. Choose a data "
             "set with both splits, or carve a validation split from the training images."
         )
     if not all(value > 0 for value in dataset.std):
@@ -101,7 +101,7 @@ def batch_order(n_images: int, batch_size: int, seed: int) -> Iterator[Tensor]:
     Args:
         n_images: Images in the training split, at least `batch_size`.
         batch_size: Images in a batch.
-        seed: Of the order; nothing else than these three numbers decides it.
+        seed: Seed of the order; nothing else than these three numbers decides it.
 
     Yields:
         int64 (n_images // batch_size, batch_size): the rows are the batches of the epoch, in order;
@@ -137,7 +137,7 @@ def batch_plan(
     Args:
         n_images: Images in the training split, at least `batch_size`.
         batch_size: Images in a batch; an incomplete last batch of an epoch is dropped.
-        seed: Of the order and, from a second generator, of the augmentation.
+        seed: Seed of the order and, from a second generator, of the augmentation.
         augmentation: `none`, or `flip-crop`: every image is shifted by up to 4 pixels each way,
             what comes in being black (0), and mirrored with probability 1/2.
 

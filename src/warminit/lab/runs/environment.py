@@ -51,7 +51,7 @@ def device_kind(device: str) -> str:
     found = torch.cuda.device_count()
     if kind != "cuda" or not (index or "0").isdecimal() or int(index or 0) >= found:
         raise WarminitError(
-            f"device={device!r} is not at hand; cpu is needed, or cuda where there is a GPU (torch "
+            f"device={device!r} is not at hand: expected cpu, or cuda where there is a GPU (torch "
             f"sees {found}). Choose device='cpu'."
         )
     return torch.cuda.get_device_name(device)

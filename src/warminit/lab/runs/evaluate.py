@@ -37,8 +37,8 @@ def predict(forward: Forward, images: Tensor, n_classes: int, precision: Precisi
     shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
     if shape != wanted:
         raise WarminitError(
-            f"model returned {shape}; logits of shape {wanted}, one value a class, are needed. "
-            "Return them from forward()."
+            f"model returned {shape}: expected logits of shape {wanted}, one value a class. Return "
+            "them from forward()."
         )
     return logits.float()
 

@@ -12,13 +12,13 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from warminit.initializers import Initializer, get_method, keywords, taken_by
-from warminit.initializers.stems.rules import Hyperparameters, derive_rules
+from warminit.initializers.stems.design_rules import Hyperparameters, derive_rules
 from warminit.lab.data.load import ImageDataset
 from warminit.lab.networks.build import build_model
 from warminit.lab.runs.arithmetic import check_precision
 from warminit.lab.runs.batches import check_batch_size
 from warminit.lab.runs.environment import NUMERIC_VERSION, device_kind
-from warminit.lab.study.checks import check_parameters, published_patches
+from warminit.lab.study.key_checks import check_parameters, published_patches
 from warminit.lab.study.protocol import affordable_interval, learning_rates
 from warminit.lab.study.spec import ArmSpec, RunSpec
 from warminit.lab.study.study import Study

@@ -28,7 +28,7 @@ class Stepper:
         training: The training split.
         n_classes: Width of the model's output.
         protocol: How the run is trained.
-        seed: Of the batches.
+        seed: Seed of the batches.
         rates: First and last learning rate.
 
     Attributes:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from warminit.errors import WarminitError
+from warminit.checks import check_seed
 from warminit.lab.networks.build import build_model
 from warminit.lab.runs.arithmetic import arithmetic, check_precision
 from warminit.lab.runs.batches import Split, check_batch_size, first_batch, place_split
+from warminit.lab.runs.environment import device_kind
 from warminit.lab.runs.evaluate import evaluator, named_metrics
 from warminit.lab.runs.kept_filters import keep_filters
 from warminit.lab.runs.recording import recorded
@@ -127,7 +128,8 @@ def train_in_turns(
     Returns:
         As `train`. Its times are those of the clock, the turns of other runs included.
     """
-    place, precision = _checked_device(device), spec.protocol.precision
+    device_kind(str(device))  # refuses one that is not there
+    place, precision = torch.device(device), spec.protocol.precision
     check_precision(precision, place)
     turns, own = _run(dataset, spec, arm, arm_parameters, place, on_step), None
     with _borrowed_stream(place) as stream:
@@ -153,11 +155,7 @@ def _run(
     on_step: OnStep | None,
 ) -> Generator[int, None, RunResult]:
     protocol, seed = spec.protocol, spec.seed
-    if not 0 <= seed < 2**32:
-        raise WarminitError(
-            f"seed={seed} is out of range; 0 to 2**32 - 1 is needed, for NumPy and scikit-learn "
-            "take no other. Choose another seed."
-        )
+    check_seed(seed)
     check_batch_size(len(dataset.train_images), protocol.batch_size, dataset.name)
     training = place_split(dataset, "train", place)
     testing = place_split(dataset, "test", place)
@@ -246,21 +244,6 @@ def weights_digest(model: nn.Module) -> str:
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
         digest.update(value.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
-
-
-def _checked_device(device: str | torch.device) -> torch.device:
-    try:
-        place = torch.device(device)
-    except RuntimeError:
-        place = torch.device("meta")  # no such kind: refused below as every other is
-    if place.type == "cpu" or (
-        place.type == "cuda" and (place.index or 0) < torch.cuda.device_count()
-    ):
-        return place
-    raise WarminitError(
-        f"device={str(device)!r} is not at hand; cpu is needed, or cuda where there is a GPU ("
-        f"torch sees {torch.cuda.device_count()}). Choose device='cpu'."
-    )
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from warminit.initializers.stems.rules import PATCH_NORM_CONSTANT
+from warminit.initializers.stems.design_rules import PATCH_NORM_CONSTANT
 from warminit.lab.paper.grid_table import Claim, GridRow, grid_caveats, multiplicity
 from warminit.lab.paper.patch_fit import Optimum, fit_constant
 from warminit.lab.paper.published import COLOUR_OPTIMA

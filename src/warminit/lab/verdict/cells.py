@@ -21,10 +21,10 @@ class Texts:
         seeds: Finished ones, and how many failed.
         mean: On the scale of the study, as are sd, difference and interval.
         sd: Standard deviation.
-        difference: Of the arm minus the baseline.
+        difference: Difference of the arm minus the baseline.
         interval: `low to high`.
         p_one_sided: Without stars.
-        stars: Of the one-sided p, as in Table 3.
+        stars: Stars of the one-sided p, as in Table 3.
         p_two_sided: Not corrected.
         p_holm: Corrected.
         wins: `wins/seeds`.
@@ -184,8 +184,6 @@ def _row(analysis: Analysis, cell: Cell, scale: Scale) -> Row:
 
 def _beside(analysis: Analysis, cell: Cell) -> tuple[str, ...]:
     loss = cell.cross_entropy.beside("Cross-entropy") if cell.cross_entropy else ""
-    if loss and analysis.study.sequential is not None:
-        loss += " This is not adjusted for the looks."
     baseline = analysis.study.baseline
     failures = cell.failures.sentence(cell.arm, baseline) if cell.failures else ""
     return tuple(text for text in (loss, failures) if text)

@@ -178,7 +178,7 @@ class Comparison(Tabled):
         """Say of a metric beside the primary one whether the arm is worse by the margin.
 
         Args:
-            name: Of the metric, as a sentence begins with it: `Cross-entropy`.
+            name: Name of the metric, as a sentence begins with it: `Cross-entropy`.
         """
         size = self._signed(self.mean_difference)
         if self.confidence_interval is None or self.p_noninferiority is None:

@@ -12,7 +12,7 @@ def refuse_mixed(
     """Refuse to compare what was computed on different devices or with different versions.
 
     Args:
-        environments: Of every run, and of this process where runs are still to come.
+        environments: Environments of every run, and of this process where runs are still to come.
         allow_mixed: Accept different versions of torch, scikit-learn and NumPy; never devices.
 
     Returns:

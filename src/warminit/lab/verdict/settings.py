@@ -79,7 +79,7 @@ class Settings:
         arms: One row an arm and baseline, in the order of the studies.
         metric: The primary metric of all studies.
         factor: What gains are multiplied by to be shown.
-        unit: Of a gain that is shown, "" where it has none.
+        unit: Unit of a gain that is shown, "" where it has none.
     """
 
     arms: tuple[ArmAcross, ...]
@@ -92,7 +92,7 @@ def across_settings(analyses: Sequence[Analysis]) -> Settings:
     """Compare every arm with its baseline over all settings of some studies.
 
     Args:
-        analyses: Of studies with one primary metric.
+        analyses: Analyses of studies with one primary metric.
 
     Returns:
         One row an arm and baseline. Failed seeds are in no gain, and are counted. Bootstraps draw

@@ -28,7 +28,7 @@ class TimeTo:
         arrived_baseline: Seeds at which the baseline arrived.
         horizon: The last step; a run that never arrives counts as this many.
         ratio: steps_arm / steps_baseline; below 1 where the arm is faster.
-        interval: Of the ratio, by the percentile bootstrap over seeds; None with one seed.
+        interval: Interval of the ratio, by the percentile bootstrap over seeds; None with one seed.
         spacing: The widest gap between two evaluations: no step of arrival is known better.
     """
 

@@ -7,6 +7,7 @@ from statistics import fmean
 
 from warminit.lab.runs.results import RunResult
 from warminit.lab.verdict.analysis import Analysis
+from warminit.lab.verdict.at_look import ALPHA, look_level
 from warminit.lab.verdict.cell import Cell
 from warminit.lab.verdict.time_to import TimeTo, time_to
 
@@ -95,8 +96,13 @@ def _times(
     finals = [
         r.metrics["accuracy"] for s in baseline.scores if (r := baseline_runs.get(s)) and _curve(r)
     ]
+    decision = cell.comparison.decision if cell.comparison else None
+    if decision is not None and decision.outcome != "go on" and decision.reason != "failure":
+        seeds = seeds[: decision.seeds]  # as the verdict
     if not steps or not seeds or not finals:
         return []
+    design = analysis.study.design()
+    alpha = ALPHA if design is None else look_level(design, len(seeds))
     arm_curves, baseline_curves = (
         [_curve(runs[seed]) or [math.nan] * len(steps) for seed in seeds]
         for runs in (arm_runs, baseline_runs)
@@ -105,7 +111,7 @@ def _times(
     final = math.floor(fmean(finals) * 1e6 + 1e-3) / 1e6
     found: list[ArmTime] = []
     for threshold in (final, *analysis.study.thresholds):
-        reached = time_to(steps, arm_curves, baseline_curves, threshold)
+        reached = time_to(steps, arm_curves, baseline_curves, threshold, alpha=alpha)
         found.append(
             ArmTime(
                 dataset=cell.dataset,

@@ -52,7 +52,8 @@ def _of_look(study: Study) -> str:
 def _sequential(analysis: Analysis) -> list[str]:
     """Return how a sequential study was decided, and what that spared."""
     study, family = analysis.study, counted(len(analysis.comparisons), "comparison")
-    told = [f"Decided look by look: every interval and p is adjusted for the looks and {family}."]
+    adjusted = f"every interval and p is adjusted for the looks, and every verdict for {family}"
+    told = [f"Decided look by look: {adjusted}."]
     if analysis.spared and not analysis.missing:
         told.append(
             f"{analysis.spared:,} of {counted(analysis.asked, 'run')} were spared: "

@@ -1,4 +1,4 @@
-"""model -> weights drawn anew by the published variance rules, through `torch.nn.init`."""
+"""model -> weights drawn by the published variance rules, through `torch.nn.init`."""
 
 import math
 import time
@@ -33,19 +33,19 @@ def torch_default(
 ) -> InitReport:
     """Draw weights as `nn.Conv2d` and `nn.Linear` do: kaiming_uniform, a = sqrt(5).
 
-    This is the baseline that the paper calls Kaiming (He et al., 2015). The standard deviation is
-    1 / sqrt(3 * fan_in). Given the seed that a model was built with, a model whose first draw is
-    this layer's weight keeps its bits.
+    The paper calls this baseline Kaiming (He et al., 2015). The standard deviation is 1 / sqrt(3 *
+    fan_in). If the layer's weight was the model's first draw, the seed of the model gives the same
+    bits.
 
     Args:
         model: Any module with an `nn.Conv2d`; biases stay.
-        images: Not used, but where a linear layer over flattened patches comes first.
-        seed: Of the draw.
+        images: Used only if a linear layer over flattened patches comes first.
+        seed: Seed of the draw.
         layers: Dotted name of the layer, or the module; the first convolution by default.
-        scope: "first" draws that layer, "all" every convolution and linear layer.
+        scope: "first" draws this layer, "all" every convolution and linear layer.
 
     Returns:
-        The report; every weight lies within 1 / sqrt(fan_in).
+        The report. Every weight lies within 1 / sqrt(fan_in).
     """
     draw = partial(nn.init.kaiming_uniform_, a=math.sqrt(5))
     return _redraw(model, images, draw, "torch-default", seed, layers, scope)
@@ -61,17 +61,17 @@ def he_normal(
 ) -> InitReport:
     """Draw weights from a normal distribution of deviation sqrt(2 / fan_in) (He et al., 2015).
 
-    This is the Kaiming rule that Section 4.4 argues with, 2.45 times torch's default.
+    This is the Kaiming rule of Section 4.4. Its weights are 2.45 times as large as torch's default.
 
     Args:
         model: Any module with an `nn.Conv2d`; biases stay.
-        images: Not used, but where a linear layer over flattened patches comes first.
-        seed: Of the draw.
+        images: Used only if a linear layer over flattened patches comes first.
+        seed: Seed of the draw.
         layers: Dotted name of the layer, or the module; the first convolution by default.
-        scope: "first" draws that layer, "all" every convolution and linear layer.
+        scope: "first" draws this layer, "all" every convolution and linear layer.
 
     Returns:
-        The report; the weight's variance is 2 / fan_in in expectation.
+        The report. The weight's variance is 2 / fan_in in expectation.
     """
     draw = partial(nn.init.kaiming_normal_, nonlinearity="relu")
     return _redraw(model, images, draw, "he-normal", seed, layers, scope)
@@ -89,13 +89,13 @@ def he_uniform(
 
     Args:
         model: Any module with an `nn.Conv2d`; biases stay.
-        images: Not used, but where a linear layer over flattened patches comes first.
-        seed: Of the draw.
+        images: Used only if a linear layer over flattened patches comes first.
+        seed: Seed of the draw.
         layers: Dotted name of the layer, or the module; the first convolution by default.
-        scope: "first" draws that layer, "all" every convolution and linear layer.
+        scope: "first" draws this layer, "all" every convolution and linear layer.
 
     Returns:
-        The report; every weight lies within sqrt(6 / fan_in).
+        The report. Every weight lies within sqrt(6 / fan_in).
     """
     draw = partial(nn.init.kaiming_uniform_, nonlinearity="relu")
     return _redraw(model, images, draw, "he-uniform", seed, layers, scope)
@@ -113,13 +113,13 @@ def glorot(
 
     Args:
         model: Any module with an `nn.Conv2d`; biases stay.
-        images: Not used, but where a linear layer over flattened patches comes first.
-        seed: Of the draw.
+        images: Used only if a linear layer over flattened patches comes first.
+        seed: Seed of the draw.
         layers: Dotted name of the layer, or the module; the first convolution by default.
-        scope: "first" draws that layer, "all" every convolution and linear layer.
+        scope: "first" draws this layer, "all" every convolution and linear layer.
 
     Returns:
-        The report; every weight lies within sqrt(6 / (fan_in + fan_out)).
+        The report. Every weight lies within sqrt(6 / (fan_in + fan_out)).
     """
     return _redraw(model, images, nn.init.xavier_uniform_, "glorot", seed, layers, scope)
 
@@ -137,15 +137,15 @@ def orthogonal(
 
     Args:
         model: Any module with an `nn.Conv2d`; biases stay.
-        images: Not used, but where a linear layer over flattened patches comes first.
-        seed: Of the draw.
+        images: Used only if a linear layer over flattened patches comes first.
+        seed: Seed of the draw.
         layers: Dotted name of the layer, or the module; the first convolution by default.
-        scope: "first" draws that layer, "all" every convolution and linear layer.
-        gain: Factor on the orthonormal matrix.
+        scope: "first" draws this layer, "all" every convolution and linear layer.
+        gain: Factor of the orthonormal matrix.
 
     Returns:
-        The report; of each weight as an (out, fan_in) matrix W, W W^T or W^T W is gain^2 I,
-        whichever is smaller.
+        The report. For each weight as a matrix W (out, fan_in), the smaller of W W^T and W^T W is
+        gain^2 I.
     """
     draw = partial(nn.init.orthogonal_, gain=gain)
     return _redraw(model, images, draw, "orthogonal", seed, layers, scope)
@@ -163,10 +163,10 @@ def _redraw(
     started = time.perf_counter()
     check_seed(seed)
     if scope not in get_args(Scope):
-        raise WarminitError(f"scope={scope!r}; one of {', '.join(get_args(Scope))} is needed.")
+        raise WarminitError(f"scope={scope!r}: expected one of {', '.join(get_args(Scope))}.")
     if layers is not None and scope == "all":
         raise unexpected(
-            "layers", layers, "nothing with scope='all', which draws every layer", "Leave one out."
+            "layers", layers, "None with scope='all', which draws every layer", "Leave one out."
         )
     with own_arithmetic(), errors_explained(model):
         first = first_layer(model, layers, images if isinstance(images, Tensor) else None)

@@ -1,4 +1,4 @@
-"""`warminit report`: a study's folder -> its page, written anew, and opened where asked."""
+"""`warminit report`: a study's folder -> its page, rewritten and optionally opened."""
 
 import webbrowser
 from pathlib import Path
@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from warminit.cli import options
+from warminit.cli.exporting import print_written, study_folder
 from warminit.cli.loading import loaded
 from warminit.cli.output import console as new_console
 from warminit.cli.output import print_json
-from warminit.cli.results import study_folder
 from warminit.errors import WarminitError
 from warminit.paths import expanded
 
@@ -23,34 +23,20 @@ if TYPE_CHECKING:
 
 def report(
     *,
-    study: Annotated[
-        str,
-        typer.Argument(
-            metavar="STUDY",
-            help="Folder of a study's results, its study.sqlite, or its name in warminit-results.",
-        ),
-    ],
+    study: options.StoredStudy,
     show: Annotated[
         bool, typer.Option("--open", help="Open the page in the browser.", show_default="off")
     ] = False,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            parser=expanded,
-            metavar="FILE",
-            help="File to write.",
-            show_default="report.html in the study's folder",
-        ),
-    ] = None,
+    out: Annotated[Path | None, options.out_file("report.html in the study's folder")] = None,
     data_root: options.DataRoot = None,
     resize: options.Resize = None,
     allow_mixed: options.AllowMixed = False,
     quiet: options.Quiet = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Write a study's report page anew: one file that opens offline. The study may be unfinished.
+    """Rewrite a study's report page, one file that opens offline. The study may be unfinished.
 
-    Data sets that are at hand (embedded, or under --data-root) add images, filters and pixels.
+    Available data sets (embedded, or under --data-root) add images, filters and pixels.
     """
     from warminit.lab.report import FILE_NAME, write_report
     from warminit.lab.store.stored_study import read_study
@@ -72,22 +58,15 @@ def report(
     if as_json:
         print_json({"file": str(path), "runs": len(analysis.runs), "missing": analysis.missing})
     else:
-        missing = f", {analysis.missing} missing" if analysis.missing else ""
-        failed = f", {len(analysis.failed)} of them failed" if analysis.failed else ""
-        console.print(
-            f"{path}: {len(analysis.runs)} runs{failed}{missing}",
-            highlight=False,
-            markup=False,
-            soft_wrap=True,
-        )
+        print_written(path, analysis, console)
     if show and not webbrowser.open(path.absolute().as_uri()):
-        raise WarminitError(f"no browser could be started; open {path.absolute()} in one yourself.")
+        raise WarminitError(f"no browser was found. Open {path.absolute()} yourself.")
 
 
 def _at_hand(
     study: "Study", data_root: str | None, resize: int | None, console: "Console", *, quiet: bool
 ) -> "dict[str, ImageDataset]":
-    """Load the study's data sets that need no network; a page is no reason to fetch any."""
+    """Load the study's data sets that need no network, since a page should not download data."""
     from warminit.lab.data.sources import EMBEDDED
 
     found = {}

@@ -1,4 +1,4 @@
-"""The keywords that methods share, each declared once."""
+"""keywords that several methods share, each declared once."""
 
 from typing import Literal, TypedDict
 
@@ -9,17 +9,19 @@ from warminit.initializers.stems.filters import Scale, Scaling
 from warminit.initializers.stems.subject import Layers, Statistics
 
 Algorithm = Literal["fast", "paper"]
-"""Of k-means: in torch on the images' device, or the paper's, bit for bit as in Listing 1."""
+"""K-means: "fast" in torch on the images' device, or "paper", bit for bit as in Listing 1."""
 
 
 class RuleOptions(TypedDict, total=False):
-    """What replaces a derived number.
+    """Options that replace derived numbers.
 
     Attributes:
-        n_filters: Filters to set, in each group; floor(F / 2) by default.
-        patches_per_image: Patches an image; by Otsu's density or the patch norm by default.
+        n_filters: Number of filters to set in each group; floor(F / 2) by default.
+        patches_per_image: Number of patches per image; by default derived from Otsu's density or
+            the patch norm.
         scale: Standard deviation of the set filters: a number, "parity", "match" or "unit".
-        patch_size: At least the kernel's size; larger patches are cropped to their center.
+        patch_size: Patch size, at least the kernel's size; larger patches are cropped to their
+            center.
         mean: Per-channel mean that the images were standardized with.
         std: Per-channel standard deviation that the images were standardized with.
         raw_images: Raw pixels for the rules, in place of `mean` and `std`.
@@ -35,12 +37,12 @@ class RuleOptions(TypedDict, total=False):
 
 
 class StemOptions(RuleOptions, total=False):
-    """What every method that writes filters takes beside its own keywords.
+    """Options of every method that writes filters.
 
     Attributes:
-        layers: Which layers, see `Layers`; each after the first is conditioned on the activations
-            that the model, conditioned so far, gives it.
-        batches: Batches to read where the images are a loader, 8 by default.
+        layers: Layers to set, see `Layers`. Later layers are conditioned on activations, which
+            include the earlier conditioned layers.
+        batches: Number of batches to read if the images are a loader, 8 by default.
     """
 
     layers: Layers
@@ -48,16 +50,16 @@ class StemOptions(RuleOptions, total=False):
 
 
 class PrewarmOptions(TypedDict, total=False):
-    """What only an ablation of Pre-Warm needs.
+    """Options for ablations of Pre-Warm.
 
     Attributes:
-        patch_size: At least the kernel's size, its default; larger patches are cropped.
+        patch_size: Patch size, at least the kernel's size, its default; larger patches are cropped.
         raw_images: Raw pixels for the rules, in place of `mean` and `std`.
-        algorithm: "fast" clusters in torch on the images' device; "paper" gives the bits of
-            Listing 1, for an undilated Conv2d.
+        algorithm: "fast" clusters in torch on the images' device; "paper" gives the bits of Listing
+            1, for a Conv2d without dilation.
         fraction: Share of the filter bank to set, above 0 and at most 1; the paper's is 0.5.
-        centering: "patch" removes a patch's mean, "channel" one a channel, "none" nothing.
-        spatial: False leaves the spatial weights out.
+        centering: "patch" removes one mean per patch, "channel" one per channel, "none" no mean.
+        spatial: Whether the spatial weights are applied.
         scaling: "global" scales the bank by one factor, "per-filter" each filter by its own.
     """
 
@@ -71,13 +73,13 @@ class PrewarmOptions(TypedDict, total=False):
 
 
 class WhiteningOptions(TypedDict, total=False):
-    """What only an ablation of whitening needs.
+    """Options for ablations of whitening.
 
     Attributes:
         eps: Regularization relative to the mean eigenvalue, at least 0; 0.0466 by default.
-        scaling: One factor for the bank ("global"), or one for each filter ("per-filter").
-        trainable: False keeps the set filters as they are: their gradient is set to zero by a hook
-            on the weight. Weight decay still shrinks them, and a copy of the model has no hook.
+        scaling: "global" for one factor for the bank, or "per-filter" for one each.
+        trainable: Whether the set filters train. False sets their gradient to zero by a hook on the
+            weight. Weight decay still shrinks the filters, and a copy of the model has no hook.
         raw_images: Raw pixels for the rules, in place of `mean` and `std`.
     """
 
@@ -88,7 +90,7 @@ class WhiteningOptions(TypedDict, total=False):
 
 
 class WhiteningKeywords(WhiteningOptions, total=False):
-    """All keywords of `whiten_` but `seed`."""
+    """All options of `whiten_` except `seed`."""
 
     n_filters: int | None
     patches_per_image: int | None

@@ -17,7 +17,7 @@ from warminit.layout import Layout, Tabled, plain
 from warminit.models.surroundings import own_arithmetic
 
 PATCH_NORM_CONSTANT = 6.65
-"""c of Equation 6, fitted by its author to two data sets with 27-value patches."""
+"""Constant c of Equation 6, fitted by the author to two data sets with 27-value patches."""
 
 BIMODAL_SEPARABILITY = 0.8
 """Otsu's separability from which a histogram counts as bimodal: a uniform one has 0.75."""
@@ -25,25 +25,25 @@ BIMODAL_SEPARABILITY = 0.8
 _FITTED_PATCH_VALUES = 27
 
 TOTAL_PATCHES = 8192
-"""Patches in all where no pixel rule gives their number: enough for a second moment."""
+"""Total number of patches if no pixel rule applies: enough for a second moment."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hyperparameters(Tabled):
-    """Pre-Warm's hyperparameters, and where each comes from.
+    """Hold Pre-Warm's hyperparameters and the source of each.
 
     Attributes:
-        n_clusters: Filters that are conditioned.
-        n_patches: Patches an image.
-        patch_size: Patch size, one number a spatial dimension.
+        n_clusters: Number of conditioned filters.
+        n_patches: Number of patches per image.
+        patch_size: Patch size, one number per spatial dimension.
         scale: Standard deviation of the conditioned filters, or the name of a rule for it.
-        otsu_threshold: In raw pixels from 0 to 1, or in the images' own units where raw pixels are
-            not known; None where Otsu's rule was not asked.
+        otsu_threshold: Threshold in raw pixels from 0 to 1, or in the images' units if raw pixels
+            are not known. None if Otsu's rule was not used.
         foreground_density: Share of pixels above the threshold.
         separability: Between-class over total variance at the threshold, 0 to 1.
-        patch_norm: Mean L2 norm of mean-centered raw patches; None where not asked.
-        provenance: For each of the first four, one sentence on where it comes from; under
-            "fallback", what a rule could not know and what it needs.
+        patch_norm: Mean L2 norm of mean-centered raw patches; None if it was not used.
+        provenance: Source of each of the first four, one sentence each. The key "fallback" says
+            what a rule requires if it could not be applied.
     """
 
     n_clusters: int
@@ -82,28 +82,28 @@ def derive_rules(
 ) -> Hyperparameters:
     """Derive every hyperparameter from the layer's shape and the images (Table 2).
 
-    The pixel rules are stated on raw pixels from 0 to 1, while training feeds standardized images
-    (Section 3.2). Otsu's density is the same in both; the patch norm is not. Raw images are
-    recognized by their range; for standardized ones give `mean` and `std`, or `raw_images`. Without
-    them the patch-norm rule cannot be applied: 8,192 patches in all are taken, and a note says so.
+    The pixel rules use raw pixels from 0 to 1, but training uses standardized images (Section 3.2).
+    Otsu's density is the same for both; the patch norm is not. Raw images are recognized by their
+    range. For standardized images, pass `mean` and `std`, or `raw_images`. Without them the
+    patch-norm rule does not apply: 8,192 patches in total are used, and a note says so.
 
     Args:
-        images: (N, C, H, W): uint8, or floats, raw from 0 to 1 or standardized.
-        out_channels: F, filters of the layer.
-        kernel_size: K of the layer.
-        dilation: Of the layer, 1 everywhere by default.
+        images: Images (N, C, H, W): uint8, or floats, raw from 0 to 1 or standardized.
+        out_channels: Number of filters F of the layer.
+        kernel_size: Kernel size K of the layer.
+        dilation: Dilation of the layer, 1 everywhere by default.
         mean: Per-channel mean that the images were standardized with.
         std: Per-channel standard deviation that the images were standardized with.
-        raw_images: The pixels of the same data before standardization.
-        n_patches: Use this number of patches an image and ask no pixel rule.
-        seed: Of the random sample that estimates the patch norm (about 50,000 patches).
+        raw_images: Pixels of the same images before standardization.
+        n_patches: Number of patches per image, which replaces the pixel rules.
+        seed: Seed of the random sample that estimates the patch norm (about 50,000 patches).
 
     Returns:
         Hyperparameters with n_clusters = floor(F / 2) and n_patches from 1 to the number of
         positions in an image.
 
     Raises:
-        WarminitError: If the input cannot be used.
+        WarminitError: For any invalid input.
 
     Example:
         >>> import torch
@@ -140,17 +140,17 @@ def rules_of(
     n_patches: int | None = None,
     seed: int = 0,
 ) -> Hyperparameters:
-    """Derive as `derive_rules` does, from images that are checked already."""
+    """Derive as `derive_rules` does, from checked images."""
     check_seed(seed)
     if raw_images is not None and (mean is not None or std is not None):
         raise WarminitError(
-            "raw_images and mean or std: expected one of the two, since either gives the raw "
+            "raw_images and mean or std: expected only one of the two, since either gives the raw "
             "pixels. Leave raw_images out."
         )
     channels = checked.shape[1]
     if not isinstance(out_channels, int | np.integer) or out_channels < 2:
         raise WarminitError(
-            f"out_channels={out_channels!r}; at least 2 filters are needed, since half of them are "
+            f"out_channels={out_channels!r}: expected at least 2 filters, since half of them are "
             "conditioned. Choose a wider layer."
         )
     positions = count_positions(checked, kernel, dilation)
@@ -184,12 +184,12 @@ def rules_of(
 
 
 def share_of_total(images: int) -> tuple[int, str]:
-    """Return how many patches an image give 8,192 of all images, and the sentence that says so."""
+    """Return the patches per image that give 8,192 in total, and a sentence on it."""
     return -(-TOTAL_PATCHES // images), f"ceil({TOTAL_PATCHES} / {images} images)"
 
 
 def scale_rule(channels: int, kernel: tuple[int, ...]) -> tuple[float, str]:
-    """Return the standard deviation of filters over so many channels, and where it comes from."""
+    """Return the standard deviation of filters for a number of channels, and its source."""
     wanted, why = (0.20, "one channel") if channels == 1 else (0.25, "two or more channels")
     fan_in = channels * math.prod(kernel)
     parity = math.sqrt(2 / fan_in)
@@ -209,7 +209,7 @@ def _pixel_rule(
     """Apply Equation 5 to bimodal one-channel images, Equation 6 to all others.
 
     Returns:
-        The number of patches an image, where it comes from, what was measured, and the fallback.
+        The number of patches per image, its source, the measurements, and the fallback.
     """
     channels = images.shape[1]
     measured: dict[str, float] = {}

@@ -1,4 +1,4 @@
-"""model -> every convolution that takes its images, and what follows it. One undisturbed pass."""
+"""model -> every convolution that receives its images, and the next layer, by one pass."""
 
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -19,17 +19,17 @@ from warminit.models.survey import Survey, unwrap
 from warminit.models.write import check_weight
 
 _SIZE = {1: 1024, 2: 64, 3: 32}
-"""Extent of the image that goes through a model of which no size is known, by dimensions."""
+"""Image size for a model of unknown input size, by number of dimensions."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stem:
-    """The layers that take the images.
+    """Hold the layers that receive the images.
 
     Attributes:
-        layers: One, or several that stand side by side; all take the same number of channels.
-        survey: Of the model and one image of zeros.
-        note: Why the layers could not be seen at work; "" where they were.
+        layers: One layer, or several in parallel, with the same number of channels.
+        survey: Survey of the model and one image of zeros.
+        note: Reason why the layers could not be verified in a pass; "" if they were.
     """
 
     layers: tuple[FoundLayer, ...]
@@ -38,25 +38,25 @@ class Stem:
 
     @property
     def in_channels(self) -> int:
-        """C."""
+        """Number of channels C."""
         return self.layers[0].in_channels
 
 
 def find_stem(
     model: nn.Module, layer: str | nn.Module | None = None, size: tuple[int, ...] = ()
 ) -> Stem:
-    """Find every convolution that takes the images, whatever number of channels these have.
+    """Find every convolution that receives the images, for any number of channels.
 
-    The first one as `find_layer` finds it, frozen or not; beside it those that timm's metadata
-    name, and those that take the same tensor (RepVGG, CrossViT).
+    The first is the result of `find_layer`, frozen or not. The others are those in timm's metadata,
+    and those with the same input tensor (RepVGG, CrossViT).
 
     Args:
         model: Any module, wrapped or not.
         layer: Dotted name, or the module.
-        size: Extents of an image; those of the model's metadata by default.
+        size: Size of an image; by default from the model's metadata.
 
     Raises:
-        WarminitError: If there is none, or if it cannot be exchanged: a linear layer, groups, a
+        WarminitError: If there is none, or if it cannot be exchanged: a linear layer, groups, or a
             weight that is sharded, computed or used twice.
     """
     inner = unwrap(model)
@@ -66,8 +66,8 @@ def find_stem(
         isinstance(each, nn.Linear) for each in chosen
     ):
         raise WarminitError(
-            f"{type(inner).__name__} takes its images by a Linear, whose weight does not tell its "
-            "channels; a Conv1d, Conv2d or Conv3d is needed. Name one with layers=."
+            f"{type(inner).__name__} receives its images by a Linear, and its weight does not show "
+            "the channels: expected a Conv1d, Conv2d or Conv3d. Name one with layers=."
         )
     first = find_layer(inner, layer, frozen=True)
     image = torch.zeros(1, first.in_channels, *(size or _size(inner, first)))
@@ -79,7 +79,7 @@ def find_stem(
     found, note = {first.module: first.name}, ""
     if call is None and not calls:
         why = "" if survey.passed.error is None else f": {said(survey.passed.error)}"
-        note = f"{survey.not_through()}{why}. So {first.name} was not seen at work"
+        note = f"{survey.not_through()}{why}. So {first.name} was not verified in a pass"
     elif call is None or not call.fed or call.fed[-1 - first.spatial_dims] != first.in_channels:
         raise WarminitError(
             f"{first.name} takes {first.in_channels} channels, but not those of the images: an "
@@ -102,9 +102,9 @@ def find_stem(
 
 
 def batch_norm_mean(survey: Survey, layer: nn.Module) -> Tensor | None:
-    """Return the running mean of the BatchNorm that alone takes what a layer gives; else None.
+    """Return the running mean of the BatchNorm that alone receives a layer's output, else None.
 
-    A constant that is added to the layer's outputs can be taken off that mean.
+    A constant added to the layer's outputs can be subtracted from that mean.
     """
     uses = _Uses()
     with undisturbed(survey.model):
@@ -124,7 +124,7 @@ def batch_norm_mean(survey: Survey, layer: nn.Module) -> Tensor | None:
 
 
 class _Uses(TorchFunctionMode):
-    """Notes each function that makes a tensor of what one layer gave."""
+    """Record each function that receives one layer's output."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -150,7 +150,7 @@ def _check_exchangeable(model: nn.Module, layer: FoundLayer) -> None:
     weight = check_weight(layer.name, layer.module)
     reason = ""
     if layer.groups != 1:
-        reason = f"has {layer.groups} groups, whose filters each see a part of the channels"
+        reason = f"has {layer.groups} groups, so its filters see only a part of the channels"
     elif parametrize.is_parametrized(layer.module):
         reason = "is parametrized, so its weight is computed"
     elif is_sharded(weight):
@@ -159,13 +159,13 @@ def _check_exchangeable(model: nn.Module, layer: FoundLayer) -> None:
         reason = "shares its weight with another layer"
     if reason:
         raise WarminitError(
-            f"{layer.name} {reason}; a plain convolution of one group is needed. Adapt the model "
+            f"{layer.name} {reason}: expected a plain convolution of one group. Adapt the model "
             "before its weight is changed that way, or name another layer with layers=."
         )
 
 
 def _size(model: Any, first: FoundLayer) -> tuple[int, ...]:
-    """Return the extents of an image that a model takes, by the metadata of timm and others."""
+    """Return a model's image size, by the metadata of timm and others."""
     config = getattr(model, "pretrained_cfg", None)
     if isinstance(config, dict) and len(config.get("input_size") or ()) == 1 + first.spatial_dims:
         return tuple(config["input_size"][1:])

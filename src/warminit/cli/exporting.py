@@ -1,7 +1,7 @@
 """`warminit export`: a study's folder -> its results in a file."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,34 +11,26 @@ from warminit.cli.output import print_json
 from warminit.errors import did_you_mean, unexpected
 from warminit.paths import expanded
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from warminit.lab.verdict.analysis import Analysis
+
 
 def export(
     *,
-    study: Annotated[
-        str,
-        typer.Argument(
-            metavar="STUDY",
-            help="Folder of a study's results, its study.sqlite, or its name in warminit-results.",
-        ),
-    ],
+    study: options.StoredStudy,
     file_format: Annotated[
         str,
         typer.Option(
             "--format",
             metavar="FORMAT",
             autocompletion=options.completes("csv", "parquet", "json", "latex"),
-            help="csv or parquet: a row a run; latex: the table of comparisons; json: everything.",
+            help="csv or parquet: a row per run; latex: the table of comparisons; json: "
+            "everything.",
         ),
     ] = "csv",
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            parser=expanded,
-            metavar="FILE",
-            help="File to write.",
-            show_default="results.* in the study's folder",
-        ),
-    ] = None,
+    out: Annotated[Path | None, options.out_file("results.* in the study's folder")] = None,
     allow_mixed: options.AllowMixed = False,
     as_json: options.AsJson = False,
 ) -> None:
@@ -54,21 +46,22 @@ def export(
     if as_json:
         print_json({"file": str(path), "format": file_format, "runs": len(analysis.runs)})
         return
+    print_written(path, analysis, new_console())
+
+
+def print_written(path: Path, analysis: "Analysis", console: "Console") -> None:
+    """Print the file that was written of an analysis, and of how many runs."""
     missing = f", {analysis.missing} missing" if analysis.missing else ""
     failed = f", {len(analysis.failed)} of them failed" if analysis.failed else ""
-    new_console().print(
-        f"{path}: {len(analysis.runs)} runs{failed}{missing}",
-        highlight=False,
-        markup=False,
-        soft_wrap=True,
-    )
+    text = f"{path}: {len(analysis.runs)} runs{failed}{missing}"
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def study_folder(text: str) -> Path:
     """Find a study's folder by its path, its store, or its name.
 
     Raises:
-        WarminitError: If there is none; the text names the nearest.
+        WarminitError: If there is none; the text suggests the nearest.
     """
     from warminit.lab.store.stored_study import STORE_NAME
 

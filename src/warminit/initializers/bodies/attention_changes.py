@@ -13,11 +13,11 @@ from warminit.models.layer import FoundLayer
 
 @dataclass(frozen=True, slots=True)
 class SeenAttention:
-    """What one pass of an image tells.
+    """Hold what one pass of an image shows about the attention layers.
 
     Attributes:
-        layers: Attention layers whose layout is verified, in the model's order.
-        left_alone: Names of those that look like attention and compute something else.
+        layers: Attention layers with a verified layout, in the model's order.
+        left_alone: Names of layers that look like attention and compute something else.
         grid: Size of the input layer's output: rows and columns of patches.
     """
 
@@ -27,13 +27,14 @@ class SeenAttention:
 
 
 def find_attention(subject: Subject) -> SeenAttention:
-    """Find a model's attention layers whose layout the pass of one image verified.
+    """Find the attention layers whose layout the pass of one image verifies.
 
     Args:
         subject: The model and its images; `models/attention.py` lists the layouts.
 
     Raises:
-        WarminitError: If there is no such layer, or the model cannot be run on the image.
+        WarminitError: If there is no attention layer of a known layout, or the model cannot run on
+            the image.
     """
     stem = subject.first()
     found = subject.survey.operations().attention
@@ -49,7 +50,7 @@ def find_attention(subject: Subject) -> SeenAttention:
 
 
 def _grid(subject: Subject, stem: FoundLayer) -> tuple[int, ...]:
-    """Return the size of the input layer's output; of a linear layer, in patches."""
+    """Return the size of the input layer's output, or the patch grid of a linear layer."""
     if stem.flat is not None:
         sizes = zip(subject.images.shape[2:], stem.kernel_size, strict=True)
         return tuple(extent // kernel for extent, kernel in sizes)
@@ -59,7 +60,7 @@ def _grid(subject: Subject, stem: FoundLayer) -> tuple[int, ...]:
 
 
 def changes_of(new: list[tuple[Rows, Tensor]]) -> list[Change]:
-    """Return new values of rows as new values of the whole parameters that hold them."""
+    """Turn new values of rows into new values of whole parameters."""
     wholes: dict[tuple[int, str], Change] = {}
     for rows, values in new:
         key = id(rows.module), rows.attribute
