@@ -45,7 +45,7 @@ class Study(Strict):
         validation: Training images that are set aside and evaluated on in place of the test set;
             0 evaluates on the test set.
         patch_counts: `rule` derives n_patches from the training split, `as-published` takes
-            Table 1's.
+            Table 1's, `own` leaves patches and k-means to each initializer, as `init_` does.
         metric: The primary metric, one of `METRICS`: `accuracy`, ..., or `train_loss`, the mean of
             the last 50 training losses. Any name in a user's own training loop.
         higher_is_better: Of the primary metric; None: True but for the losses.
@@ -56,7 +56,7 @@ class Study(Strict):
         stuck_below: A run whose final accuracy is below counts as failed; None: below half of its
             arm's best, where that is at least 0.3.
         thresholds: Accuracies, shares; the report has each arm's steps to them, and to the
-            baseline's final accuracy.
+            baseline's final accuracy. Runs are then evaluated more often.
         tune: Choose each arm's learning rate first, on validation images and seeds of its own; the
             arms are then compared at each one's best, and all at the baseline's best.
         sequential: Decide every comparison as soon as its seeds say enough, and run no more of it:
@@ -73,7 +73,7 @@ class Study(Strict):
     seeds: tuple[int, ...] = PAPER_SEEDS
     protocol: Protocol = Protocol()
     validation: int = Field(default=0, ge=0)
-    patch_counts: Literal["rule", "as-published"] = "rule"
+    patch_counts: Literal["rule", "as-published", "own"] = "rule"
     metric: str = "accuracy"
     higher_is_better: bool | None = None
     unit: str | None = None
@@ -128,17 +128,17 @@ class Study(Strict):
             raise unknown("baseline", self.baseline, labels)
         if not self.own_loop and self.metric not in METRICS:
             raise unknown("metric", self.metric, METRICS)
-        if self.tune is not None:
-            self._check_tune(self.tune)
         if self.sequential is not None:
             self.__dict__["seeds"] = self._up_to(self.sequential.max_seeds)
             self.design()
+        if self.tune is not None:
+            self._check_tune(self.tune)
         return self
 
     def _check_tune(self, tune: Tune) -> None:
-        if self.sequential is not None or self.own_loop:
-            other = "a training loop of one's own" if self.own_loop else "sequential"
-            raise unexpected("tune", list(tune.lr_start), f"none beside {other}", "Leave it out.")
+        if self.own_loop:
+            expected = "none beside a training loop of one's own"
+            raise unexpected("tune", list(tune.lr_start), expected, "Leave it out.")
         shared = sorted({*tune.seeds} & {*self.seeds})
         if shared:
             step = "Tune on other seeds, or leave tune.seeds out."
