@@ -6,7 +6,8 @@ import typer
 
 from warminit.cli import options
 from warminit.cli.deciding import MaxSeeds
-from warminit.cli.execution import Place, close, estimated, execute
+from warminit.cli.execution import Place, close, execute
+from warminit.cli.forecast import estimated
 from warminit.cli.output import console as new_console
 from warminit.cli.output import duration, print_json
 from warminit.cli.placing import placed
