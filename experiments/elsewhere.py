@@ -9,10 +9,10 @@ from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
-from warminit.initializers.stems.rules import derive_rules
 
 from warminit import InitReport, whiten_
 from warminit.errors import unexpected, unknown
+from warminit.initializers.stems.design_rules import derive_rules
 from warminit.lab.data.arrays import mean_and_std
 from warminit.lab.data.load import ImageDataset, load_dataset
 from warminit.lab.runs.batches import first_batch, place_split
@@ -61,7 +61,7 @@ def whitening(
     rules = derive_rules(data.train_images, layer.out_channels, layer.kernel_size)
     # The layer alone: images of another size need not fit into the model.
     report = whiten_(layer.module, batch, seed=seed, patches_per_image=rules.n_patches)
-    parameters = report.parameters | {"images_from": data.name, "channels": channels}
+    parameters = {**report.parameters, "images_from": data.name, "channels": channels}
     return replace(report, layer=layer.name, parameters=parameters)
 
 

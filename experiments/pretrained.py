@@ -7,6 +7,7 @@ in other channels. `python -m experiments.pretrained` runs all studies of experi
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -105,8 +106,7 @@ def adapted(
     report = adapt_stem_(old.to(images.device), new, method=method, **named)
     trained = {name: each for name, each in old.state_dict().items() if not name.startswith("fc.")}
     network.load_state_dict(trained, strict=False)
-    report.parameters["weights"] = files[0].stem
-    return report
+    return replace(report, parameters={**report.parameters, "weights": files[0].stem})
 
 
 def _check_color(in_channels: int) -> None:

@@ -9,6 +9,7 @@ x as w M does, so that all rows show what a filter sees in red, green and blue.
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,7 +43,7 @@ def seen_in_rgb() -> dict[str, Tensor]:
             conv = nn.Conv2d(3, FILTERS, 7)
         whiten_(conv, rgb, n_filters=FILTERS, seed=0)
         rows["before"] = conv.weight.detach().clone()
-        given = {"old_images": rgb} if method == "least-squares" else {}
+        given: dict[str, Any] = {"old_images": rgb} if method == "least-squares" else {}
         adapt_stem_(conv, ycbcr, method=method, **given)
         rows[method] = torch.einsum("fokl,oc->fckl", conv.weight.detach(), YCBCR)
     return rows

@@ -185,13 +185,13 @@ def test_other_channels_are_luma_or_gray(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_pretrained_network_keeps_all_but_its_stem_and_head(kind: str, tmp_path: Path) -> None:
     module = experiment("pretrained")
     torch.manual_seed(0)
-    old = build_model("resnet20", 3, (32, 32), 7)
+    old: Any = build_model("resnet20", 3, (32, 32), 7)
     save_weights(old, tmp_path / "key.safetensors")
     channels = 1 if kind == "resnet20" else 3
     images = some_images()[:, :channels]
-    sizes = {"in_channels": channels, "image_size": (32, 32), "n_classes": 5}
-    model = build_model(kind, *sizes.values()) if channels == 1 else getattr(module, kind)(**sizes)
-    network = getattr(model, "network", model)
+    sizes: dict[str, Any] = {"in_channels": channels, "image_size": (32, 32), "n_classes": 5}
+    model = build_model(kind, **sizes) if channels == 1 else getattr(module, kind)(**sizes)
+    network: Any = getattr(model, "network", model)
     head = network.fc.weight.clone()
     report = module.adapted(model, images, seed=0, method="repeat", weights=str(tmp_path))
     assert report.parameters["weights"] == "key"

@@ -84,6 +84,7 @@ def try_(
         margin=margin / 100,
         sequential={} if max_seeds is None else {"max_seeds": max_seeds},
         protocol={"steps": steps, "batch_size": batch_size},
+        patch_counts="own",
     )
     console = new_console(as_json=as_json)
     forecast = estimated(study, place, console)
