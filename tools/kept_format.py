@@ -2,7 +2,7 @@
 
 The kept form is small, so that the repository can hold every study. Training curves, filters and
 the initializers' reports are left out; evaluation curves keep at most 50 points and six digits.
-Final metrics keep every digit, so that the verdicts come out of it again. `lab.verdict.kept` reads it.
+Final metrics keep every digit, so that the verdicts can be made again. `lab.verdict.kept` reads it.
 """
 
 import json
