@@ -12,8 +12,9 @@ from study_runs import result, small_study, stored
 from warminit.lab.sequential.boundaries import StudentLooks
 from warminit.lab.sequential.design import Design
 from warminit.lab.sequential.replay import replay
-from warminit.lab.verdict.analysis import Analysis, Cell, analyse
+from warminit.lab.verdict.analysis import Analysis, analyse
 from warminit.lab.verdict.at_look import adjusted_failures, look_level
+from warminit.lab.verdict.cell import Cell
 from warminit.lab.verdict.failures import compare_failures
 from warminit.lab.verdict.times import times
 
