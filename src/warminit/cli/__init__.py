@@ -29,7 +29,7 @@ from warminit.cli import (
     studies,
     trying,
 )
-from warminit.cli.command_line import remember
+from warminit.cli.placing import remember
 from warminit.errors import WarminitError, WarminitWarning
 
 EXIT_CODES = (

@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 import typer
 
-from warminit.cli.values import seeds
 from warminit.paths import expanded
 
 _place = partial(typer.Option, rich_help_panel="Where and how")
@@ -22,6 +21,25 @@ def completes(*values: str) -> Any:
         return [value for value in values if value.startswith(incomplete)]
 
     return begun
+
+
+def count_or_seeds(given: str | int | list[int]) -> int | list[int]:
+    """Return a count, or the seeds where there is a comma.
+
+    Example:
+        >>> count_or_seeds("8"), count_or_seeds("1,2,3"), count_or_seeds("42,")
+        (8, [1, 2, 3], [42])
+    """
+    if not isinstance(given, str):
+        return given  # a default
+    parts = [part.strip() for part in given.split(",") if part.strip()]
+    numbers = [int(part) for part in parts if part.isdecimal()]
+    several = "," in given
+    if not parts or len(numbers) < len(parts) or not (several or numbers[0]):
+        raise typer.BadParameter(
+            f"{given!r}: expected a count such as 8, or seeds such as 1,2,3. Give one of them."
+        )
+    return numbers if several else numbers[0]
 
 
 def _datasets(shown: str | bool = True) -> Any:
@@ -46,7 +64,7 @@ def _models(shown: str | bool = True) -> Any:
 
 def _seeds(shown: str | bool = True) -> Any:
     return typer.Option(
-        parser=seeds,
+        parser=count_or_seeds,
         metavar="N",
         help="Number of seeds, or the seeds as in 1,2,3; the paper has 8.",
         show_default=shown,
@@ -219,6 +237,14 @@ Track = Annotated[
         autocompletion=completes("tensorboard", "mlflow"),
         help="Also write the runs to tensorboard or mlflow, in the folder of the results.",
         show_default="none",
+    ),
+]
+SaveWeights = Annotated[
+    bool,
+    _output(
+        "--save-weights",
+        help="Keep each run's final weights, in weights/ of the folder of the results.",
+        show_default="off",
     ),
 ]
 Quiet = Annotated[

@@ -1,6 +1,5 @@
 """name -> method, its requirements, and the part of a model that it sets."""
 
-import difflib
 import importlib
 import inspect
 import typing
@@ -9,7 +8,7 @@ from dataclasses import dataclass, fields
 from importlib.metadata import entry_points
 from typing import Any
 
-from warminit.errors import WarminitError
+from warminit.errors import WarminitError, did_you_mean
 from warminit.initializers.bodies.convcov import convcov
 from warminit.initializers.bodies.dirac import dirac
 from warminit.initializers.bodies.embed_scale import embed_scale
@@ -168,10 +167,9 @@ def get_single_method(name: str) -> Initializer:
     installed = {point.name: point.value for point in entry_points(group=ENTRY_POINTS)}
     if name in installed or ":" in name:
         return _import_method(name, installed.get(name, name))
-    near = difflib.get_close_matches(name, [*METHODS, *installed], n=1)
-    hint = f"Did you mean {near[0]!r}? " if near else ""
+    near = f" {did_you_mean(name, method_names())}".rstrip()
     raise WarminitError(
-        f"method={name!r} is unknown. {hint}There are: {', '.join(method_names())}; your own is "
+        f"method={name!r} is unknown.{near} There are: {', '.join(method_names())}; your own is "
         "named module:function."
     )
 

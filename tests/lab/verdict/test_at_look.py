@@ -80,7 +80,7 @@ def test_cross_entropy_that_cannot_be_adjusted_is_not_tested(
 ) -> None:
     found = arm(finished(gains, falls, **sequential)).cross_entropy
     assert found is not None
-    assert found.p_holm is found.p_noninferiority is found.confidence_interval is None
+    assert (found.p_holm, found.p_noninferiority, found.confidence_interval) == (None, None, None)
     assert found.beside("Cross-entropy").endswith("nats, not tested.")
 
 

@@ -248,8 +248,9 @@ def _compared(study: Study, cell: Cell, baseline: Cell) -> Cell:
         shared = [seed for seed in arm if seed in other]
         if not shared:
             return None
+        scores = ([each[seed] for seed in shared] for each in (arm, other))
         return compare_paired(
-            *([each[seed] for seed in shared] for each in (arm, other)),
+            *scores,
             arm=cell.arm,
             baseline=baseline.arm,
             margin=margin,
