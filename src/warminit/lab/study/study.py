@@ -128,17 +128,17 @@ class Study(Strict):
             raise unknown("baseline", self.baseline, labels)
         if not self.own_loop and self.metric not in METRICS:
             raise unknown("metric", self.metric, METRICS)
-        if self.tune is not None:
-            self._check_tune(self.tune)
         if self.sequential is not None:
             self.__dict__["seeds"] = self._up_to(self.sequential.max_seeds)
             self.design()
+        if self.tune is not None:
+            self._check_tune(self.tune)
         return self
 
     def _check_tune(self, tune: Tune) -> None:
-        if self.sequential is not None or self.own_loop:
-            other = "a training loop of one's own" if self.own_loop else "sequential"
-            raise unexpected("tune", list(tune.lr_start), f"none beside {other}", "Leave it out.")
+        if self.own_loop:
+            expected = "none beside a training loop of one's own"
+            raise unexpected("tune", list(tune.lr_start), expected, "Leave it out.")
         shared = sorted({*tune.seeds} & {*self.seeds})
         if shared:
             step = "Tune on other seeds, or leave tune.seeds out."
