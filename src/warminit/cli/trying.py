@@ -86,6 +86,7 @@ def try_(
         margin=margin / 100,
         sequential={} if max_seeds is None else {"max_seeds": max_seeds},
         protocol={"steps": steps, "batch_size": batch_size},
+        patch_counts="own",
     )
     place = Place(
         out=out or Path("warminit-results") / "try",

@@ -211,6 +211,12 @@ def test_published_patch_counts_are_table_1_s(dataset: ImageDataset) -> None:
     assert found == published
 
 
+def test_own_patch_counts_call_every_arm_as_init_does(dataset: ImageDataset) -> None:
+    arms = ["torch-default", "prewarm", {"name": "whitening", "patches_per_image": 3}]
+    runs = plan_runs(study(arms=arms, patch_counts="own"), {"digits": dataset})
+    assert [run.arm_parameters for run in runs[:3]] == [{}, {}, {"patches_per_image": 3}]
+
+
 def test_planning_leaves_the_global_generator(dataset: ImageDataset) -> None:
     before = torch.get_rng_state()
     keys(study(models=["simplecnn", "resnet20"]), dataset)

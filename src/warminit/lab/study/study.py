@@ -45,7 +45,7 @@ class Study(Strict):
         validation: Training images that are set aside and evaluated on in place of the test set;
             0 evaluates on the test set.
         patch_counts: `rule` derives n_patches from the training split, `as-published` takes
-            Table 1's.
+            Table 1's, `own` leaves patches and k-means to each initializer, as `init_` does.
         metric: The primary metric, one of `METRICS`: `accuracy`, ..., or `train_loss`, the mean of
             the last 50 training losses. Any name in a user's own training loop.
         higher_is_better: Of the primary metric; None: True but for the losses.
@@ -73,7 +73,7 @@ class Study(Strict):
     seeds: tuple[int, ...] = PAPER_SEEDS
     protocol: Protocol = Protocol()
     validation: int = Field(default=0, ge=0)
-    patch_counts: Literal["rule", "as-published"] = "rule"
+    patch_counts: Literal["rule", "as-published", "own"] = "rule"
     metric: str = "accuracy"
     higher_is_better: bool | None = None
     unit: str | None = None
