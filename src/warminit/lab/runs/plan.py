@@ -78,7 +78,7 @@ def plan_runs(
     planned = []
     for asked in study.runs():
         n_evaluated = len(datasets[asked.dataset].test_images)
-        spec = _evaluated(asked, n_evaluated)
+        spec = _evaluated(asked, n_evaluated, fine=bool(study.thresholds))
         derived = rules[spec.dataset, spec.model]
         parameters = arm_parameters(get_method(spec.arm.name), derived, spec.arm)
         key = _key(spec, parameters, datasets[spec.dataset], device, threads)
@@ -99,9 +99,9 @@ def _derived(study: Study, dataset: ImageDataset, name: str, model: str) -> dict
     return {"patches_per_image": n_patches, "algorithm": "paper"}
 
 
-def _evaluated(spec: RunSpec, n_evaluated: int) -> RunSpec:
-    """Write the default interval of a short run into its protocol, and so into its key."""
-    interval = affordable_interval(spec.protocol, n_evaluated)
+def _evaluated(spec: RunSpec, n_evaluated: int, *, fine: bool) -> RunSpec:
+    """Write the default interval of a run, where it has one, into its protocol and its key."""
+    interval = affordable_interval(spec.protocol, n_evaluated, fine=fine)
     if interval is None:
         return spec
     protocol = spec.protocol.model_copy(update={"eval_interval": interval})

@@ -8,8 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from warminit.errors import unexpected
 from warminit.lab.study.table1 import OTHER_LEARNING_RATES, STEPS, TABLE_1
 
-EVALUATION_SHARE = 0.1
-"""Of a short run, what its evaluations may cost by default."""
+EVALUATIONS, EVALUATION_SHARE = 20, 0.1
+"""Evaluations of a run by default, and what they may cost of a short one."""
+FINE_EVALUATIONS, FINE_SHARE = 50, 0.3
+"""The same in a study with `thresholds`, whose times are then known to 2 % of the run."""
 
 Precision = Literal["float32", "tf32", "bfloat16"]
 
@@ -34,8 +36,9 @@ class Protocol(Strict):
         warmup: Steps in which the learning rate first climbs, by equal parts, to `lr_start`; the
             schedule has the others.
         augmentation: `none`, or `flip-crop` (mirror and shift by up to 4 zero-padded pixels).
-        eval_interval: Steps between evaluations; None means steps / 20, and more where the
-            evaluations of a short run would cost over a tenth of it (`affordable_interval`).
+        eval_interval: Steps between evaluations; None means steps / 20, in a study with
+            `thresholds` steps / 50, and more where the evaluations of a short run would cost over a
+            tenth of it, or three tenths (`affordable_interval`).
         precision: `float32`; `tf32`, products of float32 values rounded to 11 significant bits (on
             a GPU only); or `bfloat16` autocast.
     """
@@ -73,12 +76,12 @@ class Protocol(Strict):
     @property
     def evaluation_steps(self) -> tuple[int, ...]:
         """Steps after which the evaluation split is measured; the last step is always one."""
-        every = self.eval_interval or max(1, self.steps // 20)
+        every = self.eval_interval or max(1, self.steps // EVALUATIONS)
         return tuple(sorted({*range(every, self.steps + 1, every), self.steps}))
 
 
-def affordable_interval(protocol: Protocol, n_evaluated: int) -> int | None:
-    """Return the steps between evaluations that cost at most a tenth of a run.
+def affordable_interval(protocol: Protocol, n_evaluated: int, *, fine: bool = False) -> int | None:
+    """Return the steps between evaluations that cost at most a share of a run.
 
     A step takes about three forward passes of its images, one and its backward pass of twice the
     size; an evaluation takes one of each evaluated image. One evaluation, the last, is always made.
@@ -86,21 +89,25 @@ def affordable_interval(protocol: Protocol, n_evaluated: int) -> int | None:
     Args:
         protocol: Of the run.
         n_evaluated: Images of the evaluation split.
+        fine: Whether times to accuracies are asked for: 50 evaluations, at most three tenths of a
+            run, in place of 20 and a tenth.
 
     Returns:
-        The interval; None where the protocol gives its own, where its default costs no more, and
-        for runs as long as the paper's, which keep their 20 evaluations.
+        The interval; None where the protocol's own holds: it is given, or its 20 evaluations cost
+        no more. Runs as long as the paper's keep all evaluations, whatever they cost.
 
     Example:
         >>> affordable_interval(Protocol(steps=200, batch_size=64), 2000)
         100
     """
-    if protocol.eval_interval is not None or protocol.steps >= STEPS:
+    if protocol.eval_interval is not None:
         return None
+    share = FINE_SHARE if fine else EVALUATION_SHARE
+    wanted = max(1, protocol.steps // (FINE_EVALUATIONS if fine else EVALUATIONS))
     training = 3 * protocol.steps * protocol.batch_size
-    most = int(training * EVALUATION_SHARE / (1 - EVALUATION_SHARE) / n_evaluated)
-    if len(protocol.evaluation_steps) <= most:
-        return None
+    most = int(training * share / (1 - share) / n_evaluated)
+    if protocol.steps >= STEPS or math.ceil(protocol.steps / wanted) <= most:
+        return wanted if fine else None
     return math.ceil(protocol.steps / max(1, most))
 
 

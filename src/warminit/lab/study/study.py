@@ -56,7 +56,7 @@ class Study(Strict):
         stuck_below: A run whose final accuracy is below counts as failed; None: below half of its
             arm's best, where that is at least 0.3.
         thresholds: Accuracies, shares; the report has each arm's steps to them, and to the
-            baseline's final accuracy.
+            baseline's final accuracy. Runs are then evaluated more often.
         tune: Choose each arm's learning rate first, on validation images and seeds of its own; the
             arms are then compared at each one's best, and all at the baseline's best.
         sequential: Decide every comparison as soon as its seeds say enough, and run no more of it:
