@@ -1,4 +1,7 @@
-"""trainer or framework, its batch -> an initialized model; each integration requires an extra."""
+"""trainer or framework, its batch -> an initialized model.
+
+Each integration calls `init_` with its defaults. Each requires an extra.
+"""
 
 import warnings
 from collections.abc import Iterator
