@@ -2,8 +2,10 @@
 
 import ast
 import importlib
+import os
 import re
 import shlex
+import subprocess
 import sys
 import tomllib
 import types
@@ -20,6 +22,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import warminit
 import zoo_setup
+from dataset_files import folder_of
 from report_cases import demo_runs, demo_study
 from warminit.cli import app
 from warminit.lab import __all__ as LAB
@@ -30,8 +33,8 @@ from warminit.lab.store.stored_study import STORE_NAME
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-ELSEWHERE = {"integrations.md": "test_examples.py", "tutorial.md": "test_newcomer.py"}
-"""Pages whose blocks run in another test file: they load a framework each, or need the commands."""
+ELSEWHERE = ("tutorial.md",)
+"""Pages whose blocks run in another test file: test_newcomer.py has run the commands before."""
 OWN = ("README.md", "index.md")
 """Pages whose blocks use the reader's own `model` and `loader`."""
 PUBLIC = re.findall(r"^::: (\S+)$", (ROOT / "docs" / "api.md").read_text("utf-8"), re.MULTILINE)
@@ -73,6 +76,10 @@ def a_file_of_filters() -> None:
     warminit.save_filters(warminit.prewarm_filters(pixels, 32, 3), "digits.safetensors")
 
 
+FRAMEWORKS = ("adapt.md", "lightning.md", "own-loop.md", "timm.md", "transformers.md")
+"""Pages whose libraries import torchvision, and warn of each other."""
+
+
 def a_model_and_a_loader() -> dict[str, Any]:
     """What the reader has: a network, and batches of images with their labels."""
     data = load_dataset("digits")
@@ -82,8 +89,9 @@ def a_model_and_a_loader() -> dict[str, Any]:
     return {"model": model, "loader": DataLoader(batches, batch_size=64)}
 
 
-BEFORE: dict[str, Callable[[], None]] = {
-    "adapt.md": zoo_setup.prepare,  # before timm, which imports torchvision
+BEFORE: dict[str, Callable[[], object]] = {
+    **dict.fromkeys(FRAMEWORKS, zoo_setup.prepare),
+    "own-images.md": lambda: folder_of(Path("my-images"), per_class=10, shape=(40, 32, 3)),
     "report.md": a_study_that_was_run,
     "command-line.md": a_file_of_filters,
 }
@@ -95,32 +103,63 @@ def absent(code: list[str]) -> list[str]:
     return sorted(name for name in set(names) if find_spec(name) is None)
 
 
+def framework_pages_apart() -> list[Any]:
+    """The pages with Python; warnings of the frameworks' own are ignored on theirs."""
+    ignored = [
+        "ignore::DeprecationWarning",
+        "ignore::FutureWarning",
+        "ignore:.*does not have many workers:UserWarning",
+        "ignore:'pin_memory' argument:UserWarning",
+    ]
+    marks = [pytest.mark.filterwarnings(each) for each in ignored]
+    return [
+        pytest.param(page, id=page.name, marks=marks if page.name in FRAMEWORKS else ())
+        for page in pages_with("python")
+        if page.name not in ELSEWHERE
+    ]
+
+
 @pytest.mark.usefixtures("one_thread")
 # torch's own, as `torch.compile` is first used.
 @pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
-@pytest.mark.parametrize(
-    "page", [p for p in pages_with("python") if p.name not in ELSEWHERE], ids=lambda path: path.name
-)
+@pytest.mark.parametrize("page", framework_pages_apart())
 def test_the_python_blocks_of_a_page_run_one_after_another(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code = blocks(page, "python")
-    if missing := absent(code):
-        pytest.skip(f"{', '.join(missing)} is not installed")
     monkeypatch.chdir(tmp_path)  # a block that writes a file must not write it here
-    BEFORE.get(page.name, lambda: None)()
+    missing = {number: absent([block]) for number, block in enumerate(blocks(page, "python"), 1)}
+    if not any(missing.values()):
+        BEFORE.get(page.name, lambda: None)()
     torch.manual_seed(0)  # one draw in 10,000 looks trained, and would be warned of
     names: dict[str, Any] = {"__name__": "page"}
     names |= a_model_and_a_loader() if page.name in OWN else {}
     # dataclasses and pickle look a class's module up by its name.
     monkeypatch.setitem(sys.modules, "page", types.ModuleType("page"))
-    for number, block in enumerate(code, 1):
+    for number, block in enumerate(blocks(page, "python"), 1):
+        if missing[number]:
+            continue
         # A file, since `compare` reads the text of the reader's own function.
         path = tmp_path / f"{page.stem}, block {number}.py"
         path.write_text(block, encoding="utf-8")
-        exec(compile(block, str(path), "exec"), names)
+        if re.search(r"^(?:from|import) (?:jax|keras)\b", block, flags=re.MULTILINE):
+            printed = apart(path)
+        else:
+            exec(compile(block, str(path), "exec"), names)
+            printed = capsys.readouterr().out
         if "print(" in block:
-            assert capsys.readouterr().out.strip()
+            assert printed.strip()
+    assert "jax" not in sys.modules
+    if absences := {number: each for number, each in missing.items() if each}:
+        pytest.skip(f"all other blocks ran; not installed: {absences}")
+
+
+def apart(script: Path) -> str:
+    """Run a script in a process of its own: it loads JAX, and other tests fork."""
+    environment = {"KERAS_BACKEND": "torch", "KERAS_HOME": str(script.parent)} | os.environ
+    return subprocess.run(
+        [sys.executable, "-W", "ignore", str(script)],
+        env=environment, capture_output=True, text=True, check=True, timeout=300,
+    ).stdout  # fmt: skip
 
 
 @pytest.mark.parametrize("page", pages_with("toml"), ids=lambda path: path.name)

@@ -1,7 +1,7 @@
 """the command `warminit`: arguments -> laboratory -> terminal and files.
 
-One module a group of commands; `execution.py` runs a study for all of them. What they need is
-imported when they are called, so that `warminit --help` loads neither torch nor pandas.
+Each group of commands has one module; `execution.py` runs a study for all of them. Imports happen
+when a command is called, so `warminit --help` does not load torch or pandas.
 """
 
 import difflib
@@ -33,13 +33,13 @@ from warminit.cli.placing import remember
 from warminit.errors import WarminitError, WarminitWarning
 
 EXIT_CODES = (
-    "Exit codes: 0 all went well; 1 a run failed, or warminit itself did; 2 the input cannot be "
-    "used; 130 interrupted (Ctrl-C): the same command goes on from there."
+    "Exit codes: 0 success; 1 a run or warminit failed; 2 invalid input; 130 interrupted "
+    "(Ctrl-C), and the same command continues."
 )
 
 
 class _Group(TyperGroup):
-    """Turns every expected error into one line on standard error and an exit code."""
+    """Turn every expected error into one line on standard error and an exit code."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         # A terminal that tells no width says 0, and Rich would print that many columns: none.
@@ -68,12 +68,12 @@ class _Group(TyperGroup):
                     _name_the_nearest(error)
                     raise
                 text = f"warminit failed: {type(error).__name__}: {error}"
-                advice = "" if debug else "\nThe same command with --debug shows where."
+                advice = "" if debug else "\nAdd --debug to see where."
                 raise _ended(text + advice, 1, debug) from error
 
 
 def _name_the_nearest(error: Any) -> None:
-    """Of the options that the framework would list for a wrong one, leave the nearest."""
+    """Suggest only the nearest option for a wrong one."""
     possible = getattr(error, "possibilities", None)
     if possible and hasattr(error, "option_name"):
         near = difflib.get_close_matches(error.option_name, possible, n=1)
@@ -89,7 +89,7 @@ def _ended(text: str, code: int, debug: bool) -> typer.Exit:
 
 
 def _show_warnings_plainly() -> None:
-    """Print the package's own warnings without the line of code that issued them."""
+    """Print the package's warnings without a line of code."""
     usual = warnings.showwarning
 
     def show(message: Any, category: type[Warning], *where: Any, **options: Any) -> None:
@@ -132,11 +132,11 @@ def _warminit(
         ),
     ] = False,
 ) -> None:
-    """Start a vision network from its own data, and measure honestly whether that helps."""
+    """Initialize a vision network from its training images, and measure whether that helps."""
 
 
 def _add(command: Callable[..., None], *examples: str, name: str | None = None) -> None:
-    """Register a command; its help is its docstring, reflowed, and its examples a line each."""
+    """Register a command; its help is its docstring, with one line per example."""
     paragraphs = (inspect.getdoc(command) or "").split("\n\n")
     app.command(
         name=name,
@@ -208,7 +208,7 @@ _add(listings.datasets, "warminit datasets", "warminit datasets --data-root /dat
 
 
 def main() -> None:
-    """Run the command; `module:function` is also found in the folder that one stands in."""
+    """Run the command; `module:function` is also found in the current folder."""
     # Last: a file of that folder, which may hold someone's data, never stands in for a package.
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.append(here)

@@ -37,10 +37,11 @@ def across(
     allow_mixed: options.AllowMixed = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Say what many settings show together: data sets, networks and protocols.
+    """Combine many settings: data sets, networks and protocols.
 
-    Each place of each study is a setting. Per arm: the interquartile mean of its gains, how often
-    it beats the baseline, and in how many settings it is significantly better or worse.
+    Each data set and network of each study is a setting. For each arm: the interquartile mean of
+    its gains, how often it beats the baseline, and in how many settings it is significantly better
+    or worse.
     """
     from warminit.lab.terminal.across_display import print_across
     from warminit.lab.verdict.settings import across_settings

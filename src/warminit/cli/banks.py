@@ -30,7 +30,7 @@ def filters(
     out_channels: options.OutChannels = 32,
     kernel_size: options.KernelSize = 3,
     n_images: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Training images that the arm sees, or all.")
+        int, typer.Option(min=1, metavar="N", help="Number of training images for the arm, or all.")
     ] = 256,
     seed: options.Seed = 0,
     out: Annotated[Path | None, options.out_file("DATASET-ARM.safetensors")] = None,
@@ -39,7 +39,7 @@ def filters(
     quiet: options.Quiet = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Write the filters that an arm makes of a data set to a file, without any model.
+    """Write the filters of an arm for a data set to a file, without a model.
 
     The file is safetensors, with the arm's report, the data set and its fingerprint as metadata;
     `warminit.load_filters_(model, file)` writes them into a model. The same command gives the same
@@ -72,7 +72,7 @@ def filters(
 def _made(
     data: "ImageDataset", arm: str, out_channels: int, kernel_size: int, n_images: int, seed: int
 ) -> "tuple[Tensor, InitReport]":
-    """Apply the arm to a convolution that nobody keeps, and return the filters that it set."""
+    """Apply the arm to a temporary convolution, and return the set filters."""
     import torch
 
     from warminit.initializers import init_
@@ -107,7 +107,7 @@ def _print(report: "InitReport", about: dict[str, str], console: Any) -> None:
         f"{about['images']} images of {about['dataset']}{partial}",
         ("quantity", False),
         ("value", True),
-        ("where it comes from", False),
+        ("source", False),
     )
     for name, value in report.parameters.items():
         parts = value if isinstance(value, tuple) else (value,)

@@ -1,4 +1,4 @@
-"""the options of `warminit compare` that end it early -> what its study is created with."""
+"""the options of `warminit compare` that end it early -> keywords of its study."""
 
 from typing import Annotated, Any
 
@@ -12,14 +12,18 @@ UntilDecided = Annotated[
     bool,
     typer.Option(
         "--until-decided",
-        help="Run seeds until every comparison is decided, and no more of what is.",
+        help="Run seeds until every comparison is decided.",
         show_default="off",
     ),
 ]
 MaxSeeds = Annotated[
     int | None,
     typer.Option(
-        min=2, max=100, metavar="N", help="Most seeds until it is decided.", show_default="18"
+        min=2,
+        max=100,
+        metavar="N",
+        help="Maximum number of seeds until it is decided.",
+        show_default="18",
     ),
 ]
 

@@ -1,4 +1,4 @@
-"""a study, where and how -> its runs done, shown and left in files, also when interrupted."""
+"""a study, engine options -> runs, progress and result files, also after an interruption."""
 
 import sys
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ FAILED = 1
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where and how a study runs: the options that `placed` gives every command with runs.
+    """Hold where and how a study runs: the options that `placed` gives every command with runs.
 
     `command` is the line as it was typed, and `engine` is another one than this machine's.
     """
@@ -49,11 +49,11 @@ class Place:
     engine: "EngineOptions | None" = None
 
     def folder(self, study: "Study") -> Path:
-        """Return the folder of the results: what was given, or one by the study's name."""
+        """Return the folder of the results, by default named after the study."""
         return expanded(self.out or Path("warminit-results") / study.name)
 
     def source(self) -> "DataSource":
-        """Return what the workers need to know."""
+        """Return the options of the workers."""
         from warminit.lab.engines.job import DataSource
 
         return DataSource(
@@ -66,16 +66,16 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How an execution ended.
+    """Hold the outcome of an execution.
 
     Attributes:
         analysis: Analysis of what is finished.
-        datasets: What the study was run on, by name.
-        folder: Where the results are.
-        exit_code: 0, 1 where a run failed, 130 where it was interrupted.
-        page: The report page, None where it could not be written.
-        command: That goes on, and that gives the same again.
-        track: What the runs were written to besides.
+        datasets: Data sets of the study, by name.
+        folder: Folder of the results.
+        exit_code: 0, 1 if a run failed, 130 if it was interrupted.
+        page: Report page, None if it could not be written.
+        command: Command that continues and reproduces the study.
+        track: Tracker that also received the runs.
     """
 
     analysis: "Analysis"
@@ -87,16 +87,16 @@ class Ending:
     track: str | None = None
 
     def files(self) -> dict[str, str | None]:
-        """Return where the results are, for JSON."""
+        """Return the paths of the results, for JSON."""
         page = None if self.page is None else str(self.page)
         return {"folder": str(self.folder), "report": page, "command": self.command}
 
 
 def execute(study: "Study", place: Place, console: "Console") -> Ending:
-    """Run what is missing of a study; write `results.csv`, `results.json` and the report page.
+    """Run the missing runs of a study; write `results.csv`, `results.json` and the report page.
 
     Raises:
-        WarminitError: If it cannot be run; what had finished is in the store.
+        WarminitError: If the study cannot run; finished runs are in the store.
     """
     from warminit.lab.engines.driver import finished_runs, run_study
     from warminit.lab.engines.options import EngineOptions
@@ -154,7 +154,7 @@ def execute(study: "Study", place: Place, console: "Console") -> Ending:
 def load(
     study: "Study", source: "DataSource", console: "Console", *, quiet: bool = False
 ) -> "dict[str, ImageDataset]":
-    """Load a study's data sets, with a bar where they are decoded for the first time."""
+    """Load a study's data sets, with a progress bar for the first decoding."""
     from warminit.lab.terminal.progress import loading_progress
 
     with loading_progress(console, quiet=quiet) as progress:
@@ -164,7 +164,7 @@ def load(
 
 
 def describe(study: "Study") -> str:
-    """Return in one line what is to be run."""
+    """Describe the study in one line."""
     from warminit.lab.verdict.wording import counted, seeds_planned
 
     protocol = study.protocol
@@ -184,7 +184,7 @@ def slow(study: "Study", place: Place) -> str:
 
 
 def _unmixed(listener: "Listener", folder: Path, place: Place) -> "Listener":
-    """Refuse before anything runs what could not be compared afterwards."""
+    """Refuse runs that could not be compared afterwards, before any run."""
     from warminit.lab.runs.environment import environment
     from warminit.lab.runs.plan import PlannedRun
     from warminit.lab.store.stored_study import stored_runs
@@ -202,10 +202,10 @@ def _unmixed(listener: "Listener", folder: Path, place: Place) -> "Listener":
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What a study would need, and which of its data are missing or partial.
+    """Hold the estimated cost of a study, and its missing or partial data.
 
     Attributes:
-        estimate: Estimate of the runs on the data that are at hand.
+        estimate: Estimate of the runs on the available data.
         missing: Data sets that are not available, each with the reason.
         partial: Data sets whose counts differ from the published ones.
     """
@@ -216,7 +216,7 @@ class Forecast:
 
 
 def estimated(study: "Study", place: Place, console: "Console") -> Forecast:
-    """Plan a study, take a few real steps and count up; nothing is run or written.
+    """Plan a study and measure a few steps; nothing is run or written.
 
     Raises:
         WarminitError: If none of its data sets is available, or it cannot be planned.
@@ -250,13 +250,13 @@ def estimated(study: "Study", place: Place, console: "Console") -> Forecast:
 
 
 def print_estimate(study: "Study", place: Place, forecast: Forecast, console: "Console") -> None:
-    """Print what a study would need."""
+    """Print the estimated cost of a study."""
     found = forecast.estimate
     most = "at most " if study.sequential is not None or study.tune is not None else ""
     measured = "from a few steps measured on this machine"
     lines = (
         describe(study),
-        f"runs   {most}{found.runs:,}, of which {found.to_do:,} are to do",
+        f"runs   {most}{found.runs:,}, {found.to_do:,} are to do",
         f"time   {most or 'about '}{duration(found.seconds)}, {measured}",
         f"       {100 * found.evaluation_share:.0f} % of it for evaluations",
         f"disk   about {found.megabytes:.1f} MB",
@@ -274,7 +274,7 @@ def print_estimate(study: "Study", place: Place, forecast: Forecast, console: "C
 
 
 def close(ending: Ending, console: "Console") -> None:
-    """Say where the results are and end with the exit code."""
+    """Print the paths of the results, and exit with the exit code."""
     from warminit.lab.engines.tracking import how_to_see
     from warminit.lab.verdict.wording import counted
 
@@ -286,7 +286,7 @@ def close(ending: Ending, console: "Console") -> None:
     if ending.exit_code == INTERRUPTED:
         kept = sum(run.result is not None for run in ending.analysis.runs)
         lines += [
-            f"Interrupted; {counted(kept, 'finished run')} kept. The same command goes on:",
+            f"Interrupted; {counted(kept, 'finished run')} kept. Continue with the same command:",
             f"  {ending.command}",
         ]
     for line in lines:  # unwrapped, so that paths and commands can be copied

@@ -26,7 +26,8 @@ def export(
             "--format",
             metavar="FORMAT",
             autocompletion=options.completes("csv", "parquet", "json", "latex"),
-            help="csv or parquet: a row a run; latex: the table of comparisons; json: everything.",
+            help="csv or parquet: a row per run; latex: the table of comparisons; json: "
+            "everything.",
         ),
     ] = "csv",
     out: Annotated[Path | None, options.out_file("results.* in the study's folder")] = None,
@@ -60,7 +61,7 @@ def study_folder(text: str) -> Path:
     """Find a study's folder by its path, its store, or its name.
 
     Raises:
-        WarminitError: If there is none; the text names the nearest.
+        WarminitError: If there is none; the text suggests the nearest.
     """
     from warminit.lab.store.stored_study import STORE_NAME
 

@@ -1,4 +1,4 @@
-"""`warminit arms`, `models`, `datasets` and `rules`: what there is, and what the data give."""
+"""`warminit arms`, `models`, `datasets` and `rules`: lists, and rules derived from data."""
 
 import inspect
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ _WITHOUT_DOCSTRING = {
 
 
 def arms(*, as_json: options.AsJson = False) -> None:
-    """List the initializers that can be compared: what each sets and needs."""
+    """List the initializers with the parts that they set and their requirements."""
     from warminit.initializers import methods
 
     rows = [
@@ -35,13 +35,14 @@ def arms(*, as_json: options.AsJson = False) -> None:
     _show(rows, ("name", "sets", "needs", "description"), as_json=as_json)
     if not as_json:
         new_console().print(
-            "Together, where they set different parts: whitening+dirac. Your own: module:function "
+            "Combine methods for different parts by a plus: whitening+dirac. Your own: "
+            "module:function "
             "(model, images, *, seed, **parameters)."
         )
 
 
 def models(*, as_json: options.AsJson = False) -> None:
-    """List the networks that the laboratory trains, each in one line."""
+    """List the networks of the laboratory."""
     from warminit.lab.networks.build import MODELS, build_model
 
     rows = []
@@ -58,13 +59,13 @@ def models(*, as_json: options.AsJson = False) -> None:
     if not as_json:
         new_console().print(
             "Parameters: 3 x 32 x 32 images, 10 classes. Of timm: timm:resnet18, or with options, "
-            "timm:vit_tiny_patch16_224:patch_size=4; its img_size is that of the images. Your own: "
+            "timm:vit_tiny_patch16_224:patch_size=4; img_size follows the images. Your own: "
             "module:function (in_channels, image_size, n_classes)."
         )
 
 
 def datasets(*, data_root: options.DataRoot = None, as_json: options.AsJson = False) -> None:
-    """List the data sets that have a name, and whether they are at hand."""
+    """List the data sets that have a name, and whether they are available."""
     from warminit.lab.data.availability import known_datasets
 
     rows = [each.to_dict() for each in known_datasets(data_root)]
@@ -109,7 +110,7 @@ def rules(
             f"{name}{' (partial)' if partial else ''}",
             ("quantity", False),
             ("value", True),
-            ("where it comes from", False),
+            ("source", False),
         )
         for quantity, value in _values(hyper).items():
             table.add_row(quantity, _text(value), hyper.provenance.get(quantity, ""))

@@ -1,4 +1,4 @@
-"""a name -> its data set, with a bar where it is decoded for the first time."""
+"""a name -> its data set, with a progress bar for the first decoding."""
 
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 def loaded(
     name: str, data_root: str | None, resize: int | None, console: "Console", *, quiet: bool
 ) -> "ImageDataset":
-    """Load a data set; with `quiet`, and where the console is no terminal, nothing is shown."""
+    """Load a data set; show nothing if `quiet`, or if the console is not a terminal."""
     from warminit.lab.data.load import load_dataset
     from warminit.lab.terminal.progress import loading_progress
 

@@ -1,4 +1,4 @@
-"""`warminit diagnose`: a data set, networks, starts -> what the input layer's filters answer."""
+"""`warminit diagnose`: a data set, networks, arms -> figures on the input filters' responses."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,7 +23,7 @@ def diagnose(
     datasets: options.Datasets = "fashion-mini",
     models: options.Models = "simplecnn",
     arms: Annotated[
-        str, typer.Option(metavar="NAMES", help="Starts to look at, separated by commas.")
+        str, typer.Option(metavar="NAMES", help="Initializers to measure, separated by commas.")
     ] = "torch-default,prewarm,whitening",
     seed: options.Seed = 0,
     data_root: options.DataRoot = None,
@@ -31,10 +31,10 @@ def diagnose(
     quiet: options.Quiet = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Look at the input layer's filters before any training, one start beside the other.
+    """Measure the input layer's filters before any training, one initializer beside the other.
 
-    The start is applied to a fresh model and a batch of 256 training images, drawn with the seed;
-    then the filters' rank, near-duplicates, dead filters and responses to that batch are measured.
+    Each initializer sets a fresh model from 256 training images, drawn with the seed. Then the
+    filters' rank, near-duplicates, dead filters and responses to these images are measured.
     """
     console = new_console(as_json=as_json)
     shown: list[dict[str, Any]] = []
@@ -67,7 +67,7 @@ def _diagnosed(data: "ImageDataset", model_name: str, arm: str, seed: int) -> "D
 
 
 def drawn_images(data: "ImageDataset", n: int, seed: int) -> "Tensor":
-    """Return `n` training images as a model is fed, drawn without repetition."""
+    """Return `n` training images, scaled as the model is fed, drawn without repetition."""
     import torch
 
     generator = torch.Generator().manual_seed(seed)
@@ -77,7 +77,7 @@ def drawn_images(data: "ImageDataset", n: int, seed: int) -> "Tensor":
 
 
 def statistics_for(arm: str, data: "ImageDataset") -> dict[str, Any]:
-    """Return mean and std for an arm whose rules look at raw pixels and so undo the scaling."""
+    """Return mean and std for an arm with rules on raw pixels, which undo the scaling."""
     from warminit.initializers import get_method
     from warminit.lab.runs.plan import takes
 

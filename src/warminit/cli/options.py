@@ -1,4 +1,4 @@
-"""the options that several commands share: one name, one type and one help text each."""
+"""options of several commands, each with one name, one type and one help text."""
 
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ _STUDYS = "the study's"
 
 
 def completes(*values: str) -> Any:
-    """Return what completes an option or argument that takes one of a few values."""
+    """Return a completion function for an option with a few values."""
 
     def begun(incomplete: str) -> list[str]:
         return [value for value in values if value.startswith(incomplete)]
@@ -82,7 +82,7 @@ def _steps(shown: str | bool = True) -> Any:
 
 def _batch_size(shown: str | bool = True) -> Any:
     return typer.Option(
-        min=2, metavar="N", help="Images a step; the paper has 256.", show_default=shown
+        min=2, metavar="N", help="Images per step; the paper has 256.", show_default=shown
     )
 
 
@@ -90,7 +90,7 @@ def _validation(shown: str | bool = True) -> Any:
     return typer.Option(
         min=0,
         metavar="N",
-        help="Training images to set aside and evaluate in place of the test set.",
+        help="Number of training images to set aside for evaluation instead of the test set.",
         show_default=shown,
     )
 
@@ -128,12 +128,12 @@ StudyPrecision = Annotated[str | None, _precision(_STUDYS)]
 
 LossMargin = Annotated[
     float,
-    typer.Option(
-        metavar="NATS", help="Cross-entropy that is higher by less than this is not worse."
-    ),
+    typer.Option(metavar="NATS", help="Margin below which a higher cross-entropy is not worse."),
 ]
 
-OutChannels = Annotated[int, typer.Option(min=2, metavar="F", help="Filters of the layer.")]
+OutChannels = Annotated[
+    int, typer.Option(min=2, metavar="F", help="Number of filters of the layer.")
+]
 KernelSize = Annotated[int, typer.Option(min=1, metavar="K", help="Kernel size of the layer.")]
 Seed = Annotated[
     int, typer.Option(min=0, metavar="N", help="Seed of the layer, the images and the arm.")
@@ -141,7 +141,9 @@ Seed = Annotated[
 RuleDerived = Annotated[
     bool,
     typer.Option(
-        "--rule-derived", help="Take n_patches from the rule, not as published.", show_default="off"
+        "--rule-derived",
+        help="Use n_patches of the rule, not the published one.",
+        show_default="off",
     ),
 ]
 DryRun = Annotated[
@@ -171,7 +173,7 @@ DataRoot = Annotated[
     _place(
         envvar="WARMINIT_DATA",
         metavar="FOLDER",
-        help="Folder or URL laid out like the Hugging Face hub, read in its place.",
+        help="Folder or URL laid out like the Hugging Face hub, which replaces it.",
         show_default="the hub",
     ),
 ]
@@ -184,10 +186,10 @@ Resize = Annotated[
 Device = Annotated[
     str, _place(metavar="NAME", help="cpu, or cuda where there is one (never run on a GPU so far).")
 ]
-Threads = Annotated[int, _place(min=1, metavar="N", help="CPU threads of a run.")]
+Threads = Annotated[int, _place(min=1, metavar="N", help="CPU threads per run.")]
 Workers = Annotated[
     int | None,
-    _place(min=1, metavar="N", help="Runs at once.", show_default="cores / threads; 8 on cuda"),
+    _place(min=1, metavar="N", help="Parallel runs.", show_default="cores / threads; 8 on cuda"),
 ]
 Engine = Annotated[
     str,
@@ -207,18 +209,18 @@ Address = Annotated[
 ]
 CpusPerRun = Annotated[
     float | None,
-    _place(metavar="N", help="CPUs that Ray sets aside for a run.", show_default="its threads"),
+    _place(metavar="N", help="CPUs that Ray reserves per run.", show_default="its threads"),
 ]
 GpusPerRun = Annotated[
     float | None,
-    _place(metavar="N", help="GPUs for a run, or the share of one.", show_default="1 on cuda"),
+    _place(metavar="N", help="GPUs per run, or a share of one.", show_default="1 on cuda"),
 ]
-Retries = Annotated[
-    int, _place(min=0, metavar="N", help="Times a lost or hanging run is started again.")
-]
+Retries = Annotated[int, _place(min=0, metavar="N", help="Restarts of a lost or hanging run.")]
 TimeLimit = Annotated[
     float | None,
-    _place(metavar="SECONDS", help="After so long a run is taken to hang.", show_default="none"),
+    _place(
+        metavar="SECONDS", help="Seconds after which a run counts as hanging.", show_default="none"
+    ),
 ]
 AllowMixed = Annotated[
     bool,
@@ -233,20 +235,21 @@ Track = Annotated[
     _output(
         metavar="NAME",
         autocompletion=completes("tensorboard", "mlflow"),
-        help="Write the runs to tensorboard or mlflow too, in the folder of the results.",
+        help="Also write the runs to tensorboard or mlflow, in the folder of the results.",
         show_default="none",
     ),
 ]
 Quiet = Annotated[
-    bool, _output("--quiet", "-q", help="Show no progress, only the end.", show_default="off")
+    bool,
+    _output("--quiet", "-q", help="Show only the final results, no progress.", show_default="off"),
 ]
 AsJson = Annotated[
-    bool, _output("--json", help="Print JSON in place of tables.", show_default="off")
+    bool, _output("--json", help="Print JSON instead of tables.", show_default="off")
 ]
 
 
 def names(text: str | None) -> list[str] | None:
-    """Split names at commas; None and nothing but commas give None.
+    """Split names at commas; None and bare commas give None.
 
     Example:
         >>> names("mnist, cifar10,")

@@ -1,4 +1,4 @@
-"""results -> standard output: tables on a console, or JSON and nothing else."""
+"""results -> standard output: tables on a console, or JSON only."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -9,21 +9,21 @@ if TYPE_CHECKING:
 
 
 def console(*, as_json: bool = False) -> "Console":
-    """Return the console; with JSON on standard output, everything else goes to standard error."""
+    """Return the console, on standard error if standard output gets JSON."""
     from rich.console import Console
 
     return Console(stderr=as_json)
 
 
 def print_json(content: Any) -> None:
-    """Print plain values as JSON; what is not a finite number becomes null."""
+    """Print plain values as JSON; numbers that are not finite become null."""
     from warminit.lab.store.plain_json import plain_json
 
     typer.echo(plain_json(content))
 
 
 def duration(seconds: float) -> str:
-    """Return a time in words.
+    """Format a time in words.
 
     Example:
         >>> duration(4000), duration(75), duration(3)

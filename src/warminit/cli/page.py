@@ -1,4 +1,4 @@
-"""`warminit report`: a study's folder -> its page, written anew, and opened where asked."""
+"""`warminit report`: a study's folder -> its page, rewritten and optionally opened."""
 
 import webbrowser
 from pathlib import Path
@@ -34,9 +34,9 @@ def report(
     quiet: options.Quiet = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Write a study's report page anew: one file that opens offline. The study may be unfinished.
+    """Rewrite a study's report page, one file that opens offline. The study may be unfinished.
 
-    Data sets that are at hand (embedded, or under --data-root) add images, filters and pixels.
+    Available data sets (embedded, or under --data-root) add images, filters and pixels.
     """
     from warminit.lab.report import FILE_NAME, write_report
     from warminit.lab.store.stored_study import read_study
@@ -60,13 +60,13 @@ def report(
     else:
         print_written(path, analysis, console)
     if show and not webbrowser.open(path.absolute().as_uri()):
-        raise WarminitError(f"no browser could be started; open {path.absolute()} in one yourself.")
+        raise WarminitError(f"no browser was found. Open {path.absolute()} yourself.")
 
 
 def _at_hand(
     study: "Study", data_root: str | None, resize: int | None, console: "Console", *, quiet: bool
 ) -> "dict[str, ImageDataset]":
-    """Load the study's data sets that need no network; a page is no reason to fetch any."""
+    """Load the study's data sets that need no network, since a page should not download data."""
     from warminit.lab.data.sources import EMBEDDED
 
     found = {}

@@ -1,4 +1,4 @@
-"""what `warminit reproduce` has measured -> tables, findings, or one JSON object."""
+"""results of `warminit reproduce` -> tables, findings, or one JSON object."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def show_claims(data_root: str | None, console: "Console", *, as_json: bool) -> None:
-    """List the paper's claims with the data that are at hand and what their runs cost."""
+    """List the paper's claims with the available data and the cost of their runs."""
     from warminit.lab.data.availability import known_datasets
     from warminit.lab.paper.claims import CLAIMS
     from warminit.lab.paper.costs import claim_seconds
@@ -35,7 +35,7 @@ def show_claims(data_root: str | None, console: "Console", *, as_json: bool) -> 
 
 
 def nothing(candidates: "Mapping[str, Candidate]") -> str:
-    """Return why none of the data sets is at hand."""
+    """Return why no data set is available."""
     return next((each.reason for each in candidates.values() if each.reason), "no data set")
 
 
@@ -86,7 +86,7 @@ def show_table_3(
     *,
     as_json: bool,
 ) -> None:
-    """Print Table 3 as measured here."""
+    """Print the measured Table 3."""
     from warminit.lab.paper.gains import against_control
     from warminit.lab.paper.training_tables import caveats, table_3
     from warminit.lab.terminal.display import say
@@ -113,7 +113,7 @@ def show_grid(
     *,
     as_json: bool,
 ) -> None:
-    """Print the grid of Section 4.3 as measured here."""
+    """Print the measured grid of Section 4.3."""
     from warminit.lab.paper.grid_table import grid_caveats, grid_claims, grid_rows, multiplicity
     from warminit.lab.terminal.grid_display import print_grid
 
@@ -141,7 +141,7 @@ def show_axes(
     *,
     as_json: bool,
 ) -> None:
-    """Print the study along the grid's axes, and what it says of the paper's claims."""
+    """Print the study along the grid's axes, and its verdict on the paper's claims."""
     from warminit.lab.paper.findings import axes_findings
     from warminit.lab.paper.grid_table import grid_caveats
     from warminit.lab.terminal.claims_display import print_findings

@@ -1,4 +1,4 @@
-"""`warminit reproduce`: a table of the paper -> the same measured here, beside the paper's own."""
+"""`warminit reproduce`: a table of the paper -> our measurements beside the paper's figures."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
@@ -29,7 +29,7 @@ def reproduce(
         typer.Argument(
             metavar="[TABLE]",
             autocompletion=options.completes("table1", "table2", "table3", "grid"),
-            help="One of: table1, table2, table3, grid. Without it: what the paper claims.",
+            help="One of: table1, table2, table3, grid. Without it: the paper's claims.",
             show_default=False,
         ),
     ] = None,
@@ -50,23 +50,23 @@ def reproduce(
     control: Annotated[
         bool,
         typer.Option(
-            "--control", help="To table3, add random filters of Pre-Warm's count and scale."
+            "--control", help="Add random filters of Pre-Warm's count and scale to table3."
         ),
     ] = False,
     axes: Annotated[
         bool,
-        typer.Option("--axes", help="Of the grid, one hyperparameter at a time: 136 runs."),
+        typer.Option("--axes", help="Vary one hyperparameter of the grid at a time: 136 runs."),
     ] = False,
     dry_run: options.DryRun = False,
     place: Place,
     as_json: options.AsJson = False,
 ) -> None:
-    """Measure a table of the paper here, and print it beside the paper's own figures.
+    """Measure a table of the paper, and print it beside the paper's figures.
 
-    Without a table: every claim of the paper, with the data that are at hand and what its runs
-    cost. table1 and table2 evaluate the rules in seconds; table3 and grid train networks for hours
-    or days at the full protocol (--dry-run says how long), and resume. What is not at hand prints
-    "data not available"; partial data and shortened runs are labelled.
+    Without a table: list every claim of the paper with its available data and the cost of its runs.
+    table1 and table2 evaluate the rules in seconds. table3 and grid train networks for hours or
+    days at the full protocol (--dry-run estimates the time), and resume. Missing data print "data
+    not available"; partial data and shortened runs are labelled.
     """
     from warminit.lab.paper.reproduce import TABLES, find_candidates, paper_datasets
 
@@ -134,8 +134,8 @@ def _refuse_elsewhere(option: str, belongs: str, table: str | None, *, given: bo
 def _refuse(table: str, given: list[str]) -> None:
     if given:
         raise WarminitError(
-            f"{table} trains nothing, so {', '.join(given)} has no use with it. Leave it out, or "
-            "give table3 or grid."
+            f"{table} trains nothing: expected no {', '.join(given)} with it. Leave it out, or "
+            "pass table3 or grid."
         )
 
 
@@ -148,7 +148,7 @@ def _study(
     rule: bool,
     control: bool,
 ) -> "Study | None":
-    """Return the shipped study on the data that are at hand; None where there are none."""
+    """Return the shipped study on the available data, or None."""
     from warminit.lab.study.builtin import changed_study, load_study
 
     at_hand = [name for name, each in candidates.items() if each.dataset is not None]

@@ -54,7 +54,7 @@ def compare(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Arm that the others are compared with.",
+            help="Baseline arm of all comparisons.",
             show_default="the first",
         ),
     ] = None,
@@ -77,11 +77,11 @@ def compare(
     place: Place,
     as_json: options.AsJson = False,
 ) -> None:
-    """Train the same network from each start, seed by seed, and say whether it matters.
+    """Train the same network with each initializer, seed by seed, and test the difference.
 
-    With no arguments: 8 seeds, 200 steps at batch 64 on the embedded images, a quick demonstration.
-    The paper's protocol is --steps 5000 --batch-size 256. What has finished is not run again. With
-    --until-decided, seeds are run until every comparison is decided, with error rates that hold.
+    Without arguments: 8 seeds, 200 steps at batch 64 on the embedded images, a quick demonstration.
+    The paper's protocol is --steps 5000 --batch-size 256. Finished runs are not repeated. With
+    --until-decided, seeds run until every comparison is decided, with controlled error rates.
     """
     from warminit.lab.study.study import Study
 
@@ -145,10 +145,10 @@ def run(
     time_limit: options.TimeLimit = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Run a study: data sets x models x arms x seeds, then its tables and verdicts.
+    """Run a study, data sets x models x arms x seeds, and print its tables and verdicts.
 
-    What is not given is the study's own. Stopped at any moment, the same command goes on; what a
-    changed option changes is another run and never mixes with the finished ones.
+    Missing options come from the study. After an interruption, the same command continues. A
+    changed option means other runs, which never mix with the finished runs.
     """
     from warminit.lab.engines.options import EngineOptions
     from warminit.lab.study.builtin import changed_study, load_study
@@ -183,7 +183,7 @@ def _run(study: "Study", place: Place, *, dry_run: bool, as_json: bool) -> None:
             return
         ending = execute(study, place, console)
     except DataNotAvailableError as error:
-        text = f"{error} Or leave it out: name the others with --datasets."
+        text = f"{error} Or name only the other data sets with --datasets."
         raise DataNotAvailableError(text) from error
     if as_json:
         from warminit.lab.verdict.rows import summary
@@ -205,9 +205,9 @@ def show_estimate(
     as_json: bool,
     absent: Mapping[str, str] | None = None,
 ) -> None:
-    """Print what a study would need, as text or as JSON, and which data are missing or partial.
+    """Print the estimated cost of a study, as text or JSON, and its missing or partial data.
 
-    `absent` has data sets that were left out of the study before, each with the reason.
+    `absent` has data sets that were already left out of the study, each with the reason.
     """
     from dataclasses import asdict
 
@@ -226,7 +226,7 @@ def show_estimate(
 
 
 def _print_fit(ending: Ending, console: "Console") -> None:
-    """Print the fit of c where the study sweeps patch counts on colour images (Section 4.4)."""
+    """Print the fit of c if the study sweeps patch counts on colour images (Section 4.4)."""
     from warminit.lab.paper.patch_fit import find_optima, sweeps_patches
 
     if not sweeps_patches(ending.analysis):

@@ -1,4 +1,4 @@
-"""the options of `warminit compare` that say how a run is trained, beside its length."""
+"""options of `warminit compare` on the training of a run."""
 
 from functools import partial
 from typing import Annotated
@@ -26,9 +26,7 @@ LearningRate = Annotated[
         show_default="the data set's (Table 1)",
     ),
 ]
-Warmup = Annotated[
-    int, _training(min=0, metavar="N", help="Steps in which the learning rate first climbs.")
-]
+Warmup = Annotated[int, _training(min=0, metavar="N", help="Steps of the learning rate's warm-up.")]
 WeightDecay = Annotated[float, _training(metavar="X", help="Weight decay of the optimizer.")]
 Augmentation = Annotated[
     str,
@@ -42,7 +40,7 @@ TuneRates = Annotated[
     str | None,
     _training(
         metavar="RATES",
-        help="Choose each arm's learning rate among these first, on validation images.",
+        help="First choose each arm's learning rate among these, on validation images.",
         show_default="none",
     ),
 ]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 BASELINE = "torch-default"
 STEPS, BATCH = 200, 64
 MARGIN = 0.5
-"""Points of accuracy: who asks whether to bother does not mean less."""
+"""Points of accuracy: smaller gains would not justify the effort."""
 
 ANSWERS = {
     "helps": "Yes",
@@ -35,23 +35,27 @@ def try_(
     *,
     model: Annotated[
         str,
-        typer.Argument(metavar="MODEL", help="module:function of your network, or a name."),
+        typer.Argument(metavar="MODEL", help="Your network as module:function, or a name."),
     ],
     images: Annotated[
         str,
         typer.Option(
             metavar="FOLDER",
             help="Your images: a folder, a file, a hub id or a name.",
-            show_default="none: give it",
+            show_default="required",
         ),
     ],
     initializer: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="What to try; see `arms`.", show_default="that of init_"),
+        typer.Option(
+            metavar="NAME",
+            help="Initializer to try; see `arms`.",
+            show_default="the default of init_",
+        ),
     ] = None,
     margin: Annotated[
         float,
-        typer.Option(metavar="POINTS", help="Differences below this do not matter to you."),
+        typer.Option(metavar="POINTS", help="Difference below which accuracies count as equal."),
     ] = MARGIN,
     max_seeds: MaxSeeds = None,
     steps: options.Steps = STEPS,
@@ -59,11 +63,11 @@ def try_(
     place: Place,
     as_json: options.AsJson = False,
 ) -> None:
-    """Say whether an initializer is worth it for your network and images, and what that costs.
+    """Test whether an initializer helps your network on your images, and estimate the cost first.
 
-    Trains the network from torch's default and from the initializer, seed by seed, until the
-    difference is clear or is clearly below the margin. `module:function` is called with
-    in_channels, image_size and n_classes. `warminit.lab.compare` does it in your own loop.
+    The network trains with torch's default and with the initializer, seed by seed, until the
+    difference is clear or clearly below the margin. `module:function` is called with in_channels,
+    image_size and n_classes. Use `warminit.lab.compare` for your own loop.
     """
     from warminit.initializers import DEFAULT_METHOD
     from warminit.lab.study.study import Study
@@ -85,7 +89,7 @@ def try_(
     found = forecast.estimate
     cost = (
         f"Cost: at most {found.to_do:,} runs of {steps:,} steps, at most "
-        f"{duration(found.seconds)} on this machine; fewer where the answer is clear sooner."
+        f"{duration(found.seconds)} on this machine; fewer if the answer is clear sooner."
     )
     console.print(cost, highlight=False, markup=False)
     ending = execute(study, place, console)
@@ -100,7 +104,7 @@ def try_(
 
 
 def answer(study: "Study", analysis: "Analysis") -> str:
-    """Return the study's answer in one sentence."""
+    """State the study's answer in one sentence."""
     comparisons = analysis.comparisons
     if not comparisons:
         return "No answer: no seed has finished in both arms."

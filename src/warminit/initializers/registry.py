@@ -35,6 +35,7 @@ from warminit.initializers.prewarm.method import prewarm_
 from warminit.initializers.stems.coates_ng import coates_ng
 from warminit.initializers.stems.structure import dct, gabor
 from warminit.initializers.stems.whitening import whiten_
+from warminit.layout import Layout, Tabled
 from warminit.report import InitReport
 
 Initializer = Callable[..., InitReport]
@@ -44,7 +45,7 @@ ENTRY_POINTS = "warminit.initializers"
 """Entry-point group by which an installed package adds methods."""
 
 DEFAULT_METHOD = "whitening-small-head"
-"""Method that the search for a default chose; docs/evidence.md has the reasons."""
+"""Method that the search for a default chose; docs/results/evidence.md has the reasons."""
 
 METHODS: dict[str, Initializer] = {
     "torch-default": torch_default,
@@ -116,22 +117,16 @@ class Method:
     summary: str
 
 
-class Methods(tuple[Method, ...]):
+class Methods(Tabled, tuple[Method, ...]):
     """Hold all methods; prints as a table."""
 
     __slots__ = ()
+    __repr__ = Tabled.__str__
 
-    def __repr__(self) -> str:
-        names = [field.name for field in fields(Method)]
-        rows = [
-            names,
-            *([each.name, each.sets, ", ".join(each.needs), each.summary] for each in self),
-        ]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        return "\n".join(
-            "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
-            for row in rows
-        )
+    def tables(self) -> list[Layout]:
+        """Return one table, a row a method."""
+        rows = [(each.name, each.sets, ", ".join(each.needs), each.summary) for each in self]
+        return [Layout("", rows, [field.name for field in fields(Method)])]
 
 
 def methods() -> Methods:

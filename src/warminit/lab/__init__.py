@@ -1,6 +1,6 @@
-"""Compare initializers honestly: a study -> runs -> verdicts -> what people see.
+"""Compare initializers: a study -> runs -> verdicts -> tables, figures and pages.
 
-The face is here; the rooms, and what each may import, are in CONTRIBUTING.md.
+This module exports the public names; CONTRIBUTING.md lists the rooms and their imports.
 """
 
 import importlib

@@ -77,7 +77,7 @@ def adapt_stem_(
         method: Rule for the new filters. `repeat`: the old channels in turn, times C / C'; for one
             channel their sum. `mean`: the mean of the old channels, times C / C'. `copy`: the
             channels in `bands` keep their filters. `least-squares`: the filters W become W A, where
-            A maps new pixels to old ones, see docs/adapt.md. Then A x + c has the mean and
+            A maps new pixels to old ones (docs/least-squares.md). Then A x + c has the mean and
             covariance of the old pixels, and c goes into the bias, or into the BatchNorm that
             follows.
         bands: Old channels with their index in the new images. An old channel is an index, or

@@ -3,7 +3,7 @@
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 from torch import Tensor
@@ -13,6 +13,7 @@ from warminit.errors import WarminitError, WarminitWarning
 from warminit.images.check import RawPixels, check_images, raw_pixels, standardization
 from warminit.images.pixels import mean_patch_norm, otsu
 from warminit.initializers.stems.filters import Scale
+from warminit.layout import Layout, Tabled, plain
 from warminit.models.surroundings import own_arithmetic
 
 PATCH_NORM_CONSTANT = 6.65
@@ -28,7 +29,7 @@ TOTAL_PATCHES = 8192
 
 
 @dataclass(frozen=True, slots=True)
-class Hyperparameters:
+class Hyperparameters(Tabled):
     """Hold Pre-Warm's hyperparameters and the source of each.
 
     Attributes:
@@ -54,6 +55,17 @@ class Hyperparameters:
     separability: float | None = None
     patch_norm: float | None = None
     provenance: Mapping[str, str] = field(default_factory=dict)
+
+    def tables(self) -> list[Layout]:
+        """Return one table: each number, and where it comes from."""
+        values = {each.name: getattr(self, each.name) for each in fields(self)[:-1]}
+        rows = [
+            (name, plain(value), self.provenance.get(name, ""))
+            for name, value in values.items()
+            if value is not None
+        ]
+        fallback = self.provenance.get("fallback")
+        return [Layout("hyperparameters", rows, below=[f"note: {fallback}"] if fallback else [])]
 
 
 def derive_rules(

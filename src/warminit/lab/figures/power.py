@@ -14,7 +14,8 @@ from warminit.lab.figures.theme import (
     charted,
     in_lines,
 )
-from warminit.lab.verdict.analysis import Analysis, Cell
+from warminit.lab.verdict.analysis import Analysis
+from warminit.lab.verdict.cell import Cell
 from warminit.lab.verdict.tests import power
 
 TARGET = 0.8

@@ -1,4 +1,4 @@
-"""Build the laboratory's networks by name, and those of a user.
+"""Build networks by name: the laboratory's, timm's or a user's.
 
 `fused` computes SimpleCNN faster on a CPU, bit for bit.
 """

@@ -1,4 +1,4 @@
-"""name -> nn.Module. The laboratory's networks by name, and those of a user."""
+"""name -> nn.Module: the laboratory's networks, timm's or a user's."""
 
 import difflib
 import importlib
@@ -28,17 +28,17 @@ MODELS: dict[str, ModelBuilder] = {
 
 
 def model_builder(name: str) -> ModelBuilder:
-    """Find what builds the model of a name; a study checks its names with it before anything runs.
+    """Return the builder of a model by name; a study checks its names with it.
 
     Args:
-        name: A key of `MODELS`, `timm:` and the name of a model of timm (see `timm_builder`), or
+        name: Key of `MODELS`, `timm:` and the name of a timm model (see `timm_builder`), or
             `module:function` of the user. timm and the user's module are imported only here.
 
     Returns:
         A callable (in_channels, image_size, n_classes) -> nn.Module.
 
     Raises:
-        WarminitError: If there is no such model; the text has the nearest name.
+        WarminitError: If the model is unknown; the text suggests the nearest name.
     """
     if name in MODELS:
         return MODELS[name]
@@ -48,7 +48,7 @@ def model_builder(name: str) -> ModelBuilder:
     if ":" in name:
         return _imported_builder(name)
     raise WarminitError(
-        f"model={name!r} is not known; it must be one of {', '.join(MODELS)}, timm:name, or "
+        f"model={name!r}: expected one of {', '.join(MODELS)}, timm:name, or "
         f"module:function. {_nearest(name, MODELS)}"
     )
 
@@ -58,8 +58,7 @@ def build_model(
 ) -> nn.Module:
     """Build a model by name, with torch's default initialization.
 
-    Initial weights are drawn from torch's global generator, as every torch module's are: seed it
-    before the call.
+    Initial weights are drawn from torch's global generator, so seed it before the call.
 
     Args:
         name: A key of `MODELS`, `timm:` and a model's name, or `module:function` of the user,
@@ -72,8 +71,8 @@ def build_model(
         A model on the CPU that maps images (N, in_channels, *image_size) to logits (N, n_classes).
 
     Raises:
-        WarminitError: For an unknown name, sizes that the model cannot take, or a user's function
-            that returns no module.
+        WarminitError: For an unknown name, unsupported sizes, or a user's function that returns no
+            module.
 
     Example:
         >>> build_model("simplecnn", 1, (28, 28), 10).fc1.in_features
@@ -87,8 +86,8 @@ def build_model(
     ):
         if value < least:
             raise WarminitError(
-                f"{label}={image_size if label == 'image_size' else value}: at least {least} is "
-                f"needed to build {name}. Check what the data set holds."
+                f"{label}={image_size if label == 'image_size' else value}: expected at least "
+                f"{least} to build {name}. Check the data set."
             )
     return builder(in_channels, image_size, n_classes)
 
@@ -99,7 +98,7 @@ def _imported_builder(name: str) -> ModelBuilder:
         module = importlib.import_module(module_name)
     except (ImportError, ValueError) as error:  # ValueError: an empty module name
         raise WarminitError(
-            f"model={name!r}: module {module_name!r} cannot be imported ({error}). Write "
+            f"model={name!r}: module {module_name!r} cannot be imported ({error}). Pass "
             "module:function, with the module installed or in a folder on PYTHONPATH."
         ) from error
     function = getattr(module, function_name, None)
@@ -117,7 +116,7 @@ def _imported_builder(name: str) -> ModelBuilder:
             inspect.signature(function).bind(**sizes)
         except TypeError as error:
             raise WarminitError(
-                f"model={name!r} cannot be called as {call}: {error}. Give it these three keywords."
+                f"model={name!r} cannot be called as {call}: {error}. Accept these three keywords."
             ) from error
         model = function(**sizes)
         if not isinstance(model, nn.Module):

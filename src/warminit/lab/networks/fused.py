@@ -1,11 +1,11 @@
-"""SimpleCNN -> the same function, faster on a CPU. Every other model is left as it is.
+"""SimpleCNN -> the same function, faster on a CPU; other models do not change.
 
-Three identities, exact in real arithmetic, save what torch would compute for nothing:
+Three identities, exact in real arithmetic, save useless computations of torch:
 
-- BatchNorm takes the mean away, and a convolution's bias with it. In training the bias counts in
-  the running mean alone, and its gradient is zero: it is neither added nor summed up.
-- A layer on a whole image is a convolution of the image's size. torch takes float32 products from
-  MKL, which on some processors reaches half the rate of its convolutions (measured).
+- BatchNorm removes the mean, and a convolution's bias with it. In training the bias only affects
+the running mean, and its gradient is zero, so it is not added.
+- A layer on a whole image is a convolution of the image's size. torch computes float32 products by
+MKL, which on some processors has half the rate of its convolutions (measured).
 - In evaluation BatchNorm is one more factor of the weights, and pooling needs no positions.
 """
 
@@ -26,12 +26,12 @@ def training_forward(model: nn.Module) -> Forward:
     """Return the fastest way to compute a model's logits in training mode.
 
     Args:
-        model: For an unchanged `SimpleCNN` with BatchNorm on the CPU it is what this module's text
-            describes; for every other (on a GPU, with hooks or other layers) it is the model.
+        model: Any model. Only an unchanged `SimpleCNN` with BatchNorm on the CPU is accelerated;
+            for others the result is the model.
 
     Returns:
-        A callable that uses the model's own parameters and buffers. Logits, gradients and running
-        statistics are those of `model(images)` up to the order of sums.
+        A callable with the model's parameters and buffers. Logits, gradients and running statistics
+        equal those of `model(images)` up to the order of sums.
 
     Example:
         >>> model = SimpleCNN(1, (28, 28), 10)
@@ -56,10 +56,10 @@ def evaluation_forward(model: nn.Module) -> Forward:
     """Return the fastest way to compute a model's logits in evaluation mode, without gradients.
 
     Args:
-        model: As for `training_forward`.
+        model: Any model, as for `training_forward`.
 
     Returns:
-        A callable for the model as it is now: BatchNorm is folded into the weights by this call.
+        A callable for the model's present weights, since this call folds BatchNorm into them.
     """
     layers = _fusible_layers(model)
     if layers is None:
@@ -84,7 +84,7 @@ class _Layers(NamedTuple):
 
 
 def _fusible_layers(model: nn.Module) -> _Layers | None:
-    """Return the layers of a `SimpleCNN` on the CPU in which nothing was exchanged or hooked."""
+    """Return the layers of an unchanged `SimpleCNN` on the CPU."""
     if type(model) is not SimpleCNN or not isinstance(model.bn1, nn.BatchNorm2d):
         return None
     with torch.device("meta"):  # no memory, and nothing is drawn from a generator
@@ -121,14 +121,14 @@ def _trained_block(x: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d) -> Tensor:
 
 
 def _folded(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """Return weight and bias of the convolution that does what both do in evaluation mode."""
+    """Return weight and bias of the convolution that equals both in evaluation mode."""
     gain = norm.weight * (norm.get_buffer("running_var") + norm.eps).rsqrt()
     bias = conv.get_parameter("bias") - norm.get_buffer("running_mean")
     return conv.weight * gain[:, None, None, None], norm.bias + gain * bias
 
 
 def _pooled(x: Tensor) -> Tensor:
-    """Return the maximum of every 2 x 2 window; a row or column that fills none is left out."""
+    """Return the maximum of every 2 x 2 window; an odd last row or column is left out."""
     height, width = x.shape[2] // 2 * 2, x.shape[3] // 2 * 2
     columns = torch.maximum(x[:, :, :height, :width:2], x[:, :, :height, 1:width:2])
     return torch.maximum(columns[:, :, ::2], columns[:, :, 1::2])

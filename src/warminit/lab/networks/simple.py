@@ -42,8 +42,8 @@ class SimpleCNN(nn.Module):
         height, width = image_size
         if min(height, width) < 4:
             raise WarminitError(
-                f"image_size={height} x {width} is too small for simplecnn: two poolings by 2 need "
-                "at least 4 x 4 pixels. Resize the images, or choose resnet20."
+                f"image_size={height} x {width}: expected at least 4 x 4 pixels for simplecnn, "
+                "which pools twice by 2. Resize the images, or choose resnet20."
             )
         self.conv1 = nn.Conv2d(in_channels, 32, kernel_size, padding=kernel_size // 2)
         self.bn1 = nn.BatchNorm2d(32) if batch_norm else nn.Identity()

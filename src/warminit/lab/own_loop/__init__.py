@@ -1,6 +1,6 @@
-"""Compare initializers in a user's own train function: the same store, statistics and verdicts.
+"""Compare initializers in a user's train function, with the same store and statistics.
 
-`compare_arms` plans and reports, `one_run` does one run, `source` reads the user's code.
+`compare_arms` plans and reports, `one_run` executes one run, `source` reads the user's code.
 """
 
 from warminit.lab.own_loop.compare_arms import compare

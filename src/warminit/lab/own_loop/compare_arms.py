@@ -1,4 +1,4 @@
-"""a user's own train function -> the same runs, store, statistics and verdict: `compare`."""
+"""a user's train function -> runs, store, statistics and verdict."""
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -53,53 +53,52 @@ def compare(
     engine: EngineOptions | None = None,
     quiet: bool = False,
 ) -> Analysis:
-    """Compare initializers in a training loop of your own, seed by seed.
+    """Compare initializers in your own training loop, seed by seed.
 
     `train(init, seed)` builds a model, calls `init(model, images)` once with a batch as the model
-    is fed, trains, and returns its metrics. The global generators of Python, NumPy and torch are
-    seeded with `seed` before it, and `init` leaves them as they were, so that all arms see the same
-    weights elsewhere and the same batches, as far as the loop draws from these or from `seed`.
-    `init(model, images, mean=..., std=...)` passes an option to every arm that takes it.
+    is fed, trains, and returns its metrics. Before the call, `seed` seeds the global generators of
+    Python, NumPy and torch, and `init` does not change them. So all arms share the other weights
+    and the batches, if the loop draws only from these generators or from `seed`. `init(model,
+    images, mean=..., std=...)` passes options to every arm that accepts them.
 
-    A finished run is stored at once and not done again by the same call. What makes another run is
-    a change of the arm, its parameters, the seed, the device or its threads, `version`, the text of
-    `train`, or a plain value that it reads from around it. Give another `version` when anything
-    else changes, such as a function that `train` calls.
+    A finished run is stored at once, and the same call does not repeat it. A run is new if one of
+    these changes: the arm, its parameters, the seed, the device or its threads, `version`, the
+    source of `train`, or a plain value that `train` reads from its scope. Pass another `version` if
+    anything else changes, for example a function that `train` calls.
 
     Args:
-        train: Your function.
+        train: Your train function.
         arms: Names, `module:function`, or mappings of a name and parameters. A list of values is
-            swept, but for `mean` and `std`, which have one value a channel.
-        seeds: The seeds, or how many of the paper's eight and 1001, 1002, ...; 8 by default, and
-            at most 18 with `until_decided`.
+            swept, except for `mean` and `std`, which have one value per channel.
+        seeds: List of seeds, or their number, from the paper's eight and then 1001, 1002, ...; 8 by
+            default, at most 18 with `until_decided`.
         baseline: Label of the arm to compare with; the first by default.
         out: Folder of the store and of the report page, `report.html`.
-        metric: The one of your metrics that decides.
-        higher_is_better: False for a loss.
-        unit: `points` for a share from 0 to 1, any other name for the rest; default: `points`, or
-            none where lower is better.
+        metric: Name of the metric that decides.
+        higher_is_better: Whether larger values are better; False for a loss.
+        unit: `points` for a share from 0 to 1, or any other name. The default is `points`, or no
+            unit if lower is better.
         margin: Equivalence margin in the metric's unit.
-        until_decided: Run seeds until every comparison is decided, and no more of what is: `seeds`
-            is then the most, or the first ones. `docs/sequential.md` has the rule. A failed run
+        until_decided: Whether seeds run only until each comparison is decided. `seeds` is then the
+            maximum, or a list of the first seeds. `docs/sequential.md` has the rule. A failed run
             ends its comparison.
-        version: Any text that names the state of your code.
-        on_error: `stop` gives an arm up at its first failing run; `continue` goes on with its other
-            seeds. Failed runs are tried again by the next call.
-        workers: None runs one after another in this process. A number runs in so many processes of
-            one thread each; `train` must then be a function that they can import.
-        engine: Processes of one thread each on this machine, or a Ray cluster, and how; with
-            `EngineOptions("ray")` the bits are those of `workers=1` on the same kind of device.
-        quiet: Print neither the progress nor the table at the end.
+        version: Text that names the state of your code.
+        on_error: `stop` ends an arm at its first failed run; `continue` runs its other seeds. The
+            next call repeats failed runs.
+        workers: Number of processes with one thread each, or None to run one after another in this
+            process. With processes, `train` must be importable.
+        engine: Engine, processes on this machine or a Ray cluster. `EngineOptions("ray")` gives the
+            bits of `workers=1` on the same kind of device.
+        quiet: Whether to print no progress and no final table.
 
     Returns:
-        The analysis: its `comparisons` have a `verdict`, one sentence an arm.
+        The analysis; each of its `comparisons` has a `verdict`, one sentence per arm.
 
     Raises:
         WarminitError: For unknown arms, a metric that `train` does not return, a folder that cannot
-            be written, a cluster that does not answer, and where every run failed.
+            be written, or a cluster that does not answer. Also if every run failed.
 
-    Warns:
-        WarminitWarning: Where some runs failed, with the failing line of your code.
+    Warns: WarminitWarning: If some runs failed, with the failing line of your code.
     """
     if on_error not in ON_ERROR:
         raise WarminitError(f"on_error={on_error!r}: expected 'stop' or 'continue'. Choose one.")
@@ -152,7 +151,11 @@ def compare(
             listener=with_page(listener, study, out),
             places=places,
         )
-    stopped = " Their arms were stopped; on_error='continue' goes on." if on_error == "stop" else ""
+    stopped = (
+        " Their arms were stopped; on_error='continue' runs their other seeds."
+        if on_error == "stop"
+        else ""
+    )
     _report_failures(stored, train, " Their comparisons were ended." if until_decided else stopped)
     analysis = analyse(study, stored)
     last_page(analysis, out)
@@ -195,7 +198,7 @@ def _here(job: Job) -> Engine:
 
 
 def _checking(engine: Engine, metric: str) -> Engine:
-    """Return an engine that raises at the first run without the metric, not after hours."""
+    """Return an engine that fails at the first run without the metric, not after hours."""
 
     def checking(
         runs: Sequence[PlannedRun], on_progress: OnProgress
@@ -210,9 +213,9 @@ def _checking(engine: Engine, metric: str) -> Engine:
 
 
 def _stopping(engine: Engine) -> Engine:
-    """Return an engine that leaves out the rest of an arm once one of its runs has failed.
+    """Return an engine that skips the rest of an arm after a failed run.
 
-    What other arms have under way in worker processes at that moment is started again.
+    Runs of other arms in worker processes at that moment are restarted.
     """
 
     def stopping(
@@ -250,5 +253,5 @@ def _report_failures(stored: Sequence[StoredRun], train: Train, stopped: str) ->
         f"{first.spec.seed}: {error.strip().splitlines()[-1]}{f' ({place})' if place else ''}. "
     )
     if len(failed) == len(stored):
-        raise WarminitError(f"{text}Mend it and call again; the store has every whole traceback.")
-    warnings.warn(f"{text}The next call tries them again.{stopped}", WarminitWarning, stacklevel=3)
+        raise WarminitError(f"{text}Fix it and call again; the store has the full tracebacks.")
+    warnings.warn(f"{text}The next call repeats them.{stopped}", WarminitWarning, stacklevel=3)

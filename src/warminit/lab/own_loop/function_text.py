@@ -14,10 +14,10 @@ _FRAME = re.compile(
 
 
 def train_source(train: Callable[..., Any], version: str | None) -> dict[str, Any]:
-    """Return the text of a function and the plain values that it reads from around it.
+    """Return the source of a function and the plain values that it reads from its scope.
 
     Raises:
-        WarminitError: If its text cannot be read and no version stands for it.
+        WarminitError: If its source cannot be read and there is no version.
     """
     try:
         text = inspect.getsource(train)
@@ -25,9 +25,9 @@ def train_source(train: Callable[..., Any], version: str | None) -> dict[str, An
     except (OSError, TypeError) as error:
         if version is None:
             raise WarminitError(
-                f"version=None: the source of train={train!r} cannot be read ({error}), so results "
-                "of an earlier state of it could not be told from new ones. Give version='1', and "
-                "another one whenever your code changes."
+                f"version=None: the source of train={train!r} cannot be read ({error}), so "
+                "changes of your code would not show. Pass version='1', and another version "
+                "whenever your code changes."
             ) from error
         return {}
     plain = {
@@ -39,9 +39,9 @@ def train_source(train: Callable[..., Any], version: str | None) -> dict[str, An
 
 
 def failing_line(train: Callable[..., Any], error: str) -> str:
-    r"""Return `file.py, line 12: the code`, the last line of a traceback that is the user's own.
+    r"""Return `file.py, line 12: the code`, the last line of a traceback in the user's code.
 
-    That is the last one in the file of `train`, else the last one of all; "" where there is none.
+    It is the last line in the file of `train`, else the last line; "" if there is none.
 
     Example:
         >>> failing_line(len, 'Traceback:\n  File "a.py", line 3, in f\n    x()\nKeyError: 1')

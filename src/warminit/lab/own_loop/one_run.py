@@ -19,14 +19,14 @@ from warminit.report import InitReport
 
 
 class Init(Protocol):
-    """Applies the arm of a run: (model, images as the model is fed, options) -> its report."""
+    """Apply the arm of a run: (model, images as the model is fed, options) -> its report."""
 
     def __call__(self, model: nn.Module, images: Tensor, /, **options: Any) -> InitReport:
-        """Initialize the model in place; an option goes to every arm that takes it."""
+        """Initialize the model in place; an option goes to every arm that accepts it."""
 
 
 class Train(Protocol):
-    """Builds, initializes and trains a model: (init, seed) -> metrics by name."""
+    """Build, initialize and train a model: (init, seed) -> metrics by name."""
 
     def __call__(self, init: Init, seed: int, /) -> Mapping[str, float]:
         """Return the metrics of one run."""
@@ -35,13 +35,13 @@ class Train(Protocol):
 def execute(
     run: PlannedRun, _on_step: OnStep | None, *, train: Train, arms: Sequence[str], device: str
 ) -> Outcome:
-    """Do one run; with all but the first two arguments bound it is the `Job` of an engine.
+    """Execute one run; with all but the first two arguments bound it is the `Job` of an engine.
 
     Args:
-        run: As planned.
-        train: The user's function.
-        arms: Names of all arms of the comparison; an option that none of them takes is refused.
-        device: Whose generators are seeded.
+        run: Planned run.
+        train: Train function of the user.
+        arms: Names of all arms of the comparison; an option that no arm accepts is refused.
+        device: Device of the seeded generators.
     """
     return guarded(lambda: _run(run, train, arms, torch.device(device)))
 
@@ -71,8 +71,8 @@ def _run(run: PlannedRun, train: Train, arms: Sequence[str], device: torch.devic
     seconds = time.perf_counter() - started
     if not done:
         raise WarminitError(
-            "train did not call init(model, images), so no arm was applied and nothing would be "
-            "compared. Call it once, after the model is built and before it is trained."
+            "train did not call init(model, images), so no arm was applied: expected one call. "
+            "Call it after the model is built and before it is trained."
         )
     model, report, images = done[-1]
     return RunResult(
@@ -104,12 +104,13 @@ def _refuse_unknown(options: Mapping[str, Any], arms: Sequence[str]) -> None:
 def _checked(metrics: object) -> dict[str, float]:
     if not isinstance(metrics, Mapping) or not metrics:
         raise WarminitError(
-            f"train returned {metrics!r}: expected a dict of metrics, such as "
+            f"train returned {metrics!r}: expected a dict of metrics, for example "
             "{'accuracy': 0.91}. Return it at the end of your function."
         )
     try:
         return {str(name): float(value) for name, value in metrics.items()}
     except (TypeError, ValueError) as error:
         raise WarminitError(
-            f"train returned {dict(metrics)!r}, where each metric must be one number ({error})."
+            f"train returned {dict(metrics)!r}, : expected one number per metric ({error}). "
+            "Return float values."
         ) from error

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from warminit.errors import WarminitError
-from warminit.lab.verdict.analysis import Analysis, Cell
+from warminit.lab.verdict.analysis import Analysis
+from warminit.lab.verdict.cell import Cell
 from warminit.lab.verdict.paired import compare_paired
 
 FILTERS = 32

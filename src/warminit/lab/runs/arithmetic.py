@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -31,7 +30,7 @@ def emulated(precision: Precision, device: str | torch.device) -> str:
     """
     if precision != "bfloat16" or not str(device).startswith("cpu"):
         return ""
-    has: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    has: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     if has.get("architecture") != "x86_64" or has.get("avx512_bf16") or has.get("amx_bf16"):
         return ""
     return (

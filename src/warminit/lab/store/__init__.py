@@ -1,6 +1,6 @@
 """Keep the results of a study in one SQLite file, `study.sqlite`.
 
-One writer, one transaction a run: killed at any time, it goes on. Reading needs no data set.
+One writer makes one transaction per run, so a killed study can continue. Reading needs no data set.
 """
 
 from warminit.lab.store.store import Store, StoredRun

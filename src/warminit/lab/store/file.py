@@ -1,4 +1,4 @@
-"""path -> SQLite connection, or one clear error. What is refused stays byte for byte as it was."""
+"""path -> SQLite connection, or one clear error; refused files are not changed."""
 
 import os
 import sqlite3
@@ -29,11 +29,11 @@ COMMIT;
 
 
 def open_for_writing(path: Path) -> sqlite3.Connection:
-    """Open a store, made first where there is none.
+    """Open a store for writing, and create it if it is missing.
 
     Raises:
-        WarminitError: If the folder cannot be written, or the file is damaged, of a newer schema or
-            of another program.
+        WarminitError: If the folder cannot be written, or the file is damaged, has a newer schema
+            or belongs to another program.
     """
     with explained(path):
         found = _schema_of(path)
@@ -50,23 +50,23 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
 
 
 def open_for_reading(path: Path) -> sqlite3.Connection:
-    """Open a store that is there, without the right to change it; needs no right to write.
+    """Open an existing store read-only.
 
     Raises:
-        WarminitError: As `open_for_writing`, and if no study was started in it.
+        WarminitError: As for `open_for_writing`, and if the store has no study.
     """
     with explained(path):
         if _schema_of(path) == 0:
             raise WarminitError(
-                f"{path} holds no study yet. Give the folder of a study that was started."
+                f"{path} holds no study: expected a started study. Pass its folder."
             )
         return _connect_to_read(path)
 
 
 def _schema_of(path: Path) -> int:
-    """Return the schema of a file, 0 for none; refuse what is not to be written to.
+    """Return the schema of a file, 0 for none, or refuse the file.
 
-    The file is only read: what is refused is byte for byte as it was.
+    The file is only read, never changed.
     """
     if not path.exists():
         return 0
@@ -74,7 +74,7 @@ def _schema_of(path: Path) -> int:
         found = int(connection.execute("PRAGMA user_version").fetchone()[0])
         if found > SCHEMA_VERSION:
             raise WarminitError(
-                f"{path} was written by a newer warminit: schema {found}, and this one knows "
+                f"{path} was written by a newer warminit: schema {found}, and this version knows "
                 f"{SCHEMA_VERSION}. Upgrade warminit; the file is untouched."
             )
         problem = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
@@ -90,7 +90,7 @@ def _schema_of(path: Path) -> int:
 
 
 def _connect_to_read(path: Path) -> sqlite3.Connection:
-    """Open a file that is there without the right to change it."""
+    """Open an existing file read-only."""
     place = path.absolute().as_uri()
     connection = sqlite3.connect(f"{place}?mode=ro", uri=True)
     try:
@@ -109,16 +109,16 @@ def _connect_to_read(path: Path) -> sqlite3.Connection:
 
 
 _ADVICE = {
-    "FULL": "Free some space and give the same command again",
-    "IOERR": "Check that the disk has space and works, and give the same command again",
-    "BUSY": "Another program has the file open; close it, and give the same command again",
+    "FULL": "Free some space and repeat the command",
+    "IOERR": "Check that the disk has space and works, and repeat the command",
+    "BUSY": "Close the other program that has the file open, and repeat the command",
 }
-"""What to do, by the first part of SQLite's name for an error."""
+"""Next step, by the first part of SQLite's name for an error."""
 
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Turn what a file system or SQLite says of the file at `path` into one clear error."""
+    """Turn an error of the file system or SQLite into one clear error."""
     try:
         yield
     except sqlite3.DatabaseError as error:
@@ -132,8 +132,7 @@ def explained(path: Path) -> Iterator[None]:
             code, "The folder must be writable: check its permissions, or give another with --out"
         )
         raise WarminitError(
-            f"{path} cannot be read or written: {error}. {advice}; every run that had finished "
-            "before stands."
+            f"{path} cannot be read or written: {error}. {advice}; finished runs are kept."
         ) from error
     except UnicodeDecodeError as error:
         raise WarminitError(

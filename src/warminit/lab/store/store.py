@@ -1,4 +1,4 @@
-"""RunResult <-> SQLite file, one a study. One transaction a finished run; resume."""
+"""RunResult <-> one SQLite file per study, with one transaction per run."""
 
 import json
 import sqlite3
@@ -24,7 +24,7 @@ from warminit.renamed import parameters_today
 
 @dataclass(frozen=True, slots=True)
 class StoredRun:
-    """One run as the store has it: a result, or the error that it ended with."""
+    """Hold one stored run: its result, or its error."""
 
     key: str
     spec: RunSpec
@@ -36,30 +36,30 @@ class StoredRun:
 
 
 _STORED_RUN = TypeAdapter(StoredRun)
-"""What a row must be: a file may have been damaged, or edited."""
+"""Schema of a row, since a file may be damaged or edited."""
 
 
 class Store:
-    """The results of one study.
+    """Store the results of one study.
 
-    A finished run is one row, written in one transaction: a driver that is killed at any moment
-    leaves every finished run whole. Only the driver writes, and one driver at a time: `opened`
-    holds a lock for as long as it is open. Reading needs no lock.
+    A finished run is one row, written in one transaction, so a killed driver leaves every finished
+    run whole. Only one driver writes at a time: `opened` holds a lock while it is open. Reading
+    needs no lock.
     """
 
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
-        """Take an open file; `opened` and `existing` open it."""
+        """Wrap an open file; use `opened` or `existing` to open one."""
         self._connection = connection
         self.path = path
 
     @classmethod
     @contextmanager
     def opened(cls, path: Path) -> "Iterator[Store]":
-        """Open for writing, alone; the file and its folder are made where they are absent.
+        """Open for exclusive writing; missing files and folders are created.
 
         Raises:
-            WarminitError: If another driver has it, the folder cannot be written, or the file is
-                damaged, of a newer schema or of another program: it is then as it was.
+            WarminitError: If another driver has it, if the folder cannot be written, or if the file
+                is damaged, newer or of another program. The file is then unchanged.
         """
         path = expanded(path)
         with explained(path):
@@ -81,7 +81,7 @@ class Store:
 
     @classmethod
     def existing(cls, path: Path) -> "Store":
-        """Open a store that is there, to read it; needs no right to write, and no lock.
+        """Open an existing store read-only, without a lock.
 
         Raises:
             WarminitError: If there is none, or it cannot be read.
@@ -89,8 +89,8 @@ class Store:
         path = expanded(path)
         if not path.is_file():
             raise WarminitError(
-                f"there is no study at {path}. Give the folder that `warminit run` or `warminit "
-                "compare` wrote."
+                f"there is no study at {path}. Pass a folder of `warminit run` or `warminit "
+                "compare`."
             )
         return cls(open_for_reading(path), path)
 
@@ -99,14 +99,14 @@ class Store:
         self._connection.close()
 
     def set_about(self, texts: Mapping[str, str]) -> None:
-        """Keep texts about the study, such as its settings, each under a name; all or none."""
+        """Write named texts about the study, for example its settings; all or none."""
         with explained(self.path), self._connection:
             self._connection.executemany(
                 "INSERT OR REPLACE INTO about VALUES (?, ?)", texts.items()
             )
 
     def about(self, name: str) -> str | None:
-        """Return a text that `set_about` kept, or None."""
+        """Return a text of `set_about`, or None."""
         query = "SELECT value FROM about WHERE name = ?"
         with explained(self.path):
             row = self._connection.execute(query, (name,)).fetchone()
@@ -118,9 +118,9 @@ class Store:
         environment: Mapping[str, str],
         outcome: RunResult | str,
     ) -> None:
-        """Write a finished run: its result, or the text of the error that it ended with.
+        """Write a finished run: its result, or the text of its error.
 
-        A result is never written over; an error is, by whatever comes after it.
+        A result is never overwritten; an error is replaced by the next attempt.
         """
         failed = isinstance(outcome, str)
         row = (
@@ -148,7 +148,7 @@ class Store:
             return frozenset(str(key) for (key,) in rows)
 
     def runs(self) -> tuple[StoredRun, ...]:
-        """Return every run in the order of the keys, failed ones included."""
+        """Return every run, failed runs included, in the order of the keys."""
         columns = "key, spec, arm_parameters, environment, result, error, finished_at"
         with explained(self.path):
             rows = self._connection.execute(f"SELECT {columns} FROM runs ORDER BY key")  # noqa: S608 - columns is the constant above
@@ -174,19 +174,19 @@ class Store:
 
 
 def _fields(result: RunResult) -> dict[str, Any]:
-    """Return what `RunResult.to_dict` returns, without a copy of every loss of every step."""
+    """Return `RunResult.to_dict` without a copy of every loss."""
     return {each.name: getattr(result, each.name) for each in fields(result)}
 
 
 def _plain(value: Any) -> list[Any] | dict[Any, Any]:
-    """Return what JSON takes for a curve or a mapping."""
+    """Return a curve or a mapping as JSON values."""
     return value.tolist() if isinstance(value, array) else dict(value)
 
 
 def _sharing(run: StoredRun, known: dict[str, Any]) -> StoredRun:
-    """Return a run with those of its parts that other runs have too as the same objects.
+    """Return a run that shares equal parts with other runs as the same objects.
 
-    They would be half of the memory of a study's runs. `known` has the parts so far.
+    These parts would be half of the memory of a study's runs. `known` holds the parts so far.
     """
 
     def shared(part: Any) -> Any:

@@ -1,4 +1,4 @@
-"""path -> a file that whoever reads it finds whole: the old one or the new one."""
+"""path -> a file that is replaced as a whole, so readers see the old or the new one."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -10,13 +10,13 @@ from warminit.paths import expanded
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """Give a place to write, and put what was written there at `path` at once.
+    """Write to a temporary path, then replace `path` at once.
 
     Args:
-        path: The file; its folder is made.
+        path: File to replace; its folder is created.
 
     Yields:
-        A path beside it. After an error nothing is left there, and `path` is as it was.
+        Temporary path next to it. After an error it is removed, and `path` is unchanged.
 
     Raises:
         WarminitError: If the file cannot be written.

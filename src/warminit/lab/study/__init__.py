@@ -1,6 +1,6 @@
-"""Say what is to be run: data sets x models x arms x seeds, one protocol, validated.
+"""Define a study: data sets x models x arms x seeds and one protocol, validated.
 
-Nothing here loads torch, and nothing says how the runs are done.
+Nothing here loads torch or decides how the runs are executed.
 """
 
 from warminit.lab.study.protocol import Protocol, learning_rates

@@ -15,7 +15,7 @@ from warminit.lab.study.spec import ArmSpec
 from warminit.lab.study.table1 import TABLE_1
 
 YOURS = "yours"
-"""Name of the data set and of the model where both are inside a user's own training loop."""
+"""Name of the data set and of the model if both are inside a user's training loop."""
 
 
 def check_study(
@@ -25,10 +25,10 @@ def check_study(
     protocol: Protocol,
     patch_counts: str,
 ) -> None:
-    """Check what a study names, and what its numbers mean together, before anything runs.
+    """Check the names and the numbers of a study before anything runs.
 
-    A user's own models and arms (`module:function`) are imported; data sets are not read: a path
-    or a hub id is taken as it is.
+    A user's own models and arms (`module:function`) are imported. Data sets are not read, so paths
+    and hub ids are not checked.
 
     Raises:
         WarminitError: For an unknown data set, model, arm or parameter of an arm, and for learning
@@ -64,7 +64,7 @@ def check_study(
 
 @contextmanager
 def _concerning(name: str, value: object) -> Iterator[None]:
-    """Fill an error's fields with the key and the value of the study that it is about."""
+    """Fill an error's fields with the key and the value of the study."""
     try:
         yield
     except WarminitError as error:
@@ -85,7 +85,7 @@ def published_patches(dataset: str) -> int:
 
 
 def check_parameters(arm: Callable[..., Any], spec: ArmSpec) -> None:
-    """Raise WarminitError where an arm does not take a parameter that a study gives it."""
+    """Raise WarminitError if an arm does not accept a parameter of the study."""
     from warminit.initializers import keywords
 
     names, any_keyword = keywords(arm)
@@ -114,10 +114,10 @@ def _check_dataset(name: str) -> None:
 def check_paths(datasets: Iterable[str]) -> None:
     """Refuse relative paths that lead out of the folder, through `..` or a link.
 
-    A study file may come from anyone: what it reads elsewhere stands in it as an absolute path.
+    A study file may come from anyone, so data elsewhere must have an absolute path.
 
     Raises:
-        WarminitError: Naming the path and where it leads.
+        WarminitError: If a path leads out of the folder; the text names the path and its target.
     """
     from warminit.lab.data.sources import known_names
 
@@ -138,12 +138,12 @@ def check_paths(datasets: Iterable[str]) -> None:
 def explain(
     error: ValidationError, source: str, keys: Mapping[tuple[str, ...], Iterable[str]]
 ) -> str:
-    """Return pydantic's findings as one text that names each key, its value and what is wanted.
+    """Turn pydantic's findings into one text with each key, its value and the expected value.
 
     Args:
-        error: What pydantic found.
-        source: Where the values came from.
-        keys: The valid keys of each table, by its place in the study.
+        error: Error of pydantic.
+        source: Source of the values.
+        keys: Valid keys of each table, by its position in the study.
     """
     lines = []
     for detail in error.errors():

@@ -1,4 +1,4 @@
-"""a study file's text, what is wrong with it -> the numbers of the lines that are meant."""
+"""a study file's text, an error -> the numbers of the wrong lines."""
 
 import re
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from warminit.errors import WarminitError
 
 
 def lines_at_fault(text: str, error: WarminitError) -> str:
-    """Return ` (line 4)` or ` (lines 4 and 7)` for what `Study.create` raised, "" where unknown."""
+    """Return ` (line 4)` or ` (lines 4 and 7)` for an error of `Study.create`, "" if unknown."""
     cause = error.__cause__
     if isinstance(cause, ValidationError):
         numbers = [
@@ -25,7 +25,7 @@ def lines_at_fault(text: str, error: WarminitError) -> str:
 
 
 def line_of_key(text: str, place: Sequence[str | int]) -> int | None:
-    r"""Return the line of a key, given with the keys above it; else of the nearest table above it.
+    r"""Return the line of a key with its parent keys, else of the nearest parent table.
 
     Example:
         >>> line_of_key('name = "a"\n[protocol]\nstepz = 3', ("protocol", "stepz"))
@@ -40,12 +40,12 @@ def line_of_key(text: str, place: Sequence[str | int]) -> int | None:
 def line_of_fault(
     text: str, error: BaseException | None, place: Sequence[str | int] = ()
 ) -> int | None:
-    """Return the line of the value that an error names, else of its key.
+    """Return the line of the wrong value, else of its key.
 
     Args:
         text: The study file.
-        error: What was raised; its fields are read.
-        place: The keys above, where the error is of a table inside.
+        error: Error; its fields are read.
+        place: Parent keys, if the error is about an inner table.
     """
     name = error.name if isinstance(error, WarminitError) else ""
     value = error.value.strip("'\"") if isinstance(error, WarminitError) else ""

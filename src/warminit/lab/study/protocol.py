@@ -1,4 +1,4 @@
-"""keyword arguments -> Protocol (validated). How one run is trained."""
+"""keyword arguments -> Protocol (validated), which defines the training of one run."""
 
 import math
 from typing import Literal, Self
@@ -9,33 +9,33 @@ from warminit.errors import unexpected
 from warminit.lab.study.table1 import OTHER_LEARNING_RATES, STEPS, TABLE_1
 
 EVALUATION_SHARE = 0.1
-"""Of a short run, what its evaluations may cost by default."""
+"""Largest share of a short run's time for evaluations, by default."""
 
 Precision = Literal["float32", "tf32", "bfloat16"]
 
 
 class Strict(BaseModel):
-    """A validated table: values cannot be changed, and a key that it does not know is refused."""
+    """Hold a validated table: values cannot be changed, and unknown keys are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Protocol(Strict):
-    """How one run is trained (Section 3.3).
+    """Define the training of one run (Section 3.3).
 
     Attributes:
-        steps: Optimizer steps.
-        batch_size: Images a step; an incomplete last batch of an epoch is dropped.
+        steps: Number of optimizer steps.
+        batch_size: Images per step; an incomplete last batch of an epoch is dropped.
         optimizer: `adam`, `adamw` or `sgd` (momentum 0.9, Nesterov).
-        weight_decay: As the optimizer defines it.
-        lr_start: Learning rate of the first step; None takes the data set's (Table 1).
-        lr_end: Learning rate that the schedule ends at; None takes the data set's (Table 1).
+        weight_decay: Weight decay, as the optimizer defines it.
+        lr_start: Learning rate of the first step; None for the data set's (Table 1).
+        lr_end: Final learning rate of the schedule; None for the data set's (Table 1).
         schedule: `cosine` per step from `lr_start` to `lr_end`, or `constant` at `lr_start`.
-        warmup: Steps in which the learning rate first climbs, by equal parts, to `lr_start`; the
-            schedule has the others.
+        warmup: Number of steps in which the learning rate climbs linearly to `lr_start`; the
+            schedule covers the others.
         augmentation: `none`, or `flip-crop` (mirror and shift by up to 4 zero-padded pixels).
-        eval_interval: Steps between evaluations; None means steps / 20, and more where the
-            evaluations of a short run would cost over a tenth of it (`affordable_interval`).
+        eval_interval: Steps between evaluations. None means steps / 20, or more if evaluations
+            would take over a tenth of a short run (`affordable_interval`).
         precision: `float32`; `tf32`, products of float32 values rounded to 11 significant bits (on
             a GPU only); or `bfloat16` autocast.
     """
@@ -72,7 +72,7 @@ class Protocol(Strict):
 
     @property
     def evaluation_steps(self) -> tuple[int, ...]:
-        """Steps after which the evaluation split is measured; the last step is always one."""
+        """Return the steps after which the model is evaluated, including the last."""
         every = self.eval_interval or max(1, self.steps // 20)
         return tuple(sorted({*range(every, self.steps + 1, every), self.steps}))
 
@@ -80,16 +80,17 @@ class Protocol(Strict):
 def affordable_interval(protocol: Protocol, n_evaluated: int) -> int | None:
     """Return the steps between evaluations that cost at most a tenth of a run.
 
-    A step takes about three forward passes of its images, one and its backward pass of twice the
-    size; an evaluation takes one of each evaluated image. One evaluation, the last, is always made.
+    A step costs about three forward passes of its images: one forward, and a backward pass of twice
+    the size. An evaluation costs one forward pass per evaluated image. The last evaluation is
+    always made.
 
     Args:
         protocol: Protocol of the run.
-        n_evaluated: Images of the evaluation split.
+        n_evaluated: Number of images in the evaluation split.
 
     Returns:
-        The interval; None where the protocol gives its own, where its default costs no more, and
-        for runs as long as the paper's, which keep their 20 evaluations.
+        The interval. None if the protocol sets one, if the default is cheap enough, or for runs as
+        long as the paper's, which keep 20 evaluations.
 
     Example:
         >>> affordable_interval(Protocol(steps=200, batch_size=64), 2000)

@@ -1,4 +1,4 @@
-"""the key `sequential` of a study -> Sequential (validated): when its comparisons are decided."""
+"""the key `sequential` of a study -> Sequential (validated), the stopping rule."""
 
 from typing import Any, Literal
 
@@ -8,15 +8,15 @@ from warminit.lab.study.protocol import Strict
 
 
 class Sequential(Strict):
-    """How a study is decided while its seeds are being run; `docs/sequential.md` has the rule.
+    """Define when comparisons are decided during a study; `docs/sequential.md` has the rule.
 
     Attributes:
-        max_seeds: Most seeds of a comparison.
-        looks: Numbers of seeds at which to look, rising, the last one `max_seeds`; empty: after
-            every seed from the fifth on. Fewer looks keep more workers busy.
-        futility: A comparison ends once its chance to be decided is below this; 0: never.
-        method: `t` for differences that are roughly normal, `betting` for differences in a bound.
-        bound: For betting: no difference can be larger in size.
+        max_seeds: Maximum number of seeds per comparison.
+        looks: Numbers of seeds at which to look, rising to `max_seeds`. Empty: after every seed
+            from the fifth on. Fewer looks keep more workers busy.
+        futility: Chance of a decision below which a comparison ends; 0: never.
+        method: `t` for roughly normal differences, `betting` for bounded differences.
+        bound: Largest possible absolute difference, for betting.
     """
 
     max_seeds: int = MAX_SEEDS
@@ -43,13 +43,13 @@ class Sequential(Strict):
 
 
 def completed(values: dict[str, Any]) -> dict[str, Any]:
-    """Complete a study's values by what its key `sequential` says of the others.
+    """Complete a study's values from its key `sequential`.
 
     `true` is the default design, `false` none. A margin inside is the study's margin. A number of
-    seeds is the maximum, where `max_seeds` is not given.
+    seeds is the maximum if `max_seeds` is missing.
 
     Raises:
-        WarminitError: For two margins, and what is no design.
+        WarminitError: For two margins, or an invalid design.
     """
     given = values.get("sequential")
     if given is None or given is False:

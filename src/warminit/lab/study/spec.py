@@ -11,13 +11,13 @@ from warminit.lab.study.protocol import Protocol, Strict
 from warminit.renamed import parameters_in_keys, parameters_today
 
 STATISTICS = ("mean", "std")
-"""Parameters whose list is one value, with an entry a channel; no other parameter has a list."""
+"""Parameters whose list is one value, with an entry per channel; other lists are swept."""
 
 
 class ArmSpec(Strict):
-    """An arm by name (or `module:function`) with the parameters that it is called with.
+    """Describe an arm: its name (or `module:function`) and parameters.
 
-    Names with a plus between them are applied together: `whitening+dirac`.
+    Names joined by a plus are applied together: `whitening+dirac`.
     """
 
     name: str
@@ -31,24 +31,24 @@ class ArmSpec(Strict):
 
     @property
     def names(self) -> list[str]:
-        """The methods that are applied."""
+        """Return the methods of the arm."""
         return self.name.split("+")
 
     @property
     def label(self) -> str:
-        """The arm as tables show it: its name, and its parameters where there are any."""
+        """Return the arm's label in tables: its name and its parameters."""
         return _label(self.name, self.parameters)
 
     @property
     def label_in_0_1(self) -> str:
-        """The same with the parameters' names of 0.1, as kept results may have it."""
+        """Return the label with the parameters' names of 0.1, as in older results."""
         return _label(self.name, parameters_in_keys(self.name, self.parameters))
 
     @classmethod
     def parse(cls, value: Any) -> list["ArmSpec"]:
-        """Read one entry of `arms`: a name, or a table whose lists of values are swept.
+        """Read one entry of `arms`: a name, or a table with lists of values to sweep.
 
-        `{name = "prewarm", scale = [0.1, 0.2], n_filters = 16}` gives two arms. The lists of
+        `{name = "prewarm", scale = [0.1, 0.2], n_filters = 16}` gives two arms. Lists in
         `STATISTICS` are one value each.
         """
         if isinstance(value, ArmSpec):
@@ -71,14 +71,14 @@ class ArmSpec(Strict):
 
 
 def _plain(value: Any) -> Any:
-    """Return arrays, tensors and tuples as lists, which a store can keep."""
+    """Turn arrays, tensors and tuples into lists, for a store."""
     if hasattr(value, "tolist"):
         return value.tolist()
     return list(value) if isinstance(value, tuple) else value
 
 
 class RunSpec(Strict):
-    """One run: a data set, a model, an arm, a seed and a protocol."""
+    """Describe one run: a data set, a model, an arm, a seed and a protocol."""
 
     dataset: str
     model: str

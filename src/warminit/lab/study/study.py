@@ -1,4 +1,4 @@
-"""TOML or keyword arguments -> Study (validated). What is to be run, and nothing about how."""
+"""TOML or keyword arguments -> Study (validated): what to run, not how."""
 
 import itertools
 import tomllib
@@ -16,52 +16,52 @@ from warminit.lab.study.protocol import Protocol, Strict
 from warminit.lab.study.sequential import Sequential, completed
 from warminit.lab.study.spec import ArmSpec, RunSpec
 from warminit.lab.study.tune import Tune
+from warminit.layout import Layout, Tabled
 
 LOSSES = ("loss", "train_loss", "calibration_error")
 METRICS = ("accuracy", "balanced_accuracy", "accuracy_area", *LOSSES)
-"""What a study of the laboratory's own runs may compare the arms by; losses fall."""
+"""Metrics of the laboratory's runs, by which a study can compare arms."""
 
 PAPER_SEEDS = (42, 7, 13, 99, 2025, 1, 8, 21)
 """The eight seeds of Section 3.3, in the paper's order."""
 
 
 MOST_SEEDS = 10_000
-"""A number beyond it is a typo, and would only fill the memory."""
+"""Most seeds of a study; a larger number is a typo."""
 
 
-class Study(Strict):
-    """Data sets x models x arms x seeds, all with one protocol.
+class Study(Tabled, Strict):
+    """Define a study: data sets x models x arms x seeds, with one protocol.
 
     Attributes:
-        name: Names the results folder: letters, digits, dots, dashes and underscores.
+        name: Name of the results folder: letters, digits, dots, dashes and underscores.
         description: One sentence for the reader of the report.
-        datasets: Names that `load_dataset` knows.
-        models: Names that `build_model` knows.
+        datasets: Names for `load_dataset`.
+        models: Names for `build_model`.
         arms: Names, `module:function`, or tables of a name and parameters; a list of values of a
             parameter is swept.
-        baseline: Label of the arm that the others are compared with.
-        seeds: The seeds, or how many of `default_seeds`.
-        protocol: How each run is trained.
-        validation: Training images that are set aside and evaluated on in place of the test set;
-            0 evaluates on the test set.
-        patch_counts: `rule` derives n_patches from the training split, `as-published` takes
-            Table 1's.
+        baseline: Label of the baseline arm.
+        seeds: List of seeds, or a number of `default_seeds`.
+        protocol: Training of each run.
+        validation: Number of training images that replace the test set for evaluation; 0 uses the
+            test set.
+        patch_counts: `rule` derives n_patches from the training split, `as-published` uses Table 1.
         metric: The primary metric, one of `METRICS`: `accuracy`, ..., or `train_loss`, the mean of
-            the last 50 training losses. Any name in a user's own training loop.
-        higher_is_better: Of the primary metric; None: True but for the losses.
-        unit: Unit of the primary metric, as `compare_paired` takes it; None: `points` for a share,
-            nothing for a loss.
-        margin: Equivalence margin of the primary metric, in its own units.
-        loss_margin: Non-inferiority margin of cross-entropy, which stands beside the verdict, nats.
-        stuck_below: A run whose final accuracy is below counts as failed; None: below half of its
-            arm's best, where that is at least 0.3.
-        thresholds: Accuracies, shares; the report has each arm's steps to them, and to the
+            the last 50 training losses. In a user's training loop, any name.
+        higher_is_better: Whether a higher primary metric is better; None: True except for losses.
+        unit: Unit of the primary metric, as for `compare_paired`; None: `points` for a share, no
+            unit for a loss.
+        margin: Equivalence margin of the primary metric, in its units.
+        loss_margin: Non-inferiority margin of cross-entropy, in nats, shown beside the verdict.
+        stuck_below: Final accuracy below which a run counts as failed; None: half of its arm's
+            best, if that is at least 0.3.
+        thresholds: Accuracies as shares. The report has each arm's steps to them, and to the
             baseline's final accuracy.
-        tune: Choose each arm's learning rate first, on validation images and seeds of its own; the
-            arms are then compared at each one's best, and all at the baseline's best.
-        sequential: Decide every comparison as soon as its seeds say enough, and run no more of it:
-            the design, or true for the default one. `seeds` are then the first ones, and are
-            continued by those of `default_seeds` up to the design's maximum.
+        tune: Search for each arm's learning rate, on validation images and separate seeds. The arms
+            are then compared at their best rates, and all at the baseline's best.
+        sequential: Design that decides each comparison as soon as its seeds suffice, or true for
+            the default design. `seeds` are then the first seeds, continued by `default_seeds` up to
+            the maximum.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
@@ -83,6 +83,27 @@ class Study(Strict):
     thresholds: tuple[Annotated[float, Field(gt=0, le=1)], ...] = ()
     tune: Tune | None = None
     sequential: Sequential | None = None
+
+    def tables(self) -> list[Layout]:
+        """Return what differs from the defaults, one line a key of a study file."""
+        unsaid = {
+            "name",
+            "description",
+            *(("datasets", "models", "protocol") if self.own_loop else ()),
+        }
+        rows = []
+        for key in self.model_dump(exclude_defaults=True, exclude=unsaid):
+            value = getattr(self, key)
+            if isinstance(value, tuple):
+                rows.append((key, ", ".join(getattr(each, "label", str(each)) for each in value)))
+            elif isinstance(value, Strict):
+                rows += [
+                    (f"{key}.{name}", str(each))
+                    for name, each in value.model_dump(exclude_defaults=True).items()
+                ]
+            else:
+                rows.append((key, str(value)))
+        return [Layout(f"{self.name}: {self.description}".removesuffix(": "), rows)]
 
     @model_validator(mode="before")
     @classmethod
@@ -137,7 +158,7 @@ class Study(Strict):
 
     def _check_tune(self, tune: Tune) -> None:
         if self.sequential is not None or self.own_loop:
-            other = "a training loop of one's own" if self.own_loop else "sequential"
+            other = "a training loop of the user" if self.own_loop else "sequential"
             raise unexpected("tune", list(tune.lr_start), f"none beside {other}", "Leave it out.")
         shared = sorted({*tune.seeds} & {*self.seeds})
         if shared:
@@ -145,7 +166,7 @@ class Study(Strict):
             raise unexpected("tune.seeds", shared, "seeds that the comparison has not", step)
 
     def _up_to(self, most: int) -> tuple[int, ...]:
-        """Return the seeds, continued up to a number of them."""
+        """Return the seeds, continued up to a number."""
         if len(self.seeds) > most:
             step = "Give max_seeds as many, or fewer seeds."
             raise unexpected("seeds", len(self.seeds), f"at most max_seeds={most} of them", step)
@@ -153,10 +174,10 @@ class Study(Strict):
         return (*self.seeds, *itertools.islice(more, most - len(self.seeds)))
 
     def design(self) -> Design | None:
-        """Return the sequential design of all comparisons together; None where there is none.
+        """Return the sequential design of all comparisons, or None.
 
-        The family is that of a fixed study: every arm against the baseline, on every data set and
-        model.
+        The family has every arm against the baseline, on every data set and model, as in a fixed
+        study.
 
         Raises:
             WarminitError: For a study without a comparison, and a number out of its range.
@@ -172,17 +193,17 @@ class Study(Strict):
 
     @property
     def own_loop(self) -> bool:
-        """Whether a user's own loop does the runs: data set, model and protocol are inside it."""
+        """Tell whether the runs use a user's loop, which has its own data, model and protocol."""
         return self.datasets == (YOURS,)
 
     @property
     def cross_entropy(self) -> str:
-        """The metric that is a mean cross-entropy in nats; a `loss` of one's own may be any."""
+        """Return the metric that is a mean cross-entropy in nats, if known."""
         return "cross_entropy" if self.own_loop else "loss"
 
     @property
     def lower_is_better(self) -> bool:
-        """Whether a smaller value of the primary metric is the better one."""
+        """Tell whether smaller values of the primary metric are better."""
         if self.higher_is_better is None:
             return self.metric in LOSSES
         return not self.higher_is_better
@@ -192,11 +213,11 @@ class Study(Strict):
         """Validate keyword arguments as a study.
 
         Args:
-            source: Where the values come from, for error texts.
-            **values: The attributes above.
+            source: Source of the values, for error texts.
+            **values: Attributes of the study.
 
         Raises:
-            WarminitError: For anything unknown or impossible, with the nearest valid name.
+            WarminitError: For unknown names and impossible values, with the nearest valid name.
 
         Example:
             >>> Study.create(name="try", datasets=["digits"], arms=["torch-default"], seeds=2).seeds
@@ -225,8 +246,8 @@ class Study(Strict):
         """Read and validate a study file.
 
         Raises:
-            WarminitError: If the file cannot be read, is not TOML, or is not a study (the text says
-                in which line), or names data by a relative path that leads out of the folder.
+            WarminitError: If the file cannot be read, is not TOML, or is not a study (with the
+                line). Also if a relative path leads out of the folder.
         """
         try:
             text = path.read_text(

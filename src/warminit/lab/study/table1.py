@@ -1,4 +1,4 @@
-"""Table 1 of the paper -> what each data set is trained with, as published.
+"""Table 1 of the paper -> the published training settings of each data set.
 
 Source: Martinsn, "Pre-Warm", arXiv:2606.25256v1.
 """
@@ -8,22 +8,22 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """One data set's row of Table 1, with what Sections 3.4 and 4.4 say of it.
+    """Hold one row of Table 1, with figures of Sections 3.4 and 4.4.
 
     Attributes:
-        dataset: Name that `load_dataset` knows.
-        title: Name that the paper prints.
+        dataset: Name for `load_dataset`.
+        title: Name in the paper.
         in_channels: C_in.
-        image_size: Pixels of a side.
+        image_size: Side length in pixels.
         fc_dim: Values that enter the first fully connected layer.
         lr_start: Learning rate of the first step.
         lr_end: Learning rate that the cosine schedule ends at.
-        n_patches: Patches an image, as the runs had it (Table 1).
+        n_patches: Patches per image in the runs (Table 1).
         scale: Standard deviation of the conditioned filters (Table 1).
-        n_patches_rule: What the paper says that its rule gives (Sections 3.4 and 4.4).
+        n_patches_rule: Result of the rule according to the paper (Sections 3.4 and 4.4).
         otsu_threshold: Section 3.4, grayscale sets only.
         foreground_density: Section 3.4, grayscale sets only.
-        patch_norm: Mean L2 norm of mean-centered patches, Section 4.4, where it is given.
+        patch_norm: Mean L2 norm of mean-centered patches, Section 4.4, if published.
     """
 
     dataset: str
@@ -62,7 +62,7 @@ TABLE_1 = {
 """Table 1, by data set, in its order."""
 
 OTHER_LEARNING_RATES = (3e-3, 3e-5)
-"""For every other data set: those of all but two of Table 1."""
+"""Rates for other data sets: those of all but two rows of Table 1."""
 
 SEEDS = 8
 """Seeds of every figure of Table 3 and of the grid search (Sections 3.3 and 4.3)."""
@@ -71,4 +71,4 @@ STEPS = 5000
 """Optimizer steps of a run of Table 3 (Section 3.3)."""
 
 BATCH_SIZE = 256
-"""Images a step (Section 3.3)."""
+"""Images per step (Section 3.3)."""

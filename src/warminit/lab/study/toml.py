@@ -1,4 +1,4 @@
-"""Study -> the text of its study file. Every value is written out, defaults too."""
+"""Study -> the text of its study file, including defaults."""
 
 from typing import Any
 
@@ -11,8 +11,8 @@ from warminit.lab.study.study import Study
 def study_toml(study: Study) -> str:
     """Return a study file that `Study.from_toml` reads as the same study.
 
-    Defaults are written out, so that the file means the same under a later version; what is None
-    (derived from the data) is left out.
+    Defaults are written out, so the file keeps its meaning under later versions. Values of None
+    (derived from the data) are left out.
 
     Example:
         >>> print(study_toml(Study.create(name="a", datasets=["digits"], arms=["torch-default"])))

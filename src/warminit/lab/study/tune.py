@@ -1,4 +1,4 @@
-"""the key `tune` of a study -> Tune (validated): what is tuned for each arm beforehand."""
+"""the key `tune` of a study -> Tune (validated): the search for each arm's learning rate."""
 
 from typing import Annotated, Any
 
@@ -8,18 +8,18 @@ from warminit.errors import unexpected
 from warminit.lab.study.protocol import Strict
 
 FIRST_SEED = 9001
-"""Of tuning: far from the paper's seeds, and from those that continue them."""
+"""First tuning seed, far from the paper's seeds and their continuation."""
 
 
 class Tune(Strict):
-    """The learning rates among which each arm's best is chosen, on validation images.
+    """Define the learning rates among which each arm's best is chosen, on validation images.
 
     Attributes:
-        lr_start: Learning rates of the first step, two or more. The last rate keeps its ratio to
-            the first: the protocol's where it gives both, else a hundredth.
+        lr_start: Learning rates of the first step, two or more. The final rate keeps its ratio to
+            the first: the protocol's if it sets both, else a hundredth.
         seeds: Seeds of the tuning runs, or how many: 9001, 9002 and so on.
-        validation: Training images that are set aside for it; None: the study's own, and where it
-            has none, a tenth of the training images.
+        validation: Number of training images that are set aside. None: the study's number, or else
+            a tenth of the training images.
     """
 
     lr_start: tuple[Annotated[float, Field(gt=0)], ...] = Field(min_length=2)

@@ -11,7 +11,7 @@ from warminit.lab.paper.published import COLOUR_OPTIMA
 from warminit.lab.paper.reproduce import NOT_AVAILABLE, Candidate
 from warminit.lab.terminal.display import MARK, new_table, say
 from warminit.lab.verdict.analysis import Analysis
-from warminit.lab.verdict.cells import p_text
+from warminit.lab.verdict.scale import p_text
 from warminit.lab.verdict.wording import stars
 
 GRID_ROWS_SHOWN = 20

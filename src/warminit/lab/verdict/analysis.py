@@ -1,7 +1,6 @@
 """stored runs -> Analysis. Every arm against the baseline, at the seeds that both finished."""
 
 import math
-import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,61 +11,22 @@ from warminit.lab.store.stored_study import read_study
 from warminit.lab.study.study import Study
 from warminit.lab.verdict.adjusted import adjusted_comparisons, spared
 from warminit.lab.verdict.at_look import adjusted_failures, adjusted_losses, without_fixed
+from warminit.lab.verdict.cell import Cell
 from warminit.lab.verdict.comparison import Comparison
-from warminit.lab.verdict.failures import Failures, compare_failures, stuck_below
+from warminit.lab.verdict.failures import compare_failures, stuck_below
 from warminit.lab.verdict.family import holm
 from warminit.lab.verdict.mixed import refuse_mixed
 from warminit.lab.verdict.paired import compare_paired
+from warminit.lab.verdict.printed import printed
+from warminit.lab.verdict.scale import scale_for
+from warminit.layout import Layout, Tabled
 
 OWN_LOOP = "your training loop"
 """What headings call the place of a comparison whose data set and model are the user's own."""
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
-    """One arm on one data set and model.
-
-    Attributes:
-        dataset: Name of the data set.
-        model: Name of the model.
-        arm: Label of the arm.
-        scores: The primary metric by seed, of the runs that finished.
-        failed: Seeds whose run failed, is stuck, or has no finite value of the metric.
-        comparison: With the baseline at the seeds that both have; None for the baseline itself, and
-            where they share none.
-        losses: Cross-entropy by seed, of the same runs, where they report it.
-        cross_entropy: The comparison of `losses`; None also if cross-entropy is primary.
-        failures: Beside the baseline's, at the seeds that have ended in both.
-    """
-
-    dataset: str
-    model: str
-    arm: str
-    scores: dict[int, float]
-    failed: tuple[int, ...] = ()
-    comparison: Comparison | None = None
-    losses: dict[int, float] = field(default_factory=dict)
-    cross_entropy: Comparison | None = None
-    failures: Failures | None = None
-
-    @property
-    def place(self) -> tuple[str, str, str]:
-        """Data set, model and arm."""
-        return self.dataset, self.model, self.arm
-
-    @property
-    def mean(self) -> float | None:
-        """Mean over the seeds, or None where no run finished."""
-        return math.fsum(self.scores.values()) / len(self.scores) if self.scores else None
-
-    @property
-    def sd(self) -> float | None:
-        """Sample standard deviation over the seeds (n - 1), or None with fewer than two."""
-        return statistics.stdev(self.scores.values()) if len(self.scores) > 1 else None
-
-
-@dataclass(frozen=True, slots=True)
-class Analysis:
+class Analysis(Tabled):
     """What a study's runs say, as far as they are finished.
 
     Attributes:
@@ -98,6 +58,19 @@ class Analysis:
         verdicts = [each.verdict for each in self.comparisons]
         head = f"{type(self).__name__} of {self.study.name}: {len(self.runs)} runs"
         return "\n".join((head, *verdicts))
+
+    def tables(self) -> list[Layout]:
+        """Return one row a data set, model and arm, and the verdicts below."""
+        known = f"{len(self.runs) - len(self.failed):,} of {self.asked - self.spared:,} runs"
+        failed = f", {len(self.failed)} failed" if self.failed else ""
+        if self.at_baseline is not None:
+            failed += ", each arm at its own best learning rate"
+        places = None if self.study.own_loop else [self.title(cell.dataset) for cell in self.cells]
+        headings, rows = printed(
+            self.cells, self.study.metric, scale_for(_unit(self.study)), self.study.baseline, places
+        )
+        verdicts = ["", *(each.verdict for each in self.comparisons)] if self.comparisons else []
+        return [Layout(f"{self.study.name}: {known}{failed}", rows, headings, verdicts)]
 
     @property
     def in_points(self) -> bool:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from warminit.lab.runs.results import RunResult
-from warminit.lab.verdict.analysis import Analysis, Cell
+from warminit.lab.verdict.analysis import Analysis
 from warminit.lab.verdict.at_look import ALPHA, look_level
+from warminit.lab.verdict.cell import Cell
 from warminit.lab.verdict.time_to import TimeTo, time_to
 
 Runs = Mapping[int, RunResult | None]

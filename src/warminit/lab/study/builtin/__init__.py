@@ -20,10 +20,10 @@ def load_study(name: str) -> Study:
     """Read a study.
 
     Args:
-        name: A shipped study's name, or a path that ends in `.toml` or is a file.
+        name: Name of a shipped study, or path of a study file.
 
     Raises:
-        WarminitError: If there is no such study, or it is not valid.
+        WarminitError: If the study does not exist, or is not valid.
 
     Example:
         >>> load_study("demo").protocol.steps
@@ -41,15 +41,15 @@ def load_study(name: str) -> Study:
 def changed_study(
     study: Study, *, source: str = "the changed study", protocol: Any = None, **changes: Any
 ) -> Study:
-    """Return a study with some attributes changed, validated anew.
+    """Return a study with changed attributes, validated again.
 
     Args:
-        study: The study to start from.
-        source: Where the changes come from, for error texts.
-        protocol: A mapping of attributes of the protocol to change. Where only `steps` is changed,
-            the evaluation interval that the study gives keeps its share of the run.
-        **changes: Attributes of the study; None leaves one as it is. In a sequential study a number
-            of seeds is the maximum, with a look after every seed from the fifth on.
+        study: Study to start from.
+        source: Source of the changes, for error texts.
+        protocol: Attributes of the protocol to change. If only `steps` changes, an explicit
+            evaluation interval keeps its share of the run.
+        **changes: Attributes of the study; None changes nothing. In a sequential study a number of
+            seeds is the maximum, with a look after every seed from the fifth on.
 
     Raises:
         WarminitError: If the result is not a valid study.
