@@ -41,8 +41,8 @@ def panels(data_root: Path) -> tuple[Picture, Picture]:
     """Draw the first layer as torch makes it, and as the run trained from it."""
     start = start_of(load_dataset(DATASET, data_root=data_root), kept_run())
     return (
-        mosaic(start.before, title="torch's default", columns=COLUMNS),
-        mosaic(start.after, title="after init_", columns=COLUMNS),
+        mosaic(start.before, title="torch's default"),
+        mosaic(start.after, title="after init_"),
     )
 
 

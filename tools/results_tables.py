@@ -136,7 +136,7 @@ def studies() -> list[str]:
         ended = [c.outcome for c in found]
         datasets = ", ".join(TITLES[each] for each in about.datasets)
         seeds = str(max((c.n for c in found), default=len(about.seeds)))
-        images = "training" if about.validation else "test"
+        images = "validation" if about.validation else "test"
         outcomes = ", ".join(f"{ended.count(each)} {each}" for each in sorted(set(ended)))
         link = f"[{file.parent.name}]({name}/README.md)"
         steps = f"{about.protocol.steps:,}"
@@ -150,12 +150,6 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "studies": studies,
     "confirmation": lambda: study("confirmation", columns=(*TESTED, "seeds ahead")),
     "full": lambda: study("full", "full-mnist", columns=(*TESTED, "seeds ahead", "cross-entropy")),
-    "after-5000": lambda: study(
-        "search-round4-cifar10",
-        "search-round4-fashion",
-        columns=("accuracy, %", *GAIN, "cross-entropy"),
-    ),
-    "slowly-5000": lambda: study("search-round5-fashion", columns=("accuracy, %", *GAIN)),
     "warmup": lambda: study(
         "robustness-no-warmup", "robustness-warmup", columns=("study", "accuracy, %", *GAIN)
     ),

@@ -118,9 +118,6 @@ SEARCH: dict[str, Callable[[], list[str]]] = {
     "heads": lambda: every_arm(
         both_sets("search-round1-heads"), "experiments.heads:start(head=0.1)", HOLM
     ),
-    "images": lambda: every_arm(
-        both_sets("search-images"), "experiments.candidates:few_images(n_images=256)"
-    ),
     "ingredients": lambda: every_arm(SEARCHED, PLAIN, HOLM),
     "parts": lambda: every_arm(ROUND_3, DEFAULT),
     "parts-beside": parts_beside,

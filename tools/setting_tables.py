@@ -20,6 +20,7 @@ from paired_rows import (
     every_arm,
     gain_of,
     long,
+    named,
     runs,
     table,
 )
@@ -41,7 +42,7 @@ def grid_rows(other: str) -> list[Pair]:
         for dataset, model in product(about.datasets, about.models):
             if other in runs(folder.name, dataset, model):
                 link = f"[{setting}]({folder.name}/README.md)"
-                labels = (link, TITLES[dataset], model, budget)
+                labels = (link, f"{TITLES[dataset]}, {named(model)}", budget)
                 rows.append(Pair(labels, folder.name, START, other, dataset, model))
     return rows
 
@@ -50,7 +51,7 @@ def grid(other: str) -> list[str]:
     """Return the grid beside another arm, and what all of its cells say together."""
     rows = grid_rows(other)
     columns = ("without it, %", *GAIN, "Holm p", "seeds ahead")
-    lines = long(("setting", "data set", "network", "steps x batch"), columns, rows)
+    lines = long(("setting", "data set, network", "steps x batch"), columns, rows)
     tested = corrected(rows, lambda test: test.p_two_sided)
     behind = corrected(rows, lambda test: test.p_noninferiority)
     gains = [row.differences().mean() for row in rows]

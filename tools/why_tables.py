@@ -36,20 +36,16 @@ REASONS: dict[str, Callable[[], list[str]]] = {
          "steps 1, 20, 40, 60 of the second convolution, in learning rates"),
         ("hidden_rms", 2, 2), ("logit_sd", 2, 2), ("loss", 5, 2), ("step_of_second_layer", 4, 2),
     ),
-    "signal": lambda: of(
+    "spread": lambda: of(
         "spread",
-        ("log10 condition of the patches", "the same within a filter",
-         "largest to smallest signal of a filter"),
-        ("log10_condition_of_patches", 1, 1), ("log10_condition_within_a_filter", 1, 1),
-        ("signal_largest_to_smallest_filter", 1, 1),
-    ),
-    "widths": lambda: of(
-        "spread",
-        ("responses (at most 16)", "inputs of the second layer (288)",
-         "gradient, first layer (9 or 27)",
-         "gradient, second layer (64)"),
-        ("responses_of_set_filters", 1, 1), ("inputs_of_second_layer", 1, 1),
-        ("gradient_of_first_layer", 1, 1), ("gradient_of_second_layer", 1, 1),
+        ("condition within a filter, log10", "largest to smallest signal of a filter",
+         "responses (at most 16)", "inputs of the second layer (288)",
+         "gradient, first layer (9 or 27)", "gradient, second layer (64)"),
+        *((name, 1, 1) for name in (
+            "log10_condition_within_a_filter", "signal_largest_to_smallest_filter",
+            "responses_of_set_filters", "inputs_of_second_layer",
+            "gradient_of_first_layer", "gradient_of_second_layer",
+        )),
     ),
     "live-units": lambda: of(
         "live_units", ("at 3e-3, before steps 1, 2, 5, 13, 51", "at 9e-3"),
@@ -58,9 +54,5 @@ REASONS: dict[str, Callable[[], list[str]]] = {
     "outputs": lambda: of(
         "outputs", ("size of the outputs", "loss before, after 20 steps"),
         ("rms_of_outputs", 1, 3), ("loss", 2, 2),
-    ),
-    "whitened": lambda: of(
-        "whitened", ("largest and smallest second moment of a response",),
-        ("second_moment_of_responses", 2, 2),
     ),
 }  # fmt: skip

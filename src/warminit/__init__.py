@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from warminit.look.plot import plot_filters
     from warminit.report import InitReport
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # Names load on first use, so that `import warminit` costs nothing beyond this file.
 _HOME = {

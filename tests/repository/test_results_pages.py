@@ -82,7 +82,7 @@ def cells(other: str) -> Iterator[pd.DataFrame]:
 @pytest.mark.parametrize(("table", "other"), [("grid", DEFAULT), ("grid-plain", PLAIN)])
 def test_the_grid_and_what_is_said_of_it(table: str, other: str) -> None:
     found = list(cells(other))
-    assert [row[5:] for row in rows_of("results/other-settings.md", table)] == judged(
+    assert [row[4:] for row in rows_of("results/other-settings.md", table)] == judged(
         [(runs, START, other) for runs in found]
     )
     losses = holm([

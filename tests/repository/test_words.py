@@ -29,9 +29,8 @@ HOW_TOS = sorted(
 )  # fmt: skip
 PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md")), *sorted((DOCS / "results").glob("*.md"))]
 NOT_YET = {
-    "choose.md", "compare-honestly.md", "earlier-studies.md", "evidence.md",
-    "from-0.1.md", "measures.md", "other-settings.md", "performance.md", "report.md",
-    "rules.md", "statistics.md", "results/README.md", "results/across.md", "results/negative.md",
+    "compare-honestly.md", "measures.md", "performance.md", "report.md",
+    "rules.md", "statistics.md",
 }  # fmt: skip
 """Pages whose words are still to be rewritten; whoever rewrites one takes it out."""
 
@@ -59,7 +58,7 @@ def test_sentences_of_a_page_are_short(page: Path) -> None:
 
 @pytest.mark.parametrize("page", marked([DOCS / page for page in HOW_TOS]))
 def test_a_how_to_says_first_which_question_it_answers(page: Path) -> None:
-    assert "?" in paragraphs(page.read_text(encoding="utf-8"))[0]
+    assert re.search(r"\?|\banswers\b", paragraphs(page.read_text(encoding="utf-8"))[0])
 
 
 @pytest.mark.parametrize("page", marked([DOCS / page for page in HOW_TOS]))

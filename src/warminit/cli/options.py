@@ -239,6 +239,14 @@ Track = Annotated[
         show_default="none",
     ),
 ]
+SaveWeights = Annotated[
+    bool,
+    _output(
+        "--save-weights",
+        help="Keep each run's final weights, in weights/ of the folder of the results.",
+        show_default="off",
+    ),
+]
 Quiet = Annotated[
     bool,
     _output("--quiet", "-q", help="Show only the final results, no progress.", show_default="off"),

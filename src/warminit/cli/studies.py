@@ -12,10 +12,9 @@ from warminit.cli.execution import (
     Ending,
     Place,
     close,
-    estimated,
     execute,
-    print_estimate,
 )
+from warminit.cli.forecast import estimated, print_estimate
 from warminit.cli.output import console as new_console
 from warminit.cli.output import print_json
 from warminit.cli.placing import placed
@@ -143,6 +142,7 @@ def run(
     gpus_per_run: options.GpusPerRun = None,
     retries: options.Retries = 2,
     time_limit: options.TimeLimit = None,
+    save_weights: options.SaveWeights = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Run a study, data sets x models x arms x seeds, and print its tables and verdicts.
@@ -172,7 +172,8 @@ def run(
         cpus_per_run=cpus_per_run,
         gpus_per_run=gpus_per_run,
     )
-    _run(changed, replace(place, engine=chosen), dry_run=dry_run, as_json=as_json)
+    place = replace(place, engine=chosen, save_weights=save_weights)
+    _run(changed, place, dry_run=dry_run, as_json=as_json)
 
 
 def _run(study: "Study", place: Place, *, dry_run: bool, as_json: bool) -> None:

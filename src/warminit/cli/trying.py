@@ -6,7 +6,8 @@ import typer
 
 from warminit.cli import options
 from warminit.cli.deciding import MaxSeeds
-from warminit.cli.execution import Place, close, estimated, execute
+from warminit.cli.execution import Place, close, execute
+from warminit.cli.forecast import estimated
 from warminit.cli.output import console as new_console
 from warminit.cli.output import duration, print_json
 from warminit.cli.placing import placed
@@ -83,6 +84,7 @@ def try_(
         margin=margin / 100,
         sequential={} if max_seeds is None else {"max_seeds": max_seeds},
         protocol={"steps": steps, "batch_size": batch_size},
+        patch_counts="own",
     )
     console = new_console(as_json=as_json)
     forecast = estimated(study, place, console)

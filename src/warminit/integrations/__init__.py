@@ -1,7 +1,4 @@
-"""trainer or framework, its batch -> an initialized model.
-
-Each integration calls `init_` with its defaults. Each requires an extra.
-"""
+"""trainer or framework, its batch -> an initialized model. Each integration requires an extra."""
 
 import warnings
 from collections.abc import Iterator

@@ -16,7 +16,7 @@ from training_cases import make_dataset
 from warminit.errors import WarminitError
 from warminit.initializers.stems.design_rules import derive_rules
 from warminit.lab.data.load import ImageDataset
-from warminit.lab.engines.driver import Listener, plan
+from warminit.lab.engines.driver import Listener, plan, run_study
 from warminit.lab.engines.estimate import Estimate, estimate
 from warminit.lab.engines.job import DataSource, keep_freed_memory
 from warminit.lab.engines.local import default_workers
@@ -212,6 +212,12 @@ def test_published_patch_counts_are_table_1_s(dataset: ImageDataset) -> None:
     assert found == published
 
 
+def test_own_patch_counts_call_every_arm_as_init_does(dataset: ImageDataset) -> None:
+    arms = ["torch-default", "prewarm", {"name": "whitening", "patches_per_image": 3}]
+    runs = plan_runs(study(arms=arms, patch_counts="own"), {"digits": dataset})
+    assert [run.arm_parameters for run in runs[:3]] == [{}, {}, {"patches_per_image": 3}]
+
+
 def test_planning_leaves_the_global_generator(dataset: ImageDataset) -> None:
     before = torch.get_rng_state()
     keys(study(models=["simplecnn", "resnet20"]), dataset)
@@ -266,10 +272,10 @@ def test_loading_is_told_with_the_data_set_s_name(
     told: list[tuple[str, int, int]] = []
     asked = tiny_study(tmp_path / "photos", arms=["torch-default"], protocol={"batch_size": 8})
     listener = Listener(loading=lambda *each: told.append(each))
-    plan(asked, DataSource(), listener)
+    run_study(asked, tmp_path / "out", DataSource(), listener=listener)
     assert told[-1] == (str(tmp_path / "photos"), 32, 32)
     told.clear()
-    plan(asked, DataSource(), listener)
+    run_study(asked, tmp_path / "out", DataSource(), listener=listener)
     assert not told  # it is cached
 
 

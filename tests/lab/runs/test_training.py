@@ -16,7 +16,7 @@ from training_cases import make_dataset, make_spec, run, same
 from warminit.errors import WarminitError
 from warminit.lab.data.load import ImageDataset
 from warminit.lab.runs.rates import learning_rate
-from warminit.lab.runs.train import weights_digest
+from warminit.lab.runs.weights import weights_digest
 from warminit.lab.study.protocol import Protocol, learning_rates
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -12,8 +12,9 @@ from study_runs import result, small_study, stored
 from warminit.lab.sequential.boundaries import StudentLooks
 from warminit.lab.sequential.design import Design
 from warminit.lab.sequential.replay import replay
-from warminit.lab.verdict.analysis import Analysis, Cell, analyse
+from warminit.lab.verdict.analysis import Analysis, analyse
 from warminit.lab.verdict.at_look import adjusted_failures, look_level
+from warminit.lab.verdict.cell import Cell
 from warminit.lab.verdict.failures import compare_failures
 from warminit.lab.verdict.times import times
 
@@ -79,7 +80,7 @@ def test_cross_entropy_that_cannot_be_adjusted_is_not_tested(
 ) -> None:
     found = arm(finished(gains, falls, **sequential)).cross_entropy
     assert found is not None
-    assert found.p_holm is found.p_noninferiority is found.confidence_interval is None
+    assert (found.p_holm, found.p_noninferiority, found.confidence_interval) == (None, None, None)
     assert found.beside("Cross-entropy").endswith("nats, not tested.")
 
 

@@ -107,8 +107,8 @@ def find_source(name: str | os.PathLike[str], data_root: str | Path | None = Non
     """Find what `name` stands for; see `load_dataset` for what it may be.
 
     A known name or hub id goes before a file of that name, and a file or folder before an unknown
-    hub id. Local files are named with their ending, and folders with a slash, so that no report
-    can take them for a published data set.
+    hub id. A file that is not here is looked for in the data root. Local files are named with their
+    ending, and folders with a slash, so that no report can take them for a published data set.
 
     Raises:
         WarminitError: for an unknown name, or data that are not where they were looked for.
@@ -141,6 +141,8 @@ def _found(text: str, root: str | Path | None) -> Source:
     path = expanded(text)
     if os.path.exists(path):  # noqa: PTH110 - Path.exists raises for a name that is too long
         return _local(path.resolve())
+    if (beside := _in_root(text, root)) is not None:
+        return _local(beside)
     if re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*(:[\w.-]+)?", text) and path.suffix not in FILES:
         hub_id, _, configuration = text.partition(":")
         return _hub(text, hub_id, configuration or None, root, None)
@@ -149,6 +151,14 @@ def _found(text: str, root: str | Path | None) -> Source:
         f"name={text!r} is no data set, and no file or folder {str(path.absolute())!r} exists."
         f"{near} Give one of {', '.join(known_names())}, a hub id 'owner/name', a folder or a file."
     )
+
+
+def _in_root(text: str, root: str | Path | None) -> Path | None:
+    """Return a file of the data root that is named by its path there, None where there is none."""
+    if root is None or is_url(root) or ".." in Path(text).parts or Path(text).suffix not in FILES:
+        return None
+    path = expanded(root) / text
+    return path.resolve() if path.is_file() else None
 
 
 def parquet_splits(path: Path) -> dict[str, Path]:

@@ -13,7 +13,8 @@ from warminit.lab.engines.job import OnStep, Outcome, guarded
 from warminit.lab.runs.kept_filters import keep_filters
 from warminit.lab.runs.plan import PlannedRun
 from warminit.lab.runs.results import RunResult
-from warminit.lab.runs.train import plain_report, weights_digest
+from warminit.lab.runs.train import plain_report
+from warminit.lab.runs.weights import weights_digest
 from warminit.models.randomness import random_state_kept, seed_everything
 from warminit.report import InitReport
 

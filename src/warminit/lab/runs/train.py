@@ -1,7 +1,6 @@
 """dataset, run specification, arm -> RunResult. One run, a pure function of its arguments."""
 
 import dataclasses
-import hashlib
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from warminit.lab.runs.kept_filters import keep_filters
 from warminit.lab.runs.recording import recorded
 from warminit.lab.runs.results import RunResult
 from warminit.lab.runs.stepping import PLANNED_STEPS, Stepper
+from warminit.lab.runs.weights import weights_digest
 from warminit.lab.study.protocol import learning_rates
 from warminit.lab.study.spec import RunSpec
 from warminit.models.randomness import (
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 OnStep = Callable[[int, float], None]
 """Called with (optimizer steps done, loss of the last one)."""
 
+OnEnd = Callable[[nn.Module], None]
+"""Called with the trained model, once, where its final metrics are finite."""
+
 REPORT_EVERY = 10
 """Steps of a turn, and between two calls of `on_step`, each of which waits for the loss."""
 
@@ -50,6 +53,7 @@ def train(
     arm_parameters: Mapping[str, Any],
     device: str | torch.device = "cpu",
     on_step: OnStep | None = None,
+    on_end: OnEnd | None = None,
 ) -> RunResult:
     """Train and evaluate one model (Section 3.3).
 
@@ -68,6 +72,7 @@ def train(
         device: Where the run takes place. On a GPU steps and evaluations are replayed as CUDA
             graphs where the model allows it (`lab/recording.py`).
         on_step: Called every 10 steps and after the last with (steps done, loss of the last one).
+        on_end: Called with the trained model; it changes nothing of it.
 
     Returns:
         The metrics and curves of the run. Everything but the measured times is bit-identical in a
@@ -97,7 +102,13 @@ def train(
         ((1, 2), 2)
     """
     turns = train_in_turns(
-        dataset, spec, arm=arm, arm_parameters=arm_parameters, device=device, on_step=on_step
+        dataset,
+        spec,
+        arm=arm,
+        arm_parameters=arm_parameters,
+        device=device,
+        on_step=on_step,
+        on_end=on_end,
     )
     while True:
         try:
@@ -115,6 +126,7 @@ def train_in_turns(
     arm_parameters: Mapping[str, Any],
     device: str | torch.device = "cpu",
     on_step: OnStep | None = None,
+    on_end: OnEnd | None = None,
 ) -> Generator[int, None, RunResult]:
     """Train as `train` does, but pause every 10 steps, so that runs can take turns in one process.
 
@@ -131,7 +143,7 @@ def train_in_turns(
     device_kind(str(device))  # refuses one that is not there
     place, precision = torch.device(device), spec.protocol.precision
     check_precision(precision, place)
-    turns, own = _run(dataset, spec, arm, arm_parameters, place, on_step), None
+    turns, own = _run(dataset, spec, arm, arm_parameters, place, on_step, on_end), None
     with _borrowed_stream(place) as stream:
         while True:
             with random_state_kept(place), torch.cuda.stream(stream), arithmetic(precision, place):
@@ -153,6 +165,7 @@ def _run(
     arm_parameters: Mapping[str, Any],
     place: torch.device,
     on_step: OnStep | None,
+    on_end: OnEnd | None,
 ) -> Generator[int, None, RunResult]:
     protocol, seed = spec.protocol, spec.seed
     check_seed(seed)
@@ -179,7 +192,7 @@ def _run(
     # Apart from the others, so that results with and without it have the same metrics.
     calibration_error = [metrics.pop("calibration_error") for metrics in evaluations][-1]
     trained_filters = keep_filters(model, images)
-    return RunResult(
+    result = RunResult(
         metrics=evaluations[-1],
         train_loss=tuple(losses.tolist()),
         eval_steps=protocol.evaluation_steps,
@@ -193,6 +206,9 @@ def _run(
         trained_filters=trained_filters,
         calibration_error=calibration_error,
     )
+    if on_end is not None and result.finite:
+        on_end(model)
+    return result
 
 
 def _fit(
@@ -231,19 +247,6 @@ def _fit(
             yield done
     metrics = [named_metrics(values, n_classes) for values in torch.stack(evaluations).cpu()]
     return stepper.losses.cpu(), metrics
-
-
-def weights_digest(model: nn.Module) -> str:
-    """Return SHA-256 (hexadecimal) over the names, types, shapes and bytes of the model's state.
-
-    Parameters and buffers count, in the order of their names; the memory format and the device do
-    not.
-    """
-    digest = hashlib.sha256()
-    for name, value in sorted(model.state_dict().items()):
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
-        digest.update(value.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
 
 @contextmanager

@@ -76,6 +76,8 @@ def spared(study: Study, runs: Sequence[StoredRun]) -> int:
 
 def _adjusted(comparison: Comparison, decision: Decision) -> Comparison:
     interval = decision.interval
+    if interval is not None and not all(map(math.isfinite, interval)):
+        interval = None  # differences that are all equal have none
     if interval is not None and not comparison.higher_is_better:
         interval = (-interval[1], -interval[0])  # differences are arm minus baseline
     return replace(

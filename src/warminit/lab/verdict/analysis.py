@@ -249,9 +249,13 @@ def _compared(study: Study, cell: Cell, baseline: Cell) -> Cell:
         if not shared:
             return None
         scores = ([each[seed] for seed in shared] for each in (arm, other))
-        names = {"arm": cell.arm, "baseline": baseline.arm}
         return compare_paired(
-            *scores, **names, margin=margin, unit=unit, higher_is_better=not falls
+            *scores,
+            arm=cell.arm,
+            baseline=baseline.arm,
+            margin=margin,
+            unit=unit,
+            higher_is_better=not falls,
         )
 
     beside = {} if study.metric == study.cross_entropy else cell.losses

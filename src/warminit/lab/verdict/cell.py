@@ -36,6 +36,11 @@ class Cell:
     failures: Failures | None = None
 
     @property
+    def place(self) -> tuple[str, str, str]:
+        """Data set, model and arm."""
+        return self.dataset, self.model, self.arm
+
+    @property
     def mean(self) -> float | None:
         """Mean over the seeds, or None where no run finished."""
         return math.fsum(self.scores.values()) / len(self.scores) if self.scores else None

@@ -170,7 +170,9 @@ class Comparison(Tabled):
             difference=self._signed(self.mean_difference),
             size=f"{self._unsigned(self.mean_difference)} {side}",
             margin=self._size(self.margin),
-            interval="" if covers is None else self._interval(ends, round(covers, 5)),
+            interval=""
+            if ends is None or covers is None
+            else self._interval(ends, round(covers, 5)),
             p="" if p is None else _p(p),
         )
 

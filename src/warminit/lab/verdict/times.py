@@ -48,11 +48,18 @@ class ArmTime:
         interval = (
             "" if t.interval is None else ", 95 % interval {:.2f} to {:.2f}".format(*t.interval)
         )
+        if not t.arrived_arm + t.arrived_baseline:
+            return (
+                f"Time to {100 * t.threshold:.2f} %{what}: none of {t.n} runs of either arm reaches"
+                f" it in {t.horizon:,.0f} steps."
+            )
+        apart = abs(t.steps_arm - t.steps_baseline)
+        coarse = ", which is more than the difference" if 0 < apart < t.spacing else ""
         return (
             f"Time to {100 * t.threshold:.2f} %{what}: {t.steps_arm:,.0f} steps, {self.baseline}"
             f" {t.steps_baseline:,.0f} (ratio {t.ratio:.2f}{interval}). It is reached by"
             f" {t.arrived_arm} of {t.n} runs, {self.baseline} {t.arrived_baseline} of {t.n};"
-            f" evaluated every {t.spacing:,.0f} steps."
+            f" evaluated every {t.spacing:,.0f} steps{coarse}."
         )
 
 

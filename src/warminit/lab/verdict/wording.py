@@ -54,11 +54,14 @@ def _sequential(analysis: Analysis) -> list[str]:
     study, family = analysis.study, counted(len(analysis.comparisons), "comparison")
     adjusted = f"every interval and p is adjusted for the looks, and every verdict for {family}"
     told = [f"Decided look by look: {adjusted}."]
-    if analysis.spared and not analysis.missing:
-        told.append(
-            f"{analysis.spared:,} of {counted(analysis.asked, 'run')} were spared: "
-            f"{len(study.seeds)} seeds of every arm would have taken them all."
-        )
+    own, other = ", each arm at its own best,", f", every arm at the best of {study.baseline},"
+    parts = [(analysis, "" if analysis.at_baseline is None else own), (analysis.at_baseline, other)]
+    for part, where in parts:
+        if part is not None and part.spared and not analysis.missing:
+            told.append(
+                f"{part.spared:,} of {counted(part.asked, 'run')}{where} were spared: "
+                f"{len(study.seeds)} seeds of every arm would have taken them all."
+            )
     return told
 
 
