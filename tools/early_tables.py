@@ -43,6 +43,16 @@ def lead() -> list[str]:
     return table(("initializer", *ON_THE_WAY.values()), rows)
 
 
+def seconds() -> list[str]:
+    """Return how long initializers took, and training, on average over the seeds."""
+    of_call, of_training = (
+        runs(RIVALS, metric=f"{part}_seconds").mean() for part in ("init", "train")
+    )
+    words = {PLAIN: "whitening", "prewarm": "Pre-Warm, the paper's own k-means", "lsuv": "`lsuv`"}
+    rows = [(each, f"{of_call[arm]:.1g}") for arm, each in words.items()]
+    return table(("what", "seconds"), [*rows, ("training", f"{of_training[DEFAULT]:.0f}")])
+
+
 def seeds_needed() -> list[str]:
     """Return how many seeds would see an effect of Pre-Warm with a power of 0.8."""
     rows = []
@@ -127,6 +137,7 @@ ASKED = ("what was tried", "beside", "data set", "study")
 SHOWN = (*GAIN, "seeds ahead")
 EARLY: dict[str, Callable[[], list[str]]] = {
     "lead": lead,
+    "seconds": seconds,
     "seeds-needed": seeds_needed,
     "negative-default": lambda: long(ASKED, SHOWN, of_default()),
     "negative-prewarm": lambda: long(ASKED, SHOWN, of_prewarm()),

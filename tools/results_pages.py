@@ -16,7 +16,7 @@ from warminit.lab.figures.profile import profile
 from warminit.lab.figures.render import save
 
 DOCS = RESULTS.parent
-PAGES = (DOCS / "choose.md", DOCS / "why.md", *sorted(RESULTS.glob("*.md")))
+PAGES = (*(DOCS / f"{name}.md" for name in ("choose", "faq", "why")), *sorted(RESULTS.glob("*.md")))
 MARKED = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 

@@ -54,15 +54,20 @@ def grid(other: str) -> list[str]:
     lines = long(("setting", "data set, network", "steps x batch"), columns, rows)
     tested = corrected(rows, lambda test: test.p_two_sided)
     behind = corrected(rows, lambda test: test.p_noninferiority)
-    gains = [row.differences().mean() for row in rows]
-    worse = sum(g < 0 and (p or 1) < 0.05 for g, p in zip(gains, tested, strict=True))
-    better = sum(g > 0 and (p or 1) < 0.05 for g, p in zip(gains, tested, strict=True))
-    out = sum((p or 1) < 0.05 for p in behind)
-    said = (
-        f"Of {len(rows)} cells: significantly better in {better}, significantly worse in {worse}. "
-        f"A loss of 0.3 points is ruled out in {out}."
-    )
-    return [*lines, "", said]
+    gains = [
+        row.differences().mean()
+        for row, p in zip(rows, tested, strict=True)
+        if p is not None and p < 0.05
+    ]
+    better, worse = sum(gain > 0 for gain in gains), sum(gain < 0 for gain in gains)
+    open_ = [row.labels for row, p in zip(rows, behind, strict=True) if p is None or p >= 0.05]
+    said = [
+        f"Of {len(rows)} cells: significantly better in {better}, significantly worse in {worse}.",
+        f"A loss of 0.3 points is ruled out in {len(rows) - len(open_)}. It is not ruled out in:",
+        "",
+        *(f"- {setting}: {place}" for setting, place, _ in open_),
+    ]
+    return [*lines, "", *said]
 
 
 def warmup_beside() -> list[str]:

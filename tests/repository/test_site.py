@@ -165,13 +165,8 @@ def test_the_home_page_has_one_picture_for_each_theme(
     assert [Path(urlsplit(each).path).name for each in visible] == [f"filters-{shown}.svg"]
 
 
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_words: object) -> None:
-        """Say nothing: requests are not what a test prints."""
-
-
 def test_search_finds_a_page(browser: webdriver.Chrome, site: Path) -> None:
-    handler = functools.partial(Quiet, directory=str(site))
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(site))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         resize(browser, 1280)

@@ -239,8 +239,8 @@ def test_the_digest_is_sha256_over_names_types_shapes_and_bytes() -> None:
         ({"seed": -1}, "cpu", r"seed=-1: expected a whole number from 0 to 2\*\*32 - 1"),
         ({"seed": 2**32}, "cpu", r"seed=4294967296: expected a whole number from 0"),
         ({"model": "resnet"}, "cpu", r"model='resnet' is not known.*'resnet20'"),
-        ({}, "cuda:99", r"device='cuda:99' is not at hand: expected cpu"),
-        ({}, "abacus", r"device='abacus' is not at hand.*Choose device='cpu'"),
+        ({}, "cuda:99", r"device='cuda:99' is not available: expected cpu"),
+        ({}, "abacus", r"device='abacus' is not available.*Choose device='cpu'"),
         (
             {"model": "training_cases:one_value_too_many"},
             "cpu",

@@ -1,1 +1,1 @@
-"""a name, folder or file -> decoded uint8 images, cached. The steps behind `datasets.py`."""
+"""Read a data set by name, folder or file into decoded, cached uint8 images."""

@@ -22,12 +22,12 @@ class ImageArrays:
         train_labels: int64 (N,).
         test_images: uint8 (M, C, H, W).
         test_labels: int64 (M,).
-        class_names: one name a class, in label order.
-        mean: one value a channel, of the training split, pixels in [0, 1].
-        std: population standard deviation that belongs to `mean`.
+        class_names: one name per class, in label order.
+        mean: one value per channel, of the training split, pixels in [0, 1].
+        std: population standard deviation for `mean`.
         fingerprint: SHA-256 over types, shapes and bytes of the four arrays.
-        test_split: the source's name of the split that serves as the test split ("test", "eval"),
-            or HELD_OUT: the source had none, and a fifth of each class was taken for it.
+        test_split: the source's name of the test split ("test", "eval"), or HELD_OUT if a fifth of
+            each class was held out.
     """
 
     train_images: NDArray[np.uint8]
@@ -89,7 +89,7 @@ def fingerprint_of(arrays: tuple[NDArray[Any], ...]) -> str:
 
 
 def choose_stratified(labels: NDArray[np.int64], n: int, seed: int) -> NDArray[np.int64]:
-    """Choose `n` rows so that each class gives its share of `n`, to less than one row.
+    """Choose `n` rows, stratified by class.
 
     Args:
         labels: int64 (N,).
@@ -100,7 +100,7 @@ def choose_stratified(labels: NDArray[np.int64], n: int, seed: int) -> NDArray[n
         The chosen rows, ascending and distinct. The same labels, n and seed give the same rows.
 
     Raises:
-        WarminitError: where `n` or `seed` cannot be met.
+        WarminitError: if `n` or `seed` is invalid.
     """
     for argument, value, least in (("n", n, 1), ("seed", seed, 0)):
         if not isinstance(value, int) or isinstance(value, bool) or value < least:

@@ -1,4 +1,4 @@
-"""data root -> which of the data sets with a name are at hand, in full or in part."""
+"""data root -> the named data sets that are available, in full or in part."""
 
 import os
 from dataclasses import asdict, dataclass
@@ -12,13 +12,13 @@ from warminit.paths import expanded
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A data set that has a name.
+    """Describe a data set that has a name.
 
     Attributes:
-        name: What `load_dataset` and the command line take.
-        hub_id: Its repository on the Hugging Face hub; None for embedded ones.
-        train: Published training images.
-        test: Published test images.
+        name: Name for `load_dataset` and the command line.
+        hub_id: Repository on the Hugging Face hub; None for embedded data sets.
+        train: Published number of training images.
+        test: Published number of test images.
         at_hand: `yes`, `embedded`, `partial (...)` with the counts that are there, `no`, or `from
             the hub` where no data root is given.
     """
@@ -35,7 +35,7 @@ class Known:
 
 
 def known_datasets(data_root: str | Path | None = None) -> list[Known]:
-    """Return every data set with a name; nothing is fetched or decoded.
+    """Return every data set with a name, without fetching or decoding.
 
     Args:
         data_root: Folder laid out like the hub; default: the environment variable WARMINIT_DATA.
@@ -75,7 +75,7 @@ def _at_hand(published: Published, root: str | Path | None) -> str:
 
 
 def _rows(folder: Path, split: str) -> int:
-    """Count the rows of a split's parquet files from their footers; 0 where there are none."""
+    """Count the rows of a split's parquet files by their footers; 0 without files."""
     from pyarrow import parquet
 
     files = folder.glob(f"{split}-*.parquet")

@@ -1,8 +1,8 @@
-"""ImageArrays <-> one checksummed, memory-mapped safetensors file, rebuilt where it is damaged.
+"""ImageArrays <-> one checksummed, memory-mapped safetensors file, rebuilt if damaged.
 
 The file holds the tensors `images` (training images first) and `labels`; its metadata hold the
-facts, and a checksum over facts, types, shapes and bytes. It takes its name last, so that a writer
-killed at any moment leaves nothing that could be taken for a cache.
+facts, and a checksum over facts, types, shapes and bytes. The file gets its name last, so a killed
+writer leaves no partial cache.
 """
 
 import json
@@ -40,11 +40,11 @@ def cache_folder(cache_dir: str | Path | None) -> Path:
 def cached_arrays(
     path: Path, key: str, build: Callable[[Allocate, Path], ImageArrays]
 ) -> ImageArrays:
-    """Return the arrays kept at `path` under `key`, built first where they are not there whole.
+    """Return the arrays cached at `path` under `key`, built first if needed.
 
     Args:
-        path: the cache file; its folder is made where it is absent.
-        key: names the source's state; a file of another key is rebuilt.
+        path: the cache file; its folder is created.
+        key: name of the source's state; a file with another key is rebuilt.
         build: (allocate, scratch folder) -> measured arrays, whose images are views of the array
             that `allocate(shape)` last gave, training images first.
 
@@ -53,7 +53,7 @@ def cached_arrays(
         byte of them was compared with the file's checksum in this call.
 
     Raises:
-        WarminitError: where the folder cannot be written or is full.
+        WarminitError: if the folder cannot be written or is full.
     """
     found = read_cache(path, key)
     if found is not None:
@@ -76,19 +76,19 @@ def cached_arrays(
                 found = read_cache(path, key)
     except OSError as error:
         raise WarminitError(
-            f"cache_dir={str(path.parent)!r} cannot hold the decoded images: {error}. Give a "
-            "folder that can be written and has room, as cache_dir or in WARMINIT_CACHE."
+            f"cache_dir={str(path.parent)!r} cannot hold the decoded images: {error}. Pass a "
+            "writable folder with free space, as cache_dir or in WARMINIT_CACHE."
         ) from error
     if found is None:
         raise WarminitError(
-            f"cache_dir={str(path.parent)!r} does not give back what was written to it. Give "
-            "another folder, as cache_dir or in WARMINIT_CACHE."
+            f"cache_dir={str(path.parent)!r} returns other bytes than were written. Pass another "
+            "folder, as cache_dir or in WARMINIT_CACHE."
         )
     return found
 
 
 def read_cache(path: Path, key: str) -> ImageArrays | None:
-    """Map the arrays of a cache file; None where it is absent, damaged or of another key."""
+    """Map the arrays of a cache file; None if it is missing, damaged or has another key."""
     from safetensors import SafetensorError, safe_open
 
     try:

@@ -1,7 +1,7 @@
-"""rows of encoded images -> one uint8 array (N, C, H, W), decoded by Pillow in a thread a core.
+"""rows of encoded images -> one uint8 array (N, C, H, W), decoded by Pillow in parallel threads.
 
-Pillow releases the interpreter's lock while it decodes. Formats are told by content, from a list:
-the others reach programs outside Pillow (PostScript), or hide how deep their pixels are.
+Pillow releases the interpreter's lock while it decodes. Formats are recognized by content, from a
+list. Other formats call programs outside Pillow (PostScript), or hide the depth of their pixels.
 """
 
 import io
@@ -38,7 +38,7 @@ class Rows:
         order: int64 (N,), a permutation: position in the result of each row of the source.
         n_train: the first `n_train` rows of the result are the training split.
         class_names: one name a class.
-        where: row of the source -> words that lead a user to it ("train row 17").
+        where: row of the source -> its description ("train row 17").
         test_split: the source's name of the test split, or HELD_OUT.
     """
 
@@ -52,7 +52,7 @@ class Rows:
 
 
 class PixelError(Exception):
-    """One image of a chunk cannot be used as asked.
+    """Report an image of a chunk that cannot be used.
 
     Attributes:
         kind: "colour" where gray was expected, "undecodable", or "size" where sizes differ.
@@ -81,17 +81,17 @@ def decode_rows(
     Args:
         rows: what to decode, at least one row.
         size: (height, width) that every image is resized to, or None: all must have one size.
-        allocate: shape (N, C, H, W) -> the uint8 array to fill; called again where the first
-            colour image comes late.
-        progress: called in this thread with (rows decoded, rows in all), ascending;
-            starts over where the first colour image comes late.
+        allocate: shape (N, C, H, W) -> the uint8 array to fill; called again if the first colour
+            image is not in the first chunk.
+        progress: called in this thread with (rows decoded, rows in all), ascending; starts over if
+            the first colour image is not in the first chunk.
 
     Returns:
         The array of the last `allocate`, every row of it written.
 
     Raises:
-        WarminitError: for images of several sizes without `size`, of more than 8 bits a channel or
-            several frames, or that cannot be decoded; the text names the row.
+        WarminitError: for images of several sizes without `size`, more than 8 bits per channel,
+            several frames, or undecodable content; the text names the row.
     """
     Image.init()  # registers the formats once, before threads ask for them
     try:
@@ -109,12 +109,12 @@ def decode_rows(
         if error.kind == "size":
             raise WarminitError(
                 f"images have several sizes: {rows.where(0)} is {shape[0]} x {shape[1]} (height x "
-                f"width), {place} is {error.found}. Give resize=(height, width), on the command "
-                "line --resize."
+                f"width), {place} is {error.found}. Pass resize=(height, width), or --resize on "
+                "the command line."
             ) from None
         raise WarminitError(
             f"{place} cannot be used: {error.found}. Expected one {', '.join(FORMATS)} image of 8 "
-            "bits a channel. Convert, replace or remove it."
+            "bits per channel. Convert, replace or remove it."
         ) from None
 
 
@@ -172,8 +172,8 @@ def decode_chunk(
         channels: 1, where every image must be gray, or 3, where gray ones become RGB. An alpha
             channel is dropped.
         size: (height, width) of the result.
-        resize: bring images of other sizes to `size` (bilinear, with Pillow's smoothing where
-            it shrinks); where False, another size is an error.
+        resize: whether images of other sizes are resized to `size` (bilinear, with Pillow's
+            smoothing); if False, another size is an error.
 
     Returns:
         uint8 (n, channels, height, width).
@@ -226,7 +226,7 @@ def _refusal(image: Image.Image) -> str | None:
         ";16" in str(tile) or (image.format == "PPM" and _largest(tile[-1]) > 255) for tile in tiles
     )
     if deep or image.mode.startswith(("I", "F")):
-        return f"the image has more than 8 bits a channel (Pillow mode {image.mode})"
+        return f"the image has more than 8 bits per channel (Pillow mode {image.mode})"
     return None
 
 

@@ -1,4 +1,4 @@
-"""folder -> its files, links followed, and the split and class that each of them belongs to."""
+"""folder -> its files, with their split and class; links are followed."""
 
 import re
 import warnings
@@ -12,10 +12,10 @@ SYNONYMS = {
     "test": ("test", "testing"),
     "validation": ("validation", "valid", "val", "evaluation", "eval", "dev"),
 }
-"""What the splits are called, in any case; validation serves where there is no test split."""
+"""Names of splits, in any case; validation replaces a missing test split."""
 
 BUILDERS = {".parquet": "parquet", ".arrow": "arrow", ".tar": "webdataset"}
-"""Endings of files that hold many images, and who reads them in Hugging Face `datasets`."""
+"""Endings of files with many images, and their builders in Hugging Face `datasets`."""
 
 IMAGES = frozenset(
     """.png .jpg .jpeg .jpe .jfif .webp .gif .bmp .dib .ppm .pgm .pbm .pnm .tif .tiff .jp2 .avif
@@ -31,7 +31,7 @@ Classes = dict[str, list[Path]]
 
 
 def split_of(name: str) -> str | None:
-    """Return which split a file or folder name speaks of; None for none, or several.
+    """Return the split that a file or folder name contains; None for none or several.
 
     Example:
         >>> split_of("Training"), split_of("val-00000-of-00001.parquet"), split_of("trained")
@@ -43,17 +43,17 @@ def split_of(name: str) -> str | None:
 
 
 def choose_splits(names: Mapping[str, str | None], what: str) -> tuple[str, str | None]:
-    """Choose the training and the test split of a source, and say which splits are not read.
+    """Choose the training and the test split of a source, and report unread splits.
 
     Args:
         names: name in the source -> its split by `split_of`.
         what: the source, for the error.
 
     Returns:
-        The names of both; None where nothing serves as the test split.
+        The names of both; None without a test split.
 
     Raises:
-        WarminitError: where two names stand for one split, or none for training.
+        WarminitError: if two names mean one split, or none means training.
     """
     chosen: dict[str, str] = {}
     for name, split in names.items():
@@ -66,8 +66,8 @@ def choose_splits(names: Mapping[str, str | None], what: str) -> tuple[str, str 
             chosen[split] = name
     if "train" not in chosen:
         raise WarminitError(
-            f"{what} has the splits {', '.join(map(repr, names))}: 'train' is wanted. Name the "
-            "training split so, choose another configuration, or save the images as a folder with "
+            f"{what} has the splits {', '.join(map(repr, names))}: expected 'train'. Rename the "
+            "training split, choose another configuration, or save the images as a folder with "
             "train/ and test/."
         )
     train, test = chosen["train"], chosen.get("test", chosen.get("validation"))
@@ -82,7 +82,7 @@ def choose_splits(names: Mapping[str, str | None], what: str) -> tuple[str, str 
 
 
 def entries(folder: Path) -> list[Path]:
-    """Return what a folder holds in name order, without hidden files and folder settings."""
+    """Return the content of a folder in name order, without hidden files and folder settings."""
     skipped = ("Thumbs.db", "desktop.ini")
     return sorted(
         entry
@@ -92,7 +92,7 @@ def entries(folder: Path) -> list[Path]:
 
 
 def files_below(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
-    """Give every file of a folder and of the folders in it, links followed, in name order."""
+    """Yield every file below a folder in name order, following links."""
     real = folder.resolve()
     if real in above:
         raise WarminitError(
@@ -105,13 +105,13 @@ def files_below(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
             yield entry
         else:
             raise WarminitError(
-                f"{str(entry)!r} is no file that can be read: a link to nothing, or a device. "
+                f"{str(entry)!r} cannot be read: expected a file, not a broken link or a device. "
                 "Remove it."
             )
 
 
 def class_folders(root: Path, files: Iterable[Path]) -> dict[str, Path] | None:
-    """Return the folders of one folder a class: split -> folder, "train" alone where none is named.
+    """Return the split folders: split -> folder, or only "train" if none is named.
 
     The folder itself, or the only folder in it, holds the splits or the classes. None where this
     is no such folder, or one of the `files` below it holds many images.
@@ -130,8 +130,8 @@ def class_folders(root: Path, files: Iterable[Path]) -> dict[str, Path] | None:
         unread = [each for each in _no_texts(entries(root)) if each.name not in splits]
         if unread:
             raise WarminitError(
-                f"{str(unread[0])!r} belongs to no split, and {', '.join(splits)} do. Name it for "
-                "its split, or move it away."
+                f"{str(unread[0])!r} belongs to no split, but {', '.join(splits)} do. Rename it "
+                "after its split, or move it away."
             )
         train, test = choose_splits(splits, f"{str(root)!r}")
         return {"train": root / train} | ({test: root / test} if test else {})
@@ -140,8 +140,8 @@ def class_folders(root: Path, files: Iterable[Path]) -> dict[str, Path] | None:
     if parents:
         raise WarminitError(
             f"{str(root)!r} holds folders in {', '.join(repr(each.name) for each in parents)}: "
-            "which is the training and which the test split? Name them 'train' and 'test', or "
-            "give one of them."
+            "which is the training and which the test split? Rename them 'train' and 'test', or "
+            "pass one of them."
         )
     if len(splits) == len(folders) or len(set(splits.values())) > 1:
         raise WarminitError(
@@ -152,11 +152,11 @@ def class_folders(root: Path, files: Iterable[Path]) -> dict[str, Path] | None:
 
 
 def classes_of(split: Path, known: Classes | None = None) -> Classes:
-    """Return the files of a split with one folder a class.
+    """Return the files of a split with one folder per class.
 
     Args:
-        split: a folder that holds one folder a class and nothing else, but for texts.
-        known: the classes of the training split, where this is another one.
+        split: folder with one folder per class, and at most text files besides.
+        known: classes of the training split, for another split.
 
     Raises:
         WarminitError: for anything else in it; an empty class; names that are not UTF-8.
@@ -173,38 +173,39 @@ def classes_of(split: Path, known: Classes | None = None) -> Classes:
         found[folder.name] = entries(folder)
         if not found[folder.name] or any(not file.is_file() for file in found[folder.name]):
             raise WarminitError(
-                f"{str(folder)!r} is empty or holds a folder: image files are wanted in it. "
-                "Add images or remove it."
+                f"{str(folder)!r} is empty or holds a folder: expected image files. Add images or "
+                "remove it."
             )
     return found
 
 
 def check_utf8(path: Path) -> None:
-    """Refuse a name that no report can show; names of image files may be anything."""
+    """Refuse a class name that reports cannot show; image files may have any name."""
     try:
         path.name.encode()
     except UnicodeEncodeError:
         raise WarminitError(
-            f"the name {path.name!r} is not UTF-8, and reports show it. Rename it."
+            f"the name {path.name!r} is not UTF-8: expected a name that reports can show. Rename "
+            "it."
         ) from None
 
 
 def table_splits(folder: Path) -> tuple[str, dict[str, list[Path]]]:
-    """Return who reads the data files below a folder, and the files of each split, sorted.
+    """Return the builder for the data files below a folder, and each split's files, sorted.
 
-    For a folder that is laid out like a hub repository and has no card that says what lies where.
+    This is for a folder laid out like a hub repository but without a card.
 
     Raises:
-        WarminitError: where a file would not be read: some name a split and some none, they are of
-            several kinds, or lie in several folders that are no splits.
+        WarminitError: if a file would be ignored: only some files name a split, there are several
+            kinds, or several folders are not splits.
     """
     files = list(_no_texts(files_below(folder)))
     kinds = {_reader(file): file for file in files}
     if len(kinds) != 1 or None in kinds:
         listed = ", ".join(repr(str(file)) for file in kinds.values()) or "no file"
         raise WarminitError(
-            f"{str(folder)!r} cannot be read: expected images in one folder a class, or .parquet "
-            f"files alone, found {listed}. Move away what is no part of the data."
+            f"{str(folder)!r} cannot be read: expected images in one folder per class, or only "
+            f".parquet files, found {listed}. Move other files away."
         )
     found: dict[str | None, list[Path]] = {}
     places: set[Path] = set()
@@ -216,13 +217,13 @@ def table_splits(folder: Path) -> tuple[str, dict[str, list[Path]]]:
             places.add(folder.joinpath(*parts[:-1] if at is None else parts[:at]))
     if None in found and len(found) > 1:
         raise WarminitError(
-            f"{str(found[None][0])!r} names no split, and other files there do. Name it for its "
-            "split (train, test), or move it away."
+            f"{str(found[None][0])!r} names no split, but other files there do. Rename it after "
+            "its split (train, test), or move it away."
         )
     if len(places) > 1:
         raise WarminitError(
             f"{str(folder)!r} holds data in {', '.join(repr(str(each)) for each in sorted(places))}"
-            ": one of them is wanted. Give that folder, or 'owner/name:configuration'."
+            ": expected only one. Pass that folder, or 'owner/name:configuration'."
         )
     if None in found:
         return str(_reader(files[0])), {"train": found[None]}
@@ -235,7 +236,7 @@ def _is_table(file: Path) -> bool:
 
 
 def _reader(file: Path) -> str | None:
-    """Return who reads a file by its ending: a builder of `datasets`, or None where none does."""
+    """Return the builder of `datasets` for a file's ending, or None."""
     ending = file.suffix.lower()
     if ending in IMAGES or file.name in METADATA:
         return "imagefolder"
@@ -243,7 +244,7 @@ def _reader(file: Path) -> str | None:
 
 
 def _no_texts(files: Iterable[Path]) -> Iterator[Path]:
-    """Leave out the files that describe data and hold none."""
+    """Leave out files that only describe data."""
     names = ("README", "LICENSE", "LICENCE", "NOTICE", "CITATION")
     for file in files:
         text = file.suffix.lower() in TEXTS or file.stem.upper() in names

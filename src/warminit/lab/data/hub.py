@@ -20,7 +20,7 @@ IMAGE_COLUMNS = ("image", "img", "images")
 LABEL_COLUMNS = ("label", "labels", "fine_label", "class", "target")
 
 PATIENCE = 3.0
-"""Seconds within which the hub must answer; whoever is offline is told so as soon."""
+"""Seconds in which the hub must answer, so that offline users get a quick error."""
 
 
 def hub_rows(source: Source, scratch: Path) -> Rows:
@@ -31,7 +31,7 @@ def hub_rows(source: Source, scratch: Path) -> Rows:
         scratch: folder for the copy that `datasets` makes of local files; the caller removes it.
 
     Raises:
-        WarminitError: where nothing can be loaded, or no column holds images or classes.
+        WarminitError: if nothing can be loaded, or no column holds images or classes.
     """
     splits = _load(source, scratch)
     names = {name: split_of(name) for name in splits if not source.published or split_of(name)}
@@ -86,8 +86,8 @@ def _load(source: Source, scratch: Path) -> Any:
             said = said if answers else f"it does not answer; {said}"
             text = (
                 f"data not available: name={source.name!r} could not be fetched from the hub as "
-                f"{source.location!r} ({said}). Check the name and the network, or give "
-                "data_root (WARMINIT_DATA), a folder laid out like the hub"
+                f"{source.location!r} ({said}). Check the name and the network, or pass data_root "
+                "(WARMINIT_DATA), a folder laid out like the hub"
             )
         if "onfig" in said:
             text += (
@@ -126,7 +126,7 @@ def _request(source: Source) -> tuple[str, str | None, dict[str, list[str]] | No
 
 
 def _check_all_read(loaded: Any, files: dict[str, list[str]]) -> None:
-    """Refuse image files that the metadata beside them leave out: `datasets` skips these."""
+    """Refuse image files that are missing from the metadata, since `datasets` skips them."""
     import datasets
 
     for split, listed in files.items():
@@ -135,7 +135,7 @@ def _check_all_read(loaded: Any, files: dict[str, list[str]]) -> None:
         for file in listed:
             if Path(file).name not in METADATA and file not in read:
                 raise WarminitError(
-                    f"image {file!r} is not in the metadata beside it. List it there, or remove it."
+                    f"image {file!r} is not in its folder's metadata. List it there, or remove it."
                 )
 
 
@@ -146,7 +146,7 @@ def _cause(error: BaseException) -> str:
 
 
 def _difference(files: dict[str, list[str]] | None) -> str | None:
-    """Say in which columns or types parquet files differ, or which of them has no rows."""
+    """Describe differing columns or types of parquet files, or a file without rows."""
     from pyarrow import ArrowException, parquet
 
     seen: dict[str, str] = {}
@@ -166,7 +166,7 @@ def _difference(files: dict[str, list[str]] | None) -> str | None:
 
 
 def _hub_answers() -> bool:
-    """Tell within three seconds whether the hub can be reached."""
+    """Tell within three seconds whether the hub is reachable."""
     answered: list[bool] = []
 
     def ask() -> None:
@@ -185,7 +185,7 @@ def _hub_answers() -> bool:
 
 @contextmanager
 def _offline() -> Iterator[None]:
-    """Have the Hugging Face libraries use what they have cached, and ask nobody."""
+    """Make the Hugging Face libraries use only their cache."""
     import datasets
     from huggingface_hub import constants
 
@@ -221,8 +221,9 @@ def _columns(features: Any, source: Source) -> tuple[str, str]:
         if len(found) != 1:
             listed = ", ".join(f"{name} ({kind})" for name, kind in kinds.items())
             raise WarminitError(
-                f"{source.name!r} has {len(found)} columns of {what} among {listed}; exactly 1 is "
-                f"wanted. Name one of them {example!r} with encoded images or class numbers in it "
+                f"{source.name!r} has {len(found)} columns of {what} among {listed}; expected "
+                f"exactly 1. Name one of them {example!r} with encoded images or class numbers in "
+                "it "
                 "and leave out the others."
             )
     return images[0], labels[0]
@@ -233,7 +234,7 @@ def _labels(
 ) -> tuple[NDArray[Any], tuple[str, ...]]:
     if None in values:
         raise WarminitError(
-            f"{where(values.index(None))} has no label: every image needs one. Label or remove it."
+            f"{where(values.index(None))} has no label: expected one per image. Label or remove it."
         )
     if values and isinstance(values[0], str | bytes):
         try:
@@ -268,7 +269,7 @@ def _encoded(splits: list[Any], column: str, where: Callable[[int], str]) -> Ite
                     content = Path(item["path"]).read_bytes()  # a repository of image files
                 if content is None:
                     raise WarminitError(
-                        f"{where(row + len(contents))} holds no image; encoded bytes are wanted. "
+                        f"{where(row + len(contents))} holds no image: expected encoded bytes. "
                         "Fill or remove it."
                     )
                 contents.append(content)

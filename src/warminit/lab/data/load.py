@@ -1,8 +1,8 @@
-"""name or folder -> ImageDataset. Every data set becomes uint8 tensors, labels and their facts.
+"""name or folder -> ImageDataset: uint8 tensors, labels and their statistics.
 
-The data's way: `sources.py` with `folders.py` (name -> files with a fingerprint), `reading.py` and
+The steps are: `sources.py` with `folders.py` (name -> files with a fingerprint), `reading.py` and
 `hub.py` (files -> encoded rows), `decoding.py` (rows -> pixels), `arrays.py` (pixels -> mean, std,
-fingerprint), `cache.py` (arrays <-> checksummed file). This module puts them in a row.
+fingerprint), `cache.py` (arrays <-> checksummed file). This module combines them.
 """
 
 import hashlib
@@ -31,22 +31,22 @@ MAX_CLASSES_SHOWN = 20
 
 @dataclass(frozen=True, eq=False)
 class ImageDataset(Tabled):
-    """Images of one data set, held as the laboratory trains on them.
+    """Hold the images of one data set, as the laboratory trains on them.
 
     Attributes:
-        name: the published name, the hub id, or the folder's or file's own name.
+        name: the published name, the hub id, or the name of the folder or file.
         train_images: uint8 (N, C, H, W), contiguous; C is 1 (gray) or 3 (RGB).
         train_labels: int64 (N,), 0 <= label < n_classes.
         test_images: uint8 (M, C, H, W), contiguous.
         test_labels: int64 (M,).
         class_names: one name a class, in label order.
         mean: one value a channel, of the training split, pixels in [0, 1].
-        std: the population standard deviation that belongs to `mean`.
+        std: the population standard deviation for `mean`.
         fingerprint: SHA-256 (hexadecimal) over the four tensors' types, shapes and bytes.
-        partial: the counts differ from the published ones, so that no figure measured here
-            reproduces a published one.
-        test_split: the source's name of the split that serves as the test split ("test", "val");
-            "held-out" where the source has none.
+        partial: whether the counts differ from the published ones, so no figure reproduces a
+            published one.
+        test_split: the source's name of the test split ("test", "val"), or "held-out" if the source
+            has none.
     """
 
     name: str
@@ -65,7 +65,7 @@ class ImageDataset(Tabled):
 
     @property
     def in_channels(self) -> int:
-        """Channels of an image: 1 or 3."""
+        """Number of channels of an image: 1 or 3."""
         return self.train_images.shape[1]
 
     @property
@@ -75,33 +75,32 @@ class ImageDataset(Tabled):
 
     @property
     def n_classes(self) -> int:
-        """Number of classes, those without an image included."""
+        """Number of classes, including classes without images."""
         return len(self.class_names)
 
     @property
     def class_counts(self) -> tuple[int, ...]:
-        """Training images of each class, in label order."""
+        """Number of training images of each class, in label order."""
         counts = torch.bincount(self.train_labels, minlength=self.n_classes)
         return tuple(int(count) for count in counts)
 
     def with_validation(self, n: int, seed: int = 0) -> "ImageDataset":
-        """Carve `n` validation images out of the training split; they take the test split's place.
+        """Move `n` training images to a validation split, which replaces the test split.
 
-        The choice depends on the labels, `n` and `seed` only. It is stratified: each class gives
-        its share of `n`, to less than one image. The published test images are not in the result,
-        so nothing that chooses by its test split can have seen them.
+        The choice depends only on the labels, `n` and `seed`, and is stratified by class. The
+        published test images are not in the result, so they cannot influence a choice.
 
         Args:
-            n: validation images; at least 1, and every class must keep a training image.
-            seed: of the choice, 0 or larger.
+            n: number of validation images, at least 1; every class must keep a training image.
+            seed: seed of the choice, 0 or larger.
 
         Returns:
-            A data set whose training and test splits are disjoint parts of this one's training
-            split, in its order, with mean and std of the remaining training images and
-            "+validation" after its name.
+            A data set with "+validation" after its name. Its training and test splits are disjoint
+            parts of this training split, in order. Mean and std are those of the remaining training
+            images.
 
         Raises:
-            WarminitError: where `n` or `seed` cannot be met.
+            WarminitError: if `n` or `seed` is invalid.
 
         Example:
             >>> load_dataset("fashion-mini").with_validation(1000).test_images.shape
@@ -144,7 +143,7 @@ class ImageDataset(Tabled):
             lines.append(f"test images are of the split {self.test_split!r}")
         train = self.class_counts
         test = torch.bincount(self.test_labels, minlength=self.n_classes).tolist()
-        lines.append(f"class balance: {min(train):,} to {max(train):,} training images a class")
+        lines.append(f"class balance: {min(train):,} to {max(train):,} training images per class")
         each = zip(self.class_names, train, test, strict=True)
         rows = [(name, f"{a:>7,}", f"{b:>7,}") for name, a, b in each][:MAX_CLASSES_SHOWN]
         more = self.n_classes - len(rows)
@@ -164,25 +163,25 @@ def load_dataset(
 
     Args:
         name: `fashion-mini` (embedded), `digits` (scikit-learn's), `mnist`, `fashion-mnist`,
-            `cifar10`, `svhn` or `cifar100`; a hub id `owner/name` or `owner/name:configuration`;
-            a folder with train/ and test/ (one folder a class) or laid out like a hub
-            repository; a `.parquet` or `.npz` file.
-        data_root: folder laid out like the hub, read offline instead of the hub; default: the
-            environment variable WARMINIT_DATA; where neither is set, the hub.
-        resize: (height, width), or one number for both: every image is resized (bilinear).
-            Default None: images keep their size, which must be one and the same.
-        cache_dir: where decoded images are kept; default: the environment variable
-            WARMINIT_CACHE, else the user's cache folder.
-        progress: called with (images decoded, images in all) while decoding.
+            `cifar10`, `svhn` or `cifar100`; a hub id `owner/name` or `owner/name:configuration`; a
+            folder with train/ and test/ (one folder per class) or laid out like a hub repository; a
+            `.parquet` or `.npz` file.
+        data_root: folder laid out like the hub, read instead of the hub. By default the environment
+            variable WARMINIT_DATA, else the hub.
+        resize: (height, width) or one number for both, to resize every image (bilinear). None, the
+            default, keeps the size, which must be the same for all images.
+        cache_dir: folder for decoded images. By default the environment variable WARMINIT_CACHE,
+            else the user's cache folder.
+        progress: function of (images decoded, images in all), called while decoding.
 
     Returns:
-        The data set. The same files give the same tensors and the same fingerprint, decoded now
-        or read from the cache.
+        The data set. The same files give the same tensors and fingerprint, decoded or from the
+        cache.
 
     Raises:
-        WarminitError: for an unknown name, absent data, images of several sizes without `resize`,
-            16-bit images, columns that hold no image or class, undecodable images, bad labels,
-            and a cache folder that cannot be written.
+        WarminitError: for an unknown name, missing data, undecodable images, 16-bit images, bad
+            labels or columns. Also for several sizes without `resize`, and an unwritable cache
+            folder.
 
     Example:
         >>> dataset = load_dataset("fashion-mini")
@@ -199,7 +198,7 @@ def load_source(
     cache_dir: str | Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> ImageDataset:
-    """Load what `find_source` found; arguments as of `load_dataset`."""
+    """Load a source of `find_source`, with the arguments of `load_dataset`."""
     if source.kind in ("embedded", "npz"):
         arrays = pixel_arrays(source, size).measured()
     else:
@@ -271,8 +270,8 @@ def _checked_size(resize: int | tuple[int, int] | None) -> tuple[int, int] | Non
     whole = isinstance(size, tuple) and len(size) == 2 and all(type(side) is int for side in size)
     if isinstance(resize, bool) or not whole or min(size) < 1:
         raise WarminitError(
-            f"resize={resize!r} is no image size. Give (height, width), or one number for both, "
-            "in whole pixels of at least 1."
+            f"resize={resize!r}: expected (height, width), or one number for both, in whole "
+            "pixels of at least 1. Pass for example 32."
         )
     return size
 

@@ -1,7 +1,7 @@
-"""Source -> encoded rows with labels (hub, folder, parquet), or pixels as they are (npz, embedded).
+"""Source -> encoded rows with labels (hub, folder, parquet), or pixels (npz, embedded).
 
-Nothing here unpickles or runs code that came with the data: archives are read with
-`allow_pickle=False`, and `datasets` (4 and later) has no loading scripts.
+Nothing here unpickles or runs code of the data: archives are read with `allow_pickle=False`, and
+`datasets` (4 and later) has no loading scripts.
 """
 
 import importlib.resources
@@ -30,7 +30,7 @@ NPZ_KEYS = (
 
 
 def folder_rows(source: Source) -> Rows:
-    """Read the rows of splits with one folder a class: their files in name order."""
+    """Read the rows of splits with one folder per class, in name order."""
     train, *others = source.splits
     known = classes_of(source.splits[train])
     read_splits = [known, *(classes_of(source.splits[name], known) for name in others)]
@@ -60,7 +60,7 @@ def arrange_rows(
     where: Callable[[int], str],
     test_split: str,
 ) -> Rows:
-    """Put rows into training and test splits; with HELD_OUT, a fifth of each class is the test."""
+    """Sort rows into training and test splits; with HELD_OUT, a fifth of each class is the test."""
     labels = check_labels(labels, len(class_names), where)
     order = np.arange(len(labels))
     if test_split == HELD_OUT:
@@ -73,13 +73,13 @@ def arrange_rows(
 
 
 def held_out_rows(labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Choose the fifth of each class that serves as the test split of a source without one."""
+    """Choose a fifth of each class as the test split of a source without one."""
     try:
         return choose_stratified(labels, max(1, len(labels) // HELD_OUT_PART), seed=0)
     except WarminitError as error:
         raise WarminitError(
             f"the source has no test split, and of its {len(labels)} images none can be held out "
-            f"({error}) Give a test split."
+            f"({error}) Add a test split."
         ) from None
 
 
@@ -89,21 +89,21 @@ def check_labels(
     """Return labels as int64 (N,), every one of them 0 <= label < n_classes.
 
     Raises:
-        WarminitError: for none at all, other types than whole numbers, or a label out of range;
+        WarminitError: for no labels, types other than whole numbers, or a label out of range;
             unlabelled test splits of the hub have -1.
     """
     if len(labels) == 0:
-        raise WarminitError("the source holds 0 images; at least 1 is wanted. Add images.")
+        raise WarminitError("the source holds 0 images: expected at least 1. Add images.")
     if labels.ndim != 1 or labels.dtype.kind not in "iu":
         raise WarminitError(
-            f"labels have type {labels.dtype} and shape {labels.shape}; whole numbers, one an "
-            "image, are wanted. Convert them."
+            f"labels have type {labels.dtype} and shape {labels.shape}; expected whole numbers, "
+            "one per image. Convert them."
         )
     outside = np.flatnonzero((labels < 0) | (labels >= n_classes))
     if len(outside):
         raise WarminitError(
             f"the label of {where(int(outside[0]))} is {labels[outside[0]]}; 0 to "
-            f"{n_classes - 1} is wanted. An unlabelled split cannot be used: remove it or label it."
+            f"{n_classes - 1} is expected. Remove an unlabelled split, or label it."
         )
     return labels.astype(np.int64)
 
@@ -160,7 +160,7 @@ def _read_npz(path: Path, class_names: tuple[str, ...] | None) -> ImageArrays:
             missing = [key for key in keys or () if key is not None and key not in archive]
             if keys is None or missing:
                 raise WarminitError(
-                    f"{path.name!r} holds the arrays {', '.join(archive.files)}; wanted are "
+                    f"{path.name!r} holds the arrays {', '.join(archive.files)}; expected "
                     "train_images, train_labels, test_images and test_labels (or images and "
                     "labels). Save them under these names."
                 )
@@ -169,8 +169,8 @@ def _read_npz(path: Path, class_names: tuple[str, ...] | None) -> ImageArrays:
         raise
     except Exception as error:  # zipfile, its decompressors and NumPy raise a dozen kinds
         raise WarminitError(
-            f"{str(path)!r} cannot be read as an .npz file of plain arrays: {error}. Write it with "
-            "np.savez; objects that need pickle are never read."
+            f"{str(path)!r} cannot be read as an .npz file of plain arrays: {error}. Write it "
+            "with np.savez, without objects that need pickle."
         ) from error
     splits = []
     for images_key, labels_key in (keys[:2], keys[2:]):
@@ -181,15 +181,15 @@ def _read_npz(path: Path, class_names: tuple[str, ...] | None) -> ImageArrays:
         labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
         if labels.shape != (len(images),):
             raise WarminitError(
-                f"{labels_key} has shape {labels.shape}; ({len(images)},) is wanted, one label for "
+                f"{labels_key} has shape {labels.shape}; ({len(images)},) is expected, one label for "
                 f"each of {images_key}. Correct the file."
             )
         splits.append((images, labels))
     if splits[0][0].shape[1:] != splits[-1][0].shape[1:]:
         raise WarminitError(
             f"{keys[0]} holds images of {splits[0][0].shape[1:]}, {keys[2]} of "
-            f"{splits[-1][0].shape[1:]} (channels, height, width); both must be the same. Correct "
-            "the file."
+            f"{splits[-1][0].shape[1:]} (channels, height, width); expected the same size. "
+            "Correct the file."
         )
     if "class_names" in read:
         class_names = _class_names(read["class_names"], path)
@@ -213,8 +213,8 @@ def _class_names(names: NDArray[Any], path: Path) -> tuple[str, ...]:
             raise ValueError("class_names has one name twice")
     except ValueError as error:  # a name that is not UTF-8 is one too
         raise WarminitError(
-            f"{path.name!r}: {error}; expected an array of one name a class, in label order. "
-            "Save class_names so, or leave it out."
+            f"{path.name!r}: {error}; expected an array of one name per class, in label order. "
+            "Correct class_names, or leave it out."
         ) from None
     return found
 
@@ -225,7 +225,7 @@ def _channels_first(images: NDArray[Any], key: str) -> NDArray[np.uint8]:
     if images.dtype != np.uint8 or not (images.ndim == 3 or last != first) or 0 in images.shape:
         raise WarminitError(
             f"{key} has type {images.dtype} and shape {images.shape}; uint8 (0 to 255) of "
-            "(N, H, W), (N, H, W, C) or (N, C, H, W) with C of 1 or 3 is wanted. Convert it."
+            "(N, H, W), (N, H, W, C) or (N, C, H, W) with C of 1 or 3 is expected. Convert it."
         )
     if images.ndim == 3:
         return images[:, None]
@@ -233,11 +233,11 @@ def _channels_first(images: NDArray[Any], key: str) -> NDArray[np.uint8]:
 
 
 def numbered_classes(labels: NDArray[Any]) -> tuple[str, ...]:
-    """Name classes by their numbers, 0 to the largest label, where nothing names them."""
+    """Name classes by their numbers, 0 to the largest label, if the source has no names."""
     largest = int(labels.max()) if labels.size and labels.dtype.kind in "iu" else 0
     if largest >= max(len(labels), 2):
         raise WarminitError(
-            f"the largest label is {largest} with {len(labels)} images; class numbers from 0 on "
-            "are wanted. Renumber the labels."
+            f"the largest label is {largest} with {len(labels)} images; expected class numbers "
+            "from 0 on. Renumber the labels."
         )
     return tuple(str(label) for label in range(largest + 1))

@@ -1,4 +1,4 @@
-"""URL of a data root, hub id -> its folder on this machine, fetched once, renewed where changed."""
+"""URL of a data root, hub id -> its folder on this machine, fetched once and kept up to date."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from warminit.lab.data.cache import cache_folder
 
 
 def is_url(root: str | Path) -> bool:
-    """Tell whether a data root is a URL (`s3://bucket/folder`) and not a folder of this machine.
+    """Tell whether a data root is a URL (`s3://bucket/folder`) rather than a local folder.
 
     Example:
         >>> is_url("s3://bucket/data"), is_url("/data"), is_url("C:/data")
@@ -22,21 +22,21 @@ def is_url(root: str | Path) -> bool:
 
 
 def fetched_folder(root: str, hub_id: str) -> Path:
-    """Return a folder of this machine that has the files of a hub repository under a data root.
+    """Return a local folder with the files of a hub repository under a data root.
 
-    Every call lists the repository; only files that are new or changed there since they were
-    fetched are fetched, and what is gone there is removed here.
+    Every call lists the repository. New and changed files are fetched; files that are gone are
+    removed here.
 
     Args:
-        root: any URL that fsspec reads: `s3://`, `gs://`, `abfs://`, `https://`, `file://`, ...
+        root: URL that fsspec reads: `s3://`, `gs://`, `abfs://`, `https://`, `file://`, ...
         hub_id: folder under it, laid out as on the hub.
 
     Returns:
         A folder in the cache (WARMINIT_CACHE, else the user's cache folder).
 
     Raises:
-        WarminitError: where nothing is there, it cannot be read, its protocol needs another
-            package, or the cache cannot be written.
+        WarminitError: if the folder is missing or unreadable, if its protocol needs another
+            package, or if the cache cannot be written.
     """
     from filelock import FileLock
 
@@ -59,14 +59,14 @@ def fetched_folder(root: str, hub_id: str) -> Path:
         raise
     except (OSError, ValueError) as error:
         raise WarminitError(
-            f"the cache folder {str(place)!r} cannot hold the files of {url!r}: {error}. Give a "
-            "folder that can be written and has room in WARMINIT_CACHE, or remove this one."
+            f"the cache folder {str(place)!r} cannot hold the files of {url!r}: {error}. Set "
+            "WARMINIT_CACHE to a writable folder with free space, or remove this folder."
         ) from error
     return folder
 
 
 def _listed(url: str, root: str) -> tuple[Any, str, dict[str, str]]:
-    """Return the file system, the path there, and for each file below it a text of its state."""
+    """Return the file system, its path, and a text on each file's state."""
     import fsspec
 
     try:
@@ -77,12 +77,12 @@ def _listed(url: str, root: str) -> tuple[Any, str, dict[str, str]]:
     except (ImportError, ValueError) as error:
         raise WarminitError(
             f"data_root={root!r} cannot be read: {' '.join(str(error).split()).rstrip('.')}. "
-            "Install the package of fsspec's for this protocol, or give a folder."
+            "Install fsspec's package for this protocol, or pass a folder."
         ) from error
     except Exception as error:  # every protocol raises its own
         raise _unavailable(url, root, error) from error
     if not files:
-        raise _unavailable(url, root, "nothing is there")
+        raise _unavailable(url, root, "the folder does not exist")
     outside = [name for name in files if ".." in PurePosixPath(name).parts]
     if outside:
         raise WarminitError(
@@ -113,5 +113,5 @@ def _unavailable(url: str, root: str, why: object) -> DataNotAvailableError:
     said = " ".join(str(why).split()).rstrip(".") or type(why).__name__
     return DataNotAvailableError(
         f"data not available: {url!r} could not be fetched ({said}). Check the address and your "
-        f"rights there, or give another data_root than {root!r}."
+        f"access rights, or pass another data_root than {root!r}."
     )

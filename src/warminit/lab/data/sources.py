@@ -1,4 +1,4 @@
-"""name, hub id, folder or file -> Source: where the data lie, and a fingerprint of their state."""
+"""name, hub id, folder or file -> Source: the data's location, and a fingerprint of their state."""
 
 import hashlib
 import os
@@ -43,14 +43,14 @@ _CIFAR100 = tuple(
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What is known of a data set before it is read.
+    """Hold published facts on a data set.
 
     Attributes:
         hub_id: its repository on the Hugging Face hub.
         configuration: the hub's name for the variant that the paper uses.
         counts: published (training, test) images.
-        class_names: in label order, for files that do not name them.
-        label_column: where the files hold more than one.
+        class_names: class names in label order, for files without names.
+        label_column: column of the labels, if the files hold several.
     """
 
     hub_id: str
@@ -80,7 +80,7 @@ Kind = Literal["embedded", "npz", "folder", "hub", "repository", "parquet"]
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a data set is read from.
+    """Locate the files of a data set.
 
     Attributes:
         name: the data set's name in every report.
@@ -88,9 +88,9 @@ class Source:
             folder a class, "repository" a hub repository's folder, "hub" the hub itself.
         location: the folder or file, the hub id, or the embedded set's name.
         configuration: of a hub repository, None for its default.
-        fingerprint: changes when the source does: over names, sizes and modification times of
-            files. What the hub gave is kept as it was: its fingerprint is its id.
-        published: what is known of it, None for other people's data.
+        fingerprint: hash over names, sizes and modification times of files; the id for data of the
+            hub, which are not fetched again.
+        published: published facts, None for other data.
         splits: of a "folder" or "parquet": split -> its folder or file, the training split first.
     """
 
@@ -104,19 +104,20 @@ class Source:
 
 
 def find_source(name: str | os.PathLike[str], data_root: str | Path | None = None) -> Source:
-    """Find what `name` stands for; see `load_dataset` for what it may be.
+    """Find the source for a name; `load_dataset` lists the kinds of names.
 
-    A known name or hub id goes before a file of that name, and a file or folder before an unknown
-    hub id. A file that is not here is looked for in the data root. Local files are named with their
-    ending, and folders with a slash, so that no report can take them for a published data set.
+    A known name or hub id has priority over a file, and a file or folder over an unknown hub id. A
+    file that is absent here is searched for in the data root. Reports name local files with their
+    ending, and folders with a slash, to distinguish them from published data sets.
 
     Raises:
-        WarminitError: for an unknown name, or data that are not where they were looked for.
+        WarminitError: for an unknown name, or missing data.
     """
     text = os.fspath(name) if isinstance(name, str | os.PathLike) else ""
     if not text:
         raise WarminitError(
-            f"name={name!r} names no data set. Give one of {', '.join(known_names())}, a hub id "
+            f"name={name!r}: expected a data set. Pass one of {', '.join(known_names())}, a hub "
+            "id "
             "'owner/name', a folder or a file."
         )
     if text in EMBEDDED:
@@ -125,12 +126,13 @@ def find_source(name: str | os.PathLike[str], data_root: str | Path | None = Non
         return _found(text, data_root or os.environ.get("WARMINIT_DATA") or None)
     except OSError as error:
         raise WarminitError(
-            f"name={text!r} cannot be read: {error}. Check the rights of its files and folders."
+            f"name={text!r} cannot be read: {error}. Check the permissions of its files and "
+            "folders."
         ) from error
 
 
 def known_names() -> tuple[str, ...]:
-    """Return the names that `load_dataset` knows, in the order of the paper, then the embedded."""
+    """Return the names for `load_dataset`, in the order of the paper, then the embedded ones."""
     return (*PUBLISHED, *EMBEDDED)
 
 
@@ -162,9 +164,9 @@ def _in_root(text: str, root: str | Path | None) -> Path | None:
 
 
 def parquet_splits(path: Path) -> dict[str, Path]:
-    """Return a parquet file as the training split, and its sibling of another split as the test.
+    """Return a parquet file as the training split, and its test sibling.
 
-    The sibling's name differs by the word for the split alone, in any case.
+    The sibling's name differs only by the word for the split, in any case.
     """
     siblings: dict[str, str | None] = {path.name: "train"}
     if found := re.search(r"(.*)(training|train)(.*)", path.name, re.IGNORECASE):
@@ -220,8 +222,8 @@ def _local(path: Path) -> Source:
         state = _state(path.parent, splits.values())
         return Source(path.name, "parquet", str(path), None, state, splits=splits)
     raise WarminitError(
-        f"name={str(path)!r} is a file of another kind than .npz and .parquet. Give one of these, "
-        "or a folder with train/ and test/ of one folder a class each."
+        f"name={str(path)!r}: expected a .npz or .parquet file. Pass one of these, or a folder "
+        "with train/ and test/, each with one folder per class."
     )
 
 

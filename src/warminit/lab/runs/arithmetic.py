@@ -1,4 +1,4 @@
-"""precision, device -> how a GPU computes while a run has its turn; afterwards as it was."""
+"""precision, device -> the arithmetic of a GPU during a run, restored afterwards."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,15 +11,15 @@ from warminit.lab.study.protocol import Precision
 
 
 def check_precision(precision: Precision, device: str | torch.device) -> None:
-    """Raise WarminitError where a device does not have a precision.
+    """Raise WarminitError if a device does not support a precision.
 
     Example:
         >>> check_precision("bfloat16", "cpu")
     """
     if precision == "tf32" and not str(device).startswith("cuda"):
         raise WarminitError(
-            f"precision='tf32' is not to be had on device={str(device)!r}: expected cuda, for only "
-            "GPUs have this format. Choose precision='float32', or 'bfloat16', or device='cuda'."
+            f"precision='tf32' on device={str(device)!r}: expected cuda, since only GPUs support "
+            "this format. Choose precision='float32', or 'bfloat16', or device='cuda'."
         )
 
 
@@ -42,11 +42,11 @@ def emulated(precision: Precision, device: str | torch.device) -> str:
 
 @contextmanager
 def arithmetic(precision: Precision, device: torch.device) -> Iterator[None]:
-    """Compute on a GPU with the same kernels in every rerun, in the format that was named.
+    """Compute on a GPU with the same kernels in every rerun, in the given format.
 
-    In `float32` products have all 24 bits of it, whatever the caller allows elsewhere; in `tf32`
-    and only there the factors of products are rounded to 11. `bfloat16` is autocast's, in
-    `predict`. On the CPU there is nothing to choose.
+    In `float32` products use all 24 bits, whatever the caller allows elsewhere. In `tf32` the
+    factors of products are rounded to 11 bits. `bfloat16` uses autocast, in `predict`. On the CPU
+    nothing changes.
     """
     if device.type != "cuda":
         yield

@@ -1,4 +1,4 @@
-"""data set, seed -> batches. Pixels stay uint8 until a batch of them is gathered and normalized."""
+"""data set, seed -> batches; pixels stay uint8 until a batch is gathered and normalized."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from warminit.lab.data.load import ImageDataset
 
 MAX_SHIFT = 4
-"""Pixels by which `flip-crop` shifts an image at most, up, down, left or right."""
+"""Largest shift of `flip-crop` in pixels, in each direction."""
 
 Augmentation = Literal["none", "flip-crop"]
 
@@ -25,7 +25,7 @@ _AUGMENTATION_STREAM = 0x5EED_0A06_0000_0000
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Split:
-    """Images of one split on the device that trains, with the statistics that standardize them.
+    """Hold the images of one split on the training device, with their statistics.
 
     Attributes:
         images: uint8 (N, C, H, W), contiguous.
@@ -58,11 +58,11 @@ class Split:
 def place_split(
     dataset: "ImageDataset", split: Literal["train", "test"], device: torch.device
 ) -> Split:
-    """Put one split of a data set on a device; nothing is copied where it lies there already.
+    """Put one split of a data set on a device; nothing is copied if it is already there.
 
     Raises:
-        WarminitError: If the split is empty or a channel is constant, so that no division by its
-            standard deviation is possible.
+        WarminitError: If the split is empty, or a channel is constant, so its standard deviation is
+            0.
     """
     images, labels = (
         (dataset.train_images, dataset.train_labels)
@@ -76,8 +76,8 @@ def place_split(
         )
     if not all(value > 0 for value in dataset.std):
         raise WarminitError(
-            f"dataset={dataset.name!r} has std={list(dataset.std)}; every channel's must be above "
-            "0, but one channel is constant. Drop that channel, or check how it was read."
+            f"dataset={dataset.name!r} has std={list(dataset.std)}; expected values above 0, but "
+            "one channel is constant. Drop that channel, or check how it was read."
         )
     mean, std = (
         torch.tensor(values, dtype=torch.float32, device=device).view(1, -1, 1, 1)
@@ -87,7 +87,7 @@ def place_split(
 
 
 def check_batch_size(n_images: int, batch_size: int, name: str) -> None:
-    """Raise WarminitError where a data set of `n_images` does not fill one batch."""
+    """Raise WarminitError if `n_images` do not fill one batch."""
     if batch_size > n_images:
         raise WarminitError(
             f"batch_size={batch_size} is larger than the {n_images} training images of {name!r}, "
@@ -101,7 +101,7 @@ def batch_order(n_images: int, batch_size: int, seed: int) -> Iterator[Tensor]:
     Args:
         n_images: Images in the training split, at least `batch_size`.
         batch_size: Images in a batch.
-        seed: Seed of the order; nothing else than these three numbers decides it.
+        seed: Seed of the order; these three numbers determine it.
 
     Yields:
         int64 (n_images // batch_size, batch_size): the rows are the batches of the epoch, in order;
@@ -119,11 +119,11 @@ def batch_order(n_images: int, batch_size: int, seed: int) -> Iterator[Tensor]:
 
 
 def first_batch(split: Split, batch_size: int, seed: int) -> Tensor:
-    """Return the first training batch of a seed as arms see it: standardized, not augmented.
+    """Return the first training batch of a seed for the arms: standardized, not augmented.
 
     Returns:
-        float32 (batch_size, C, H, W), contiguous; the images, in order, that `training_batches`
-        yields first for the same seed.
+        float32 (batch_size, C, H, W), contiguous: the first batch of `training_batches` for the
+        same seed.
     """
     indices = next(batch_order(len(split.images), batch_size, seed))[0]
     return split.batch(indices.to(split.images.device))[0]
@@ -132,14 +132,14 @@ def first_batch(split: Split, batch_size: int, seed: int) -> Tensor:
 def batch_plan(
     n_images: int, batch_size: int, seed: int, *, augmentation: Augmentation = "none"
 ) -> Iterator[Tensor]:
-    """Yield what decides each training batch, without end; every epoch is a new permutation.
+    """Yield the plan of each training batch, without end; every epoch is a new permutation.
 
     Args:
         n_images: Images in the training split, at least `batch_size`.
         batch_size: Images in a batch; an incomplete last batch of an epoch is dropped.
         seed: Seed of the order and, from a second generator, of the augmentation.
-        augmentation: `none`, or `flip-crop`: every image is shifted by up to 4 pixels each way,
-            what comes in being black (0), and mirrored with probability 1/2.
+        augmentation: `none`, or `flip-crop`: every image is shifted by up to 4 pixels in each
+            direction, padded with black (0), and mirrored with probability 1/2.
 
     Yields:
         int64 (1, B), the indices of the images; with flip-crop (4, B): indices, row and column
@@ -156,7 +156,7 @@ def batch_plan(
 
 
 def planned_batch(split: Split, plan: Tensor) -> tuple[Tensor, Tensor]:
-    """Gather a batch as `batch_plan` has it; on a GPU the host does not wait.
+    """Gather a batch by its plan; on a GPU the host does not wait.
 
     Returns:
         Standardized images, float32 (B, C, H, W) in channels_last memory format, and labels.
@@ -170,7 +170,7 @@ def planned_batch(split: Split, plan: Tensor) -> tuple[Tensor, Tensor]:
 def training_batches(
     split: Split, batch_size: int, seed: int, *, augmentation: Augmentation = "none"
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield training batches without end, as a run sees them; arguments as for `batch_plan`.
+    """Yield the training batches of a run without end; arguments as for `batch_plan`.
 
     Yields:
         Standardized images, float32 (B, C, H, W) in channels_last memory format, and labels.
@@ -180,7 +180,7 @@ def training_batches(
 
 
 def flip_crop(pixels: Tensor, shift: Tensor, mirror: Tensor) -> Tensor:
-    """Crop each zero-padded image at its own place and mirror some of them.
+    """Crop each zero-padded image at its shift, and mirror some images.
 
     Args:
         pixels: uint8 (B, C, H, W).

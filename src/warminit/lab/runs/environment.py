@@ -1,4 +1,4 @@
-"""this machine -> Environment. What a result was computed with, kept beside it."""
+"""this machine -> Environment, which is stored with each result."""
 
 import os
 import platform
@@ -11,19 +11,19 @@ from pathlib import Path
 from warminit.errors import WarminitError
 
 NUMERIC_VERSION = 2
-"""Raised whenever a change of this code changes the bits of a run; part of every run's key."""
+"""Version of the arithmetic, part of every run's key; raise it if the bits of a run change."""
 
 NUMERIC_PACKAGES = ("torch", "scikit-learn", "numpy")
-"""Packages whose versions stand beside every result; different ones are not compared silently."""
+"""Packages with versions stored with every result; different versions are not compared silently."""
 
 
 _ELSEWHERE: dict[str, str] = {}
-"""By device, its kind on the machines that do the runs, where this one has no such device."""
+"""Kind of each device on the machines with the runs, if this machine lacks the device."""
 
 
 @cache
 def environment(device: str = "cpu") -> Mapping[str, str]:
-    """Describe the machine and the versions that a run on `device` uses, in plain values."""
+    """Describe the machine and the versions for a run on `device`, in plain values."""
     return {
         "python": platform.python_version(),
         **{name: version(name) for name in NUMERIC_PACKAGES},
@@ -36,10 +36,10 @@ def environment(device: str = "cpu") -> Mapping[str, str]:
 
 
 def device_kind(device: str) -> str:
-    """Return what results must share to be compared: `cpu`, or the model of the GPU.
+    """Return the kind of a device, which compared results must share: `cpu`, or the GPU's model.
 
     Raises:
-        WarminitError: If the device is not there.
+        WarminitError: If the device is not available.
     """
     if device == "cpu":
         return device
@@ -51,7 +51,7 @@ def device_kind(device: str) -> str:
     found = torch.cuda.device_count()
     if kind != "cuda" or not (index or "0").isdecimal() or int(index or 0) >= found:
         raise WarminitError(
-            f"device={device!r} is not at hand: expected cpu, or cuda where there is a GPU (torch "
+            f"device={device!r} is not available: expected cpu, or cuda if there is a GPU (torch "
             f"sees {found}). Choose device='cpu'."
         )
     return torch.cuda.get_device_name(device)
@@ -59,7 +59,7 @@ def device_kind(device: str) -> str:
 
 @contextmanager
 def device_elsewhere(device: str, kind: str) -> Iterator[None]:
-    """Let runs be planned here for a device that only the machines have which will do them."""
+    """Allow plans for a device that only the machines with the runs have."""
     _ELSEWHERE[device] = kind
     environment.cache_clear()
     try:
@@ -70,7 +70,7 @@ def device_elsewhere(device: str, kind: str) -> Iterator[None]:
 
 
 def available_cores() -> int:
-    """Return the cores that this process may use, which can be fewer than the machine has."""
+    """Return the number of cores for this process, which may be fewer than the machine's."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

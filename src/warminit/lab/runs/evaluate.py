@@ -1,4 +1,4 @@
-"""model, split -> metrics. What is measured on the evaluation split, and how."""
+"""model, split -> metrics on the evaluation split."""
 
 from collections.abc import Callable
 
@@ -21,7 +21,7 @@ CALIBRATION_BINS = 15
 
 
 def predict(forward: Forward, images: Tensor, n_classes: int, precision: Precision) -> Tensor:
-    """Return float32 logits (B, n_classes) of a model, with autocast around it alone.
+    """Return float32 logits (B, n_classes) of a model, with autocast only around it.
 
     Raises:
         WarminitError: If the model's output has another shape.
@@ -46,11 +46,11 @@ def predict(forward: Forward, images: Tensor, n_classes: int, precision: Precisi
 def evaluate(
     model: nn.Module, split: Split, n_classes: int, precision: Precision
 ) -> dict[str, float]:
-    """Measure a model on a whole split in evaluation mode; training goes on as if it had not been.
+    """Measure a model on a whole split in evaluation mode, without an effect on training.
 
     Returns:
-        the metrics of `scorer` on the split. The model is in training mode again, its parameters
-        and buffers (BatchNorm's statistics) as they were.
+        The metrics of `scorer` on the split. The model is in training mode again; its parameters
+        and buffers did not change.
     """
     return named_metrics(evaluator(model, split, n_classes, precision)(), n_classes)
 
@@ -58,11 +58,11 @@ def evaluate(
 def evaluator(
     model: nn.Module, split: Split, n_classes: int, precision: Precision
 ) -> Callable[[], Tensor]:
-    """Return what measures the model, as it is at each call, on a whole split.
+    """Return a function that measures the model's present state on a whole split.
 
     Returns:
-        A function that gives what `named_metrics` takes, float64 on the device. On a GPU a call
-        does not wait for the device.
+        A function with results for `named_metrics`, float64 on the device. On a GPU a call does not
+        wait for the device.
     """
     device = split.images.device
     rows = torch.split(
@@ -86,25 +86,24 @@ def evaluator(
 
 
 def named_metrics(values: Tensor, n_classes: int) -> dict[str, float]:
-    """Bring one evaluation's metrics to the host, by name."""
+    """Copy one evaluation's metrics to the host, by name."""
     names = ["accuracy", "balanced_accuracy", "loss", *["top5_accuracy"] * (n_classes > 10)]
     names.append("calibration_error")
     return dict(zip(names, values.tolist(), strict=True))
 
 
 def scorer(labels: Tensor, n_classes: int) -> Callable[[Tensor], Tensor]:
-    """Return what computes the metrics of logits (N, n_classes) on the labels' own device.
+    """Return a function from logits (N, n_classes) to metrics, on the labels' device.
 
     Args:
         labels: int64 (N,).
         n_classes: Number of classes.
 
     Returns:
-        A function to the values that `named_metrics` names: `accuracy`; `balanced_accuracy`, the
-        mean recall of the classes that are among the labels (as scikit-learn's
-        balanced_accuracy_score); `loss`, the mean cross-entropy in nats; for more than 10 classes
-        `top5_accuracy`; and `calibration_error`, as `verdict.calibration` defines it, over 15 bins
-        of equal numbers of images. NaN logits give a NaN loss.
+        A function with values in the order of `named_metrics`. `accuracy`. `balanced_accuracy`:
+        mean recall of the classes in the labels, as scikit-learn's balanced_accuracy_score. `loss`:
+        mean cross-entropy in nats. `top5_accuracy`: for more than 10 classes. `calibration_error`:
+        as in `verdict.calibration`, over 15 bins of equal size. NaN logits give a NaN loss.
     """
     counts = labels.cpu().bincount(minlength=n_classes)
     present = counts.nonzero().flatten().to(labels.device)

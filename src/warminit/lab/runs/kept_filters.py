@@ -1,4 +1,4 @@
-"""model, its images -> the input layer's filters as plain values for a store, and back."""
+"""model, images <-> the input layer's filters as plain values for a store."""
 
 import base64
 from collections.abc import Mapping
@@ -14,24 +14,23 @@ from warminit.look.plot import filter_weight
 from warminit.models.find import find_layer
 
 MOST_FILTERS = 64
-"""Filters that are kept of a layer."""
+"""Maximum number of stored filters of a layer."""
 
 MOST_BYTES = 2**16
-"""Bytes that are kept of a layer: a store holds thousands of runs."""
+"""Maximum bytes of a layer's stored filters, since a store holds thousands of runs."""
 
 
 def keep_filters(model: nn.Module, images: Images) -> dict[str, Any]:
-    """Return the first filters of a model's input layer as values that go into JSON.
+    """Return the first filters of a model's input layer as JSON values.
 
     Args:
-        model: Any module; its state, modes and hooks are as before.
-        images: (N, C, *size), as the model is fed; they tell which layer it is. Batches of them
-            tell nothing.
+        model: Any module; its state, modes and hooks do not change.
+        images: Images (N, C, *size), scaled as the model is fed; they determine the input layer.
 
     Returns:
         `layer` (its dotted name), `shape` (n, C, *K) and `float32` (base64, little-endian): exact,
-        with n at most 64 and 64 KiB in all. Empty where no layer takes the images, or its filters
-        are not finite.
+        with n at most 64 and 64 KiB in total. Empty if no layer fits the images, or its filters are
+        not finite.
     """
     try:
         found = find_layer(model, images=images if isinstance(images, Tensor) else None)
@@ -45,7 +44,7 @@ def keep_filters(model: nn.Module, images: Images) -> dict[str, Any]:
 
 
 def kept_filters(values: Mapping[str, Any]) -> Tensor | None:
-    """Return what `keep_filters` kept, (n, C, *K) float32; None where nothing was kept."""
+    """Return stored filters (n, C, *K) float32, or None."""
     if not values:
         return None
     flat = np.frombuffer(base64.b64decode(values["float32"]), "<f4").astype(np.float32)
@@ -53,14 +52,14 @@ def kept_filters(values: Mapping[str, Any]) -> Tensor | None:
 
 
 def survival(before: Tensor, after: Tensor) -> float:
-    """Return how much of filters is left: the mean cosine between each one before and after.
+    """Compute the mean cosine between each filter before and after training.
 
     Args:
         before: (n, C, *K).
         after: The same shape.
 
     Returns:
-        1 where every filter kept its direction, whatever its scale; 0 for a filter of zeros.
+        1 if every filter kept its direction, at any scale; 0 for a filter of zeros.
 
     Example:
         >>> survival(torch.eye(3)[:, None], torch.eye(3)[:, None] * 7)

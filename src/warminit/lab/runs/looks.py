@@ -1,7 +1,7 @@
-"""a sequential study, the scores so far -> what is decided, and the runs that the next look needs.
+"""a sequential study, scores so far -> its decisions, and the runs for the next look.
 
-The driver asks which runs are needed, the analysis what is decided: pure functions of the same
-scores, so that a study which was stopped and goes on reaches the same decisions.
+The driver needs the runs, the analysis the decisions. Both are pure functions of the scores, so an
+interrupted study reaches the same decisions.
 """
 
 import itertools
@@ -21,7 +21,7 @@ Cell = tuple[str, str, str]
 """Data set, model and label of the arm."""
 
 Scores = Mapping[Cell, Mapping[int, float]]
-"""The primary metric by seed, NaN where the run failed; what is still to come is not there."""
+"""Primary metric by seed, NaN if the run failed; unfinished runs are missing."""
 
 
 def cell_of(spec: RunSpec) -> Cell:
@@ -30,10 +30,10 @@ def cell_of(spec: RunSpec) -> Cell:
 
 
 def score(result: RunResult | str | None, study: Study) -> float:
-    """Return a run's primary metric, NaN where the run failed.
+    """Return a run's primary metric, NaN if the run failed.
 
-    A run below the study's `stuck_below` has failed too. Without that number a stuck run counts by
-    its score: what is known only from later runs must not change what was decided.
+    A run below the study's `stuck_below` has failed too. Without this number a stuck run counts
+    with its score, since later runs must not change a decision.
     """
     if not isinstance(result, RunResult):
         return math.nan
@@ -43,10 +43,10 @@ def score(result: RunResult | str | None, study: Study) -> float:
 
 
 def decisions(study: Study, scores: Scores) -> "dict[Cell, Decision]":
-    """Decide every comparison of a sequential study as far as its scores go.
+    """Decide every comparison of a sequential study from its scores so far.
 
     Returns:
-        One decision for each data set, model and arm but the baseline; none for a fixed study.
+        One decision for each data set, model and arm except the baseline; none for a fixed study.
     """
     from warminit.lab.sequential.decide import decide  # loads SciPy: runs come first
 
@@ -55,11 +55,11 @@ def decisions(study: Study, scores: Scores) -> "dict[Cell, Decision]":
 
 
 def needed(study: Study, scores: Scores) -> frozenset[tuple[Cell, int]]:
-    """Return the runs that the next look of a sequential study needs and has no score of.
+    """Return the missing runs for the next look of a sequential study.
 
     Returns:
-        (cell, seed) of every open comparison's arm, and of the baseline beside it. Invariant: none
-        exactly where every comparison is decided.
+        (cell, seed) of every open comparison's arm and baseline. Invariant: empty if and only if
+        every comparison is decided.
     """
     from warminit.lab.sequential.decide import padded
     from warminit.lab.sequential.replay import OPEN, replay
@@ -100,7 +100,7 @@ def _gains(study: Study, scores: Scores) -> dict[Cell, list[float]]:
 def _pairs(
     seeds: Iterable[int], arm: Mapping[int, float], baseline: Mapping[int, float]
 ) -> Iterator[tuple[float, float]]:
-    """Yield the scores of both at each seed, up to the first seed that one of them still lacks."""
+    """Yield both scores at each seed, up to the first missing score."""
     for seed in seeds:
         pair = arm.get(seed), baseline.get(seed)
         if any(value is not None and math.isnan(value) for value in pair):

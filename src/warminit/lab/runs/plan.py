@@ -1,4 +1,4 @@
-"""Study, data sets -> planned runs. Every run gets its derived parameters and its key."""
+"""Study, data sets -> planned runs with derived parameters and keys."""
 
 import hashlib
 import importlib
@@ -28,14 +28,14 @@ from warminit.renamed import parameters_in_keys
 
 @dataclass(frozen=True, slots=True)
 class PlannedRun:
-    """A run with everything that decides its bits.
+    """Hold a run with everything that determines its bits.
 
     Attributes:
         spec: Data set, model, arm, seed and protocol.
-        arm_parameters: What the arm is called with: derived from the data, then given.
-        key: SHA-256 of all that decides the result; equal keys are the same run.
-        work: Floating point operations of the run, about; the longest runs are started first. 0
-            where all are alike.
+        arm_parameters: Parameters of the arm: derived from the data, then given.
+        key: SHA-256 of everything that determines the result; equal keys mean the same run.
+        work: Approximate floating point operations of the run; the longest runs start first. 0 if
+            all are alike.
     """
 
     spec: RunSpec
@@ -49,23 +49,23 @@ def plan_runs(
 ) -> tuple[PlannedRun, ...]:
     """Plan every run of a study.
 
-    The rules are derived once for a data set and model, from the training split, and handed to
-    every arm that names `patches_per_image` (or takes any keyword); parameters of the study come
-    after and win. The arms of the study keep the paper's k-means unless it says otherwise. With
-    `patch_counts = "own"` every arm is called as `init_` calls it.
+    The rules are derived once per data set and model, from the training split. Every arm that
+    accepts `patches_per_image` (or any keyword) gets them; parameters of the study have priority.
+    Arms use the paper's k-means unless the study says otherwise. With `patch_counts = "own"` every
+    arm is called as `init_` calls it.
 
     Args:
-        study: What is to be run.
-        datasets: By the names of the study, with the validation split carved if it asks for one.
-        device: Where the runs take place.
-        threads: CPU threads of a run; they decide the order of floating point sums.
+        study: Study to plan.
+        datasets: Data sets by the study's names, with the validation split if the study has one.
+        device: Device of the runs.
+        threads: CPU threads per run; they determine the order of floating point sums.
 
     Returns:
         The runs in the study's order, each key once.
 
     Raises:
-        WarminitError: If an arm does not take a parameter that the study gives it, a data set does
-            not fill one batch, the device is not there, or it does not have the precision.
+        WarminitError: If an arm does not accept a parameter, if a data set does not fill one batch,
+            or if the device or its precision is not available.
     """
     check_precision(study.protocol.precision, device)
     for dataset in datasets.values():
@@ -89,7 +89,7 @@ def plan_runs(
 
 
 def _derived(study: Study, dataset: ImageDataset, name: str, model: str) -> dict[str, Any]:
-    """Return what arms that take it are called with on a data set and model, by the study."""
+    """Return the parameters that the study derives for its arms on a data set and model."""
     if study.patch_counts == "own":
         return {}
     if study.patch_counts == "as-published":
@@ -100,7 +100,7 @@ def _derived(study: Study, dataset: ImageDataset, name: str, model: str) -> dict
 
 
 def _evaluated(spec: RunSpec, n_evaluated: int, *, fine: bool) -> RunSpec:
-    """Write the default interval of a run, where it has one, into its protocol and its key."""
+    """Write the default interval of a run into its protocol, and thus into its key."""
     interval = affordable_interval(spec.protocol, n_evaluated, fine=fine)
     if interval is None:
         return spec
@@ -115,7 +115,7 @@ def model_rules(dataset: ImageDataset, model_name: str) -> Hyperparameters:
 
 
 def _throwaway(dataset: ImageDataset, model_name: str) -> torch.nn.Module:
-    """Build a model to look at; the caller's generator is as before."""
+    """Build a model for inspection, without an effect on the caller's generator."""
     with torch.random.fork_rng(devices=[]):
         return build_model(model_name, dataset.in_channels, dataset.image_size, dataset.n_classes)
 
@@ -133,13 +133,13 @@ def _work(study: Study, dataset: ImageDataset, model_name: str) -> float:
 
 
 def arm_parameters(arm: Initializer, derived: Mapping[str, Any], spec: ArmSpec) -> dict[str, Any]:
-    """Return what an arm is called with: the derived values that it takes, then the study's."""
+    """Return the parameters of an arm: the derived values that it accepts, then the study's."""
     check_parameters(arm, spec)
     return {**taken_by(arm, derived), **spec.parameters}
 
 
 def takes(arm: Callable[..., Any], parameter: str) -> bool:
-    """Tell whether an arm can be called with a keyword."""
+    """Tell whether an arm accepts a keyword."""
     names, any_keyword = keywords(arm)
     return any_keyword or parameter in names
 
@@ -172,10 +172,10 @@ def _key(
 
 
 def own_source(name: str) -> str:
-    """Return the text of the user's module that `module:function` names, "" where there is none.
+    """Return the source of the user's module in `module:function`, or "".
 
-    It is part of the key, so that results of code that was edited since are not taken for those of
-    the code at hand. The user's main script stands for itself only by the function.
+    It is part of the key, so results of earlier code are not reused. For the user's main script,
+    only the function counts.
     """
     module_name, _, function_name = name.partition(":")
     module = importlib.import_module(module_name)

@@ -11,10 +11,10 @@ from warminit.lab.study.protocol import Protocol
 def learning_rate(step: int, protocol: Protocol, rates: tuple[float, float]) -> float:
     """Return the learning rate of a step, counted from 0.
 
-    Cosine annealing (Loshchilov & Hutter, 2017, Eq. 5) as torch's CosineAnnealingLR has it with
-    T_max = steps: the first step takes `rates[0]`, and after the last one it would be `rates[1]`.
-    With a warm-up of w steps the first takes `rates[0]` / w, the w-th all of it, and the schedule
-    begins after them, over the steps that are left.
+    Cosine annealing (Loshchilov & Hutter, 2017, Eq. 5) as in torch's CosineAnnealingLR with T_max =
+    steps: the first step uses `rates[0]`, and the step after the last would use `rates[1]`. With a
+    warm-up of w steps, the first step uses `rates[0]` / w and the w-th `rates[0]`. The schedule
+    covers the remaining steps.
     """
     start, end = rates
     if step < protocol.warmup:
@@ -29,10 +29,10 @@ def build_optimizer(model: nn.Module, protocol: Protocol, rate: Tensor) -> torch
     """Return the protocol's optimizer in its fused form.
 
     Args:
-        model: On the device of `rate`.
-        protocol: Names the optimizer and its weight decay.
-        rate: The learning rate, one value, float32 on a GPU; read anew at every step, on a GPU
-            without a copy to the host, so that steps can be recorded as a CUDA graph.
+        model: Model on the device of `rate`.
+        protocol: Protocol with the optimizer and its weight decay.
+        rate: Learning rate, one value, float32 on a GPU. Every step reads it, on a GPU without a
+            copy to the host, so steps can be recorded as a CUDA graph.
     """
     parameters, decay = model.parameters(), protocol.weight_decay
     if protocol.optimizer == "sgd":

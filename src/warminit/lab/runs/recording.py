@@ -1,4 +1,4 @@
-"""work for a device -> the same work, on a GPU recorded once as a CUDA graph and then replayed."""
+"""work for a device -> the same work, on a GPU recorded as a CUDA graph and replayed."""
 
 import gc
 import warnings
@@ -16,13 +16,13 @@ T = TypeVar("T")
 
 
 def record_graph(work: Callable[[], T]) -> Callable[[], T]:
-    """Record work on the current stream of a GPU, which must not be the default one.
+    """Record work on the current stream of a GPU, which must not be the default stream.
 
     Nothing is computed meanwhile.
 
     Returns:
-        A call that computes it and returns what it returned: the same tensors every time, with new
-        values. The work itself, after a warning, where torch cannot record it.
+        A function that replays the work and returns the same tensors with new values. If torch
+        cannot record the work, a warning and the work itself.
     """
     graph = torch.cuda.CUDAGraph()
     collecting = gc.isenabled()
@@ -35,8 +35,8 @@ def record_graph(work: Callable[[], T]) -> Callable[[], T]:
             result = work()
     except RuntimeError as error:
         warnings.warn(
-            f"the work of a step cannot be recorded as a CUDA graph ({error}); it is computed "
-            "without, which is slower and gives the same.",
+            f"the work of a step cannot be recorded as a CUDA graph ({error}); it runs without a "
+            "graph, which is slower but gives the same results.",
             WarminitWarning,
             stacklevel=2,
         )
@@ -59,18 +59,17 @@ def recorded(
     device: torch.device,
     record: Callable[[Callable[[], T]], Callable[[], T]] | None = None,
 ) -> Callable[[], T]:
-    """Return what does the same work at each call, from the third one on as a recording.
+    """Return a function for the same work, which is a recording from the third call on.
 
-    The first two calls do the work itself. In them libraries and optimizers set up what they set up
-    once, and as they count, nothing has to be undone. The second is watched: work that draws random
-    numbers, waits for the device or counts in attributes of the model would not be the same when
-    replayed, and is never recorded.
+    The first two calls execute the work, so libraries and optimizers can set up their state. The
+    second call is monitored. Work that draws random numbers, waits for the device or changes
+    attributes of the model would differ in a replay, and is never recorded.
 
     Args:
-        work: What is to be done, with tensors that stay where they are.
-        model: Whose modules are watched.
-        device: Where the work is done.
-        record: Makes the recording. None: `record_graph` on a GPU; on the CPU nothing is recorded.
+        work: Work on tensors at fixed addresses.
+        model: Model to monitor.
+        device: Device of the work.
+        record: Function that makes the recording. None: `record_graph` on a GPU, none on the CPU.
     """
     if record is None:
         if device.type != "cuda":
@@ -92,7 +91,7 @@ def recorded(
 
 
 def _on_the_host(model: nn.Module, device: torch.device) -> object:
-    """Return what a replay does not touch: random generators, plain attributes of modules."""
+    """Return the state that a replay does not change: random generators, attributes of modules."""
     attributes = [
         (key, value)
         for module in model.modules()
@@ -104,7 +103,7 @@ def _on_the_host(model: nn.Module, device: torch.device) -> object:
 
 @contextmanager
 def _waits_counted(device: torch.device) -> Iterator[list[str]]:
-    """Collect what torch says of operations that wait for the GPU; nothing waits for a CPU."""
+    """Collect torch's warnings on operations that wait for the GPU."""
     waits: list[str] = []
     if device.type != "cuda":
         yield waits

@@ -1,4 +1,4 @@
-"""one finished run -> RunResult. What is kept of a run, in plain values that go into any store."""
+"""one finished run -> RunResult in plain values, for any store."""
 
 import math
 from array import array
@@ -11,17 +11,17 @@ from pydantic import TypeAdapter
 from warminit.errors import WarminitError
 
 DERIVED = ("train_loss", "accuracy_area")
-"""Metrics that are computed from curves; among `metrics` where the curves were not kept."""
+"""Metrics that are computed from curves, or stored in `metrics` if the curves were not kept."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """Everything that one run reports.
+    """Hold all results of one run.
 
     Accuracies are shares in [0, 1]; losses are mean cross-entropies in nats; times are seconds.
     Everything but the two times is a pure function of the run's specification: a rerun on the same
-    machine and device gives the same bits. Curves are kept as arrays of doubles, whatever sequence
-    they are given as: eight bytes a value where a tuple takes thirty-two.
+    machine and device gives the same bits. Curves are stored as arrays of doubles, since eight
+    bytes per value are less than a tuple's thirty-two.
 
     Attributes:
         metrics: Final values on the evaluation split: `accuracy`, `balanced_accuracy`, `loss`, and
@@ -33,9 +33,9 @@ class RunResult:
         init_report: The arm's `InitReport` as a mapping.
         init_seconds: Time of the initialization alone.
         train_seconds: Time of training and evaluation.
-        trained_filters: The input layer's filters at the end, as `keep_filters` gives them.
-        calibration_error: At the end, on the evaluation split, a share in [0, 1]; None in results
-            from before it was measured, and from a user's own loop.
+        trained_filters: Final filters of the input layer, as by `keep_filters`.
+        calibration_error: Final calibration error on the evaluation split, a share in [0, 1]; None
+            in old results and in a user's loop.
     """
 
     metrics: Mapping[str, float]
@@ -50,7 +50,7 @@ class RunResult:
     calibration_error: float | None = None
 
     def __post_init__(self) -> None:
-        """Make the curves compact, and refuse those that do not belong to the evaluations."""
+        """Compact the curves, and refuse curves that do not fit the evaluations."""
         curves = {name: array("d", curve) for name, curve in self.eval_metrics.items()}
         object.__setattr__(self, "train_loss", array("d", self.train_loss))
         object.__setattr__(self, "eval_metrics", curves)
@@ -67,15 +67,15 @@ class RunResult:
         return all(math.isfinite(value) for value in self.metrics.values())
 
     def metric(self, name: str) -> float:
-        """Return a metric by name: one of `metrics`, or one that is derived from the curves.
+        """Return a metric by name, from `metrics` or derived from the curves.
 
         `train_loss` is the mean of the last 50 training losses (Section 4.3's "loss at 500 steps"
         in a study of 500 steps), `accuracy_area` the mean of the accuracy curve over the
-        evaluations. Both are NaN where a run has no such curve, as in a user's own loop.
-        `calibration_error` is there where it was measured.
+        evaluations. Both are NaN if a run has no curve, as in a user's loop. `calibration_error` is
+        available if it was measured.
 
         Raises:
-            WarminitError: If the run has no such metric.
+            WarminitError: If the run does not have the metric.
         """
         if name in self.metrics:
             return self.metrics[name]
@@ -86,8 +86,7 @@ class RunResult:
         if name == "calibration_error" and self.calibration_error is not None:
             return self.calibration_error
         raise WarminitError(
-            f"metric={name!r} is not among what the runs report: {', '.join(self.metrics)}. Choose "
-            "one of these."
+            f"metric={name!r}: expected one of {', '.join(self.metrics)}. Choose one of these."
         )
 
     def steps_to(self, accuracy: float) -> int | None:
@@ -104,10 +103,10 @@ class RunResult:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "RunResult":
-        """Read what `to_dict` wrote, also after a way through JSON.
+        """Read the output of `to_dict`, also after a round trip through JSON.
 
         Raises:
-            ValueError: If it is no such thing.
+            ValueError: If the values are not a result.
         """
         return _RESULT.validate_python(values)
 

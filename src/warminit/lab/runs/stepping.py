@@ -1,4 +1,4 @@
-"""model, training split, protocol -> one optimizer step a call, work for the device alone."""
+"""model, training split, protocol -> one optimizer step per call, all on the device."""
 
 from itertools import islice
 
@@ -13,26 +13,26 @@ from warminit.lab.runs.rates import build_optimizer, learning_rate
 from warminit.lab.study.protocol import Protocol
 
 PLANNED_STEPS = 8192
-"""Steps whose batches lie on the device at once (16 MiB at batch 256): all of the paper's 5,000."""
+"""Steps with batches on the device at once (16 MiB at batch 256): all of the paper's 5,000."""
 
 
 class Stepper:
-    """Takes the steps of one run.
+    """Execute the steps of one run.
 
-    Which images are next, at which learning rate, and where the loss is noted: all of this is read
-    on the device, from tables and a count that lie there. A call asks nothing of the host and is
-    the same work each time, so that on a GPU it can be recorded and replayed.
+    The next images, the learning rate and the position of the loss are read from tables and a
+    counter on the device. A call needs nothing from the host and is always the same work, so a GPU
+    can record and replay it.
 
     Args:
-        model: In training mode, on the device of `training`; trained in place.
+        model: Model in training mode on the device of `training`; trained in place.
         training: The training split.
         n_classes: Width of the model's output.
-        protocol: How the run is trained.
+        protocol: Protocol of the training.
         seed: Seed of the batches.
         rates: First and last learning rate.
 
     Attributes:
-        losses: float32 (steps,), on the device; those of the steps that were taken.
+        losses: Losses of the finished steps, float32 (steps,), on the device.
     """
 
     def __init__(
@@ -66,12 +66,12 @@ class Stepper:
         self._optimizer = build_optimizer(model, protocol, self._rate)
 
     def plan(self) -> None:
-        """Put the next `PLANNED_STEPS` batches on the device: before the first step, and so on."""
+        """Put the next `PLANNED_STEPS` batches on the device."""
         batches = list(islice(self._plan, len(self._planned)))
         self._planned.copy_(torch.stack(batches))
 
     def __call__(self) -> None:
-        """Take the next step."""
+        """Execute the next step."""
         row = self._done.remainder(len(self._planned))
         images, labels = planned_batch(
             self._training, self._planned.index_select(0, row).squeeze(0)

@@ -1,4 +1,4 @@
-"""dataset, run specification, arm -> RunResult. One run, a pure function of its arguments."""
+"""dataset, run specification, arm -> RunResult, a pure function of its arguments."""
 
 import dataclasses
 import time
@@ -34,13 +34,13 @@ if TYPE_CHECKING:
     from warminit.lab.data.load import ImageDataset
 
 OnStep = Callable[[int, float], None]
-"""Called with (optimizer steps done, loss of the last one)."""
+"""Function of (finished optimizer steps, last loss)."""
 
 OnEnd = Callable[[nn.Module], None]
 """Called with the trained model, once, where its final metrics are finite."""
 
 REPORT_EVERY = 10
-"""Steps of a turn, and between two calls of `on_step`, each of which waits for the loss."""
+"""Steps per turn, and between two calls of `on_step`, each of which waits for the loss."""
 
 _IDLE_STREAMS: dict[torch.device, list[torch.cuda.Stream]] = {}
 
@@ -57,32 +57,31 @@ def train(
 ) -> RunResult:
     """Train and evaluate one model (Section 3.3).
 
-    At one seed all arms share every initial weight outside what the arm sets, see the same batches
-    in the same order with the same augmentation, and draw the same dropout masks. The global random
-    state of torch, NumPy and Python is the same before and after.
+    At one seed all arms share the initial weights that the arm does not set. They see the same
+    batches in the same order with the same augmentation, and draw the same dropout masks. The
+    global random state of torch, NumPy and Python does not change.
 
     Args:
-        dataset: Images and labels; the test split is what is evaluated.
-        spec: Model, seed (0 to 2**32 - 1) and protocol. The names of the data set and of the arm in
-            it are not looked up: `dataset` and `arm` are what they stand for.
-        arm: Called once, `arm(model, images, seed=seed, **arm_parameters)`, with the new model and
-            the first training batch of the seed: standardized, float32 (B, C, H, W), contiguous,
-            never augmented.
-        arm_parameters: Keywords for the arm, those derived from the data set included.
-        device: Where the run takes place. On a GPU steps and evaluations are replayed as CUDA
-            graphs where the model allows it (`lab/recording.py`).
-        on_step: Called every 10 steps and after the last with (steps done, loss of the last one).
-        on_end: Called with the trained model; it changes nothing of it.
+        dataset: Images and labels; the test split is evaluated.
+        spec: Model, seed (0 to 2**32 - 1) and protocol. Its names of data set and arm are not used.
+        arm: Initializer, called once as `arm(model, images, seed=seed, **arm_parameters)`. The
+            images are the first training batch: standardized, float32 (B, C, H, W), contiguous,
+            not augmented.
+        arm_parameters: Keywords for the arm, including derived ones.
+        device: Device of the run. On a GPU steps and evaluations are replayed as CUDA graphs if
+            the model allows it (`lab/runs/recording.py`).
+        on_step: Function of (finished steps, last loss), called every 10 steps and at the end.
+        on_end: Function of the trained model, which must not change it.
 
     Returns:
-        The metrics and curves of the run. Everything but the measured times is bit-identical in a
-        rerun on the same machine, device and number of threads. A run that diverges returns its NaN
+        The metrics and curves of the run. Everything except the measured times is bit-identical in
+        a rerun on the same machine, device and number of threads. A run that diverges returns NaN
         (`RunResult.finite` is false).
 
     Raises:
-        WarminitError: If the data set does not fill one batch, the seed is out of range, the model
-            is not known or its output is not (B, n_classes), the device is not there, or it does
-            not have the precision.
+        WarminitError: If the data set does not fill one batch, the seed is out of range, or the
+            model is unknown or returns no logits (B, n_classes). Also if the device or its
+            precision is not available.
 
     Example:
         >>> from warminit.initializers import get_method
@@ -128,17 +127,17 @@ def train_in_turns(
     on_step: OnStep | None = None,
     on_end: OnEnd | None = None,
 ) -> Generator[int, None, RunResult]:
-    """Train as `train` does, but pause every 10 steps, so that runs can take turns in one process.
+    """Train as `train` does, but pause every 10 steps, so runs can share one process.
 
-    Nothing global is left changed in a pause: not the random state, not how a GPU computes. So the
-    result is bit for bit that of `train`, whatever happens in the pauses. On a GPU the turns of a
-    run queue up in a stream of its own, and the GPU works on those of all runs at once.
+    A pause restores all global state: the random state and a GPU's arithmetic. So the result has
+    the bits of `train`, whatever happens in the pauses. On a GPU each run has a separate stream,
+    and the GPU works on all runs at once.
 
     Yields:
-        Optimizer steps that were done, or on a GPU asked for, by then.
+        Number of optimizer steps that are done, or queued on a GPU.
 
     Returns:
-        As `train`. Its times are those of the clock, the turns of other runs included.
+        The result of `train`. Its times include the turns of other runs.
     """
     device_kind(str(device))  # refuses one that is not there
     place, precision = torch.device(device), spec.protocol.precision
@@ -222,7 +221,7 @@ def _fit(
 ) -> Generator[int, None, tuple[Tensor, list[dict[str, float]]]]:
     """Train the model in place; return the loss of every step and the metrics of every evaluation.
 
-    Nothing in the loop waits for the device but a report to `on_step`.
+    Only a report to `on_step` waits for the device.
     """
     protocol, device = spec.protocol, training.images.device
     evaluation_steps = set(protocol.evaluation_steps)
@@ -251,10 +250,10 @@ def _fit(
 
 @contextmanager
 def _borrowed_stream(device: torch.device) -> Iterator[torch.cuda.Stream | None]:
-    """Give a run on a GPU a stream that no other run has meanwhile; None on the CPU.
+    """Give a run on a GPU a stream that no other live run uses; None on the CPU.
 
-    torch hands out 32 streams in turn. Where two living runs had the same one, the end of one would
-    take away memory of cuBLAS that the graphs of the other use.
+    torch assigns 32 streams in turn. If two live runs shared one, the end of one run would free
+    cuBLAS memory that the other's graphs use.
     """
     if device.type != "cuda":
         yield None
@@ -270,14 +269,14 @@ def _borrowed_stream(device: torch.device) -> Iterator[torch.cuda.Stream | None]
 
 
 def _now(device: torch.device) -> float:
-    """Return seconds, once everything that the run has asked of the device is done."""
+    """Return the time in seconds after all queued work of the run."""
     if device.type == "cuda":
         torch.cuda.current_stream(device).synchronize()
     return time.perf_counter()
 
 
 def plain_report(report: object) -> dict[str, Any]:
-    """Return an arm's report as a mapping for RunResult; empty where it reports nothing."""
+    """Return an arm's report as a mapping for RunResult; empty without a report."""
     if not dataclasses.is_dataclass(report) or isinstance(report, type):
         return {}
     return dataclasses.asdict(report)

@@ -1,4 +1,4 @@
-"""a study with `tune`, its runs so far -> each arm's learning rate, and which runs are at which."""
+"""a study with `tune`, its runs so far -> each arm's learning rate, and the runs at it."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -11,19 +11,19 @@ from warminit.lab.study.spec import RunSpec
 from warminit.lab.study.study import Study
 
 Rates = Mapping[Cell, float]
-"""The chosen learning rate of each arm, by data set, model and label."""
+"""Chosen learning rate of each arm, by data set, model and label."""
 
 TENTH = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Tuned:
-    """One arm at one learning rate, on the validation images.
+    """Hold the results of one arm at one learning rate, on the validation images.
 
     Attributes:
         cell: Data set, model and label of the arm.
         lr_start: The learning rate.
-        scores: The primary metric, one a tuning seed; NaN where the run failed.
+        scores: Primary metric per tuning seed; NaN if the run failed.
         chosen: Whether it is the arm's best.
     """
 
@@ -34,13 +34,13 @@ class Tuned:
 
     @property
     def mean(self) -> float | None:
-        """The mean of the scores; None where a run failed."""
+        """Mean of the scores; None if a run failed."""
         mean = fmean(self.scores)
         return mean if math.isfinite(mean) else None
 
 
 def at_rate(study: Study, rate: float) -> Study:
-    """Return a study with another learning rate, and nothing to tune."""
+    """Return a study with another learning rate and without tuning."""
     protocol = study.protocol
     end: float | None = rate / 100
     if protocol.schedule == "constant":
@@ -62,17 +62,16 @@ def tuning_study(study: Study, rate: float, dataset: str, n_training: int) -> St
 
 
 def tuned(study: Study, ended: Iterable[tuple[RunSpec, RunResult | None]]) -> tuple[Tuned, ...]:
-    """Say how each arm did at each rate, and choose its best.
+    """Collect each arm's scores at each rate, and choose its best rate.
 
     Args:
-        study: With `tune`.
-        ended: Every run so far with its result, None where it failed; those of other seeds than
-            the tuning's do not count.
+        study: Study with `tune`.
+        ended: Every finished run with its result, None if it failed; only tuning seeds count.
 
     Returns:
-        One row an arm and rate, in the study's order, of the arms whose tuning is complete. The
-        best has the best mean of the primary metric; a rate at which a run failed is chosen only
-        where one failed at every rate. Of equals the first is chosen.
+        One row per arm and rate, in the study's order, for arms with complete tuning. The best rate
+        has the best mean of the primary metric; on a tie, the first. A rate with a failed run is
+        chosen only if every rate has one.
     """
     if study.tune is None:
         return ()
@@ -104,7 +103,7 @@ def chosen(rows: Iterable[Tuned]) -> dict[Cell, float]:
 
 
 def at_baseline(study: Study, rates: Rates) -> dict[Cell, float]:
-    """Return the baseline's best rate for every arm beside it."""
+    """Return the baseline's best rate for every arm."""
     return {
         cell: rate
         for cell in _cells(study)
@@ -113,7 +112,7 @@ def at_baseline(study: Study, rates: Rates) -> dict[Cell, float]:
 
 
 def is_at(study: Study, spec: RunSpec, rates: Rates) -> bool:
-    """Tell whether a run is one of the comparison at these rates."""
+    """Tell whether a run belongs to the comparison at these rates."""
     tuning = study.tune is not None and spec.seed in study.tune.seeds
     return not tuning and spec.protocol.lr_start == rates.get(cell_of(spec), math.nan)
 
