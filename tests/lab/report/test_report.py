@@ -506,7 +506,7 @@ def test_the_command_says_when_no_browser_can_be_started(
     monkeypatch.setattr("webbrowser.open", lambda address: False)
     done = CliRunner().invoke(app, ["report", str(folder), "--open"])
     assert done.exit_code == 2
-    assert "no browser could be started" in done.output
+    assert "no browser was found" in done.output
 
 
 def test_the_command_names_the_nearest_study(tmp_path: Path) -> None:

@@ -181,8 +181,8 @@ def _read_npz(path: Path, class_names: tuple[str, ...] | None) -> ImageArrays:
         labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
         if labels.shape != (len(images),):
             raise WarminitError(
-                f"{labels_key} has shape {labels.shape}; ({len(images)},) is wanted, one label for "
-                f"each of {images_key}. Correct the file."
+                f"{labels_key}.shape={labels.shape}: expected ({len(images)},), one label for each of "
+                f"{images_key}. Correct the file."
             )
         splits.append((images, labels))
     if splits[0][0].shape[1:] != splits[-1][0].shape[1:]:
@@ -225,7 +225,7 @@ def _channels_first(images: NDArray[Any], key: str) -> NDArray[np.uint8]:
     if images.dtype != np.uint8 or not (images.ndim == 3 or last != first) or 0 in images.shape:
         raise WarminitError(
             f"{key} has type {images.dtype} and shape {images.shape}; uint8 (0 to 255) of "
-            "(N, H, W), (N, H, W, C) or (N, C, H, W) with C of 1 or 3 is wanted. Convert it."
+            "(N, H, W), (N, H, W, C) or (N, C, H, W) with C of 1 or 3 is expected. Convert it."
         )
     if images.ndim == 3:
         return images[:, None]

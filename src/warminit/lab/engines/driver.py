@@ -48,27 +48,26 @@ def run_study(
     engine: EngineOptions | None = None,
     listener: Listener | None = None,
 ) -> tuple[StoredRun, ...]:
-    """Run what is missing of a study and return all of its runs.
+    """Run the missing runs of a study, and return all of its runs.
 
-    A sequential study runs no more of what is decided. What failed before is tried again. Killed at
-    any moment, the same call goes on where it was, and its result is bit for bit that of a call
-    that was left alone (but for the measured times).
+    A sequential study skips decided comparisons. Failed runs are repeated. After an interruption
+    the same call continues, with the same bits as an uninterrupted call, except for measured times.
 
     Args:
-        study: What is to be run.
-        folder: Where the store is, or will be.
+        study: Study to run.
+        folder: Folder of the store.
         source: Data root, device and threads.
-        workers: Runs at once; as in `EngineOptions` by default.
-        engine: This machine or a cluster, and how; this machine by default. The results do not
-            depend on it.
-        listener: Told of the progress.
+        workers: Maximum number of parallel runs; by default as in `EngineOptions`.
+        engine: Engine, this machine or a cluster; by default this machine. Results do not depend on
+            it.
+        listener: Listener for progress.
 
     Returns:
-        The study's runs that are in the store, in the study's order; failed ones carry their error.
+        The stored runs of the study, in its order; failed runs carry their error.
 
     Raises:
         WarminitError: If the study cannot be planned, no cluster answers, or the store cannot be
-            written. Whatever had finished by then is in the store.
+            written. Finished runs are in the store.
     """
     source = source or DataSource()
     listener = listener or Listener()

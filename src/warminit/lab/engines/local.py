@@ -32,7 +32,7 @@ LOST = object()
 
 
 def default_workers(threads: int) -> int:
-    """Return how many processes of so many threads fill the cores at hand; at least one."""
+    """Return the number of processes that fill the available cores, at least one."""
     return max(1, available_cores() // threads)
 
 
@@ -47,20 +47,19 @@ def run_all(
     on_progress: OnProgress | None = None,
     at_once: int | None = None,
 ) -> Iterator[tuple[PlannedRun, Outcome]]:
-    """Run everything, the longest first, and yield each outcome as it is there.
+    """Execute all runs, the longest first, and yield each outcome as it finishes.
 
     A run that raises ends with the text of its error. A worker that dies (killed, out of memory) or
-    overruns the time limit is replaced and its run started again, `retries` times at most; the
-    other runs do not notice. With `at_once` one worker has many runs, and its death costs each of
-    them one attempt; what was lost once is then run alone, so that it is found out which one it is.
-    Close the iterator (`contextlib.closing`) to end the workers early; they also end when this
-    process does, however it does.
+    exceeds the time limit is replaced, and its run restarts, at most `retries` times. Other runs
+    are not affected. With `at_once` one worker has many runs, and its death costs each of them one
+    attempt. Lost runs then run alone, to find the cause. Close the iterator (`contextlib.closing`)
+    to end the workers early; they also end with this process.
 
     Args:
         runs: What is to be run; a list may grow while an outcome is handed over.
         job: What is done with each run.
         threads: CPU threads of a run.
-        workers: Processes; the cores at hand divided by `threads` by default.
+        workers: Number of processes; by default the available cores divided by `threads`.
         retries: Times a run is started again before it is reported as failed.
         time_limit: Seconds after which a run is taken to hang and its worker is ended; None: never.
         on_progress: Called in this process while runs go on.

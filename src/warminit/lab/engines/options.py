@@ -32,23 +32,21 @@ Places = MutableMapping[str, Mapping[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
-    """Where and how the runs of a study are done; what decides their bits is elsewhere.
+    """Choose the engine of a study and its resources; none of this changes the bits of a run.
 
     Attributes:
         engine: `local`, processes on this machine, or `ray`, a cluster.
-        workers: Runs at once at most. Default: local, the cores at hand divided by the threads of a
-            run, and on a GPU 8 that take turns in one process; ray, twice as many as the cluster
-            has room for, so that none of it waits.
-        retries: Times a run is started again whose worker or node was lost, or that overran its
-            time, before it is reported as failed. A run that raises or diverges would do it again:
-            it is reported at once.
-        time_limit: Seconds after which a run is taken to hang; None: never.
+        workers: Maximum number of parallel runs. Default for local: the available cores divided by
+            the threads per run, or on a GPU 8 runs in one process. Default for ray: twice the
+            capacity of the cluster, so that no node waits.
+        retries: Maximum number of restarts of a run after a lost worker or node, or the time limit.
+            A run that raises or diverges is reported at once.
+        time_limit: Seconds after which a run counts as hanging; None: never.
         address: Address of the Ray cluster: `auto` (the one that this machine is part of),
             `host:port`, `ray://host:port`, or `local`, one on this machine for as long as the study
             runs. Default: the environment variable RAY_ADDRESS, else `local`.
-        cpus_per_run: CPUs that Ray sets aside for a run; the threads of a run by default.
-        gpus_per_run: GPUs, or the share of one, that Ray sets aside; by default 1 on `cuda`, 0 on
-            the CPU.
+        cpus_per_run: CPUs that Ray reserves per run; by default the threads per run.
+        gpus_per_run: GPUs, or a share of one, that Ray reserves; by default 1 on `cuda`, 0 on the CPU.
 
     Example:
         >>> EngineOptions("ray", address="auto", gpus_per_run=0.25, time_limit=3600).retries
@@ -64,13 +62,13 @@ class EngineOptions:
     gpus_per_run: float | None = None
 
     def check(self, device: str = "cpu") -> None:
-        """Raise where the options are impossible, Ray is not installed, or no cluster answers.
+        """Raise if the options are impossible, Ray is not installed, or no cluster answers.
 
         Takes at most a few seconds. `run_study` does it too, but only after what it was called
         with; call it first where much is done before.
 
         Raises:
-            WarminitError: Naming the option, the value got and the value wanted.
+            WarminitError: If an option is invalid; the text names its value and the expected value.
         """
         if self.engine not in ENGINES:
             raise unknown("engine", self.engine, ENGINES)

@@ -105,7 +105,7 @@ def kind_on(address: str | None, device: str, cpus: float, gpus: float) -> str:
     with connected(address, 0) as ray:
         if not slots(ray, cpus, gpus):
             raise WarminitError(
-                f"device={device!r} is neither at hand here nor on any node of the cluster, with "
+                f"device={device!r} is not available here or on any node of the cluster, with "
                 f"cpus_per_run={cpus:g} and gpus_per_run={gpus:g}. Give the --address of a cluster "
                 "with GPUs, or choose device='cpu'."
             )
@@ -114,8 +114,8 @@ def kind_on(address: str | None, device: str, cpus: float, gpus: float) -> str:
             return str(ray.get(ask.remote(device)))
         except ray.exceptions.RayError as error:
             raise WarminitError(
-                f"device={device!r} is not at hand here, and the node of the cluster that was "
-                f"asked for it answers: {getattr(error, 'cause', error)} Give all nodes that have "
+                f"device={device!r} is not available here, and a node of the cluster answers: "
+                f"{getattr(error, 'cause', error)} Give all nodes that have "
                 "GPUs a torch that sees them, or choose device='cpu'."
             ) from error
 
@@ -139,8 +139,8 @@ def _split(address: str) -> tuple[str, int]:
     host, _, port = address.removeprefix("ray://").rstrip("/").rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 1 << 16:
         raise WarminitError(
-            f"address={address!r} is no address of a Ray cluster; auto, local, host:port or "
-            "ray://host:port is wanted. `ray start --head` prints it."
+            f"address={address!r}: expected auto, local, host:port or ray://host:port. `ray "
+            "start --head` prints it."
         )
     return host.strip("[]"), int(port)
 

@@ -108,5 +108,5 @@ def _seconds(rules: Rules) -> Found:
     return (
         f"{min(times):.3f} to {max(times):.3f} s for 256 images",
         "not testable here",
-        f"No T4 was at hand; on one CPU core it is {within} the figure.",
+        f"No T4 was available; on one CPU core it is {within} the figure.",
     )

@@ -1,4 +1,4 @@
-"""names of the paper's data sets -> those at hand, in part or not, and figures side by side."""
+"""names of the paper's data sets -> the available data sets, and figures side by side."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -98,7 +98,7 @@ def find_candidates(
     *,
     progress: Callable[[str], Callable[[int, int], None]] | None = None,
 ) -> Mapping[str, Candidate]:
-    """Load what is at hand of the paper's data sets.
+    """Load the available data sets of the paper.
 
     Args:
         names: As `paper_datasets` returns them.

@@ -129,7 +129,7 @@ def _measured(name: str, dataset: ImageDataset) -> dict[str, Any]:
 def table_2(
     candidates: Iterable[Candidate], *, device: str = "cpu", threads: int = 1
 ) -> list[RuleEvaluation]:
-    """Evaluate Table 2's rules for every data set that is at hand, and time the initialization.
+    """Evaluate Table 2's rules for every available data set, and time the initialization.
 
     Args:
         candidates: As `find_candidates` returns them; those not available are left out.

@@ -59,7 +59,7 @@ def table_3(candidates: Iterable[Candidate], analysis: Analysis | None) -> list[
 
     Args:
         candidates: The data sets that were asked for.
-        analysis: Analysis of the study `table3` on those that are at hand; None where none is.
+        analysis: Analysis of the study `table3` on the available data sets, or None.
 
     Returns:
         One row a data set. Partial ones carry no figure of the paper.

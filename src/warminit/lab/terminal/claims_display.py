@@ -44,13 +44,13 @@ def print_claims(
 
 
 def data_text(claim: Claim, at_hand: Mapping[str, str]) -> str:
-    """Return which of a claim's data sets are at hand, and how the others are not."""
+    """Describe the availability of a claim's data sets."""
     absent = [
-        f"{name}: {'not at hand' if at_hand[name] == 'no' else at_hand[name]}"
+        f"{name}: {'not available' if at_hand[name] == 'no' else at_hand[name]}"
         for name in claim.datasets
         if at_hand[name] != "yes"
     ]
-    return "; ".join(absent) or "at hand"
+    return "; ".join(absent) or "available"
 
 
 def print_findings(found: Iterable[Finding], console: Console) -> None:

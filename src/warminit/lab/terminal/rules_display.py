@@ -51,7 +51,7 @@ def print_table_2(
     console: Console,
     processor: str,
 ) -> None:
-    """Print Table 2: the rules as the paper states them, then for each data set at hand."""
+    """Print Table 2: the paper's rules, then their values for each available data set."""
     symbolic = new_table(
         "Table 2: the rules",
         ("parameter", False),
