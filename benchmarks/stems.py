@@ -19,7 +19,7 @@ from warminit.images.patches import center_patches, sample_patches
 from warminit.images.source import MEMORY_BOUND, Batch, within_memory
 from warminit.initializers.prewarm.clustering import kmeans
 from warminit.initializers.prewarm.method import kmeans_filters, prewarm_
-from warminit.initializers.stems.rules import Hyperparameters, derive_rules
+from warminit.initializers.stems.design_rules import Hyperparameters, derive_rules
 
 GROUP = "large stems"
 REPEATS = 3

@@ -1,5 +1,5 @@
 # %% [markdown]
-"""Condition a network on a folder of your own images: train/CLASS/*.png and test/CLASS/*.png.
+"""Initialize a network from a folder of your own images: train/CLASS/*.png and test/CLASS/*.png.
 
 Needs `pip install "warminit[lab]"`. Put the path of your folder into `FOLDER`.
 """

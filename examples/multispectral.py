@@ -1,5 +1,5 @@
 # %% [markdown]
-"""Condition a ten-channel stem, as satellite images need one.
+"""Initialize a first layer of ten channels, as satellite images need one.
 
 Needs `pip install "warminit[lab]"`.
 """

@@ -43,7 +43,7 @@ def differences(model, _images, *, seed, scale=0.5):
 
 # %%
 def train(init, seed):
-    """Train for 20 steps from one start; return what is to be compared."""
+    """Train for 20 steps with one initializer; return what is to be compared."""
     torch.manual_seed(seed)
     model = nn.Sequential(nn.Conv2d(1, 16, 3), nn.ReLU(), nn.Flatten(), nn.Linear(576, 10))
     init(model, images[:64])

@@ -20,14 +20,14 @@ labels = torch.tensor(data.target)
 
 
 # %% [markdown]
-# The function gets `init`, which applies the start that is compared, and a seed. What it draws from
-# torch's, NumPy's and Python's generators is the same for every start. Without `quiet`, `compare`
-# prints each run and a table.
+# The function gets `init`, which applies the initializer that is compared, and a seed. What it
+# draws from torch's, NumPy's and Python's generators is the same for every initializer. Without
+# `quiet`, `compare` prints each run and a table.
 
 
 # %%
 def train(init, seed):
-    """Train a small network from one start; return what is to be compared."""
+    """Train a small network with one initializer; return what is to be compared."""
     torch.manual_seed(seed)
     model = nn.Sequential(
         nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(256, 10)

@@ -1,5 +1,5 @@
 # %% [markdown]
-"""Start a network from its own images, then train as always.
+"""Initialize a network from its own images, then train as always.
 
 Needs `pip install "warminit[lab]"`.
 """

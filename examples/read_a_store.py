@@ -14,7 +14,7 @@ import pandas as pd
 from warminit.lab import read_study
 
 # %% [markdown]
-# A study to read, of two starts, two seeds and ten steps; in your shell the command is
+# A study to read, of two initializers, two seeds and ten steps; in your shell the command is
 # `warminit compare --datasets digits ...`.
 
 # %%

@@ -1,5 +1,5 @@
 # %% [markdown]
-"""Condition a segmentation model with a four-channel stem: RGB and one channel more.
+"""Initialize a segmentation model of four channels: RGB and one channel more.
 
 Needs `pip install warminit segmentation-models-pytorch`.
 """
@@ -14,7 +14,7 @@ from warminit import prewarm_
 
 SIZE, STEPS = 64, 12
 photographs = torch.tensor(np.stack(load_sample_images().images)).permute(0, 3, 1, 2) / 255
-# A stand-in for a near-infrared channel, so that the stem has four; and what to find: the sky of
+# A stand-in for a near-infrared channel, so that there are four; and what to find: the sky of
 # the one photograph and the flower of the other are where one colour stands out.
 infrared = (photographs[:, :1] * 2 - photographs[:, 2:]).clamp(0, 1)
 pixels = torch.cat([photographs, infrared], dim=1)

@@ -18,9 +18,9 @@ from warminit.initializers import get_method
 from warminit.initializers.prewarm.clustering import kmeans
 from warminit.initializers.stems.coates_ng import zca
 from warminit.initializers.stems.conditioning import condition_
+from warminit.initializers.stems.design_rules import Hyperparameters
 from warminit.initializers.stems.filters import Scaling, scale_bank, shape_filters, weight_centroids
-from warminit.initializers.stems.options import StemOptions
-from warminit.initializers.stems.rules import Hyperparameters
+from warminit.initializers.stems.keywords import StemOptions
 from warminit.initializers.stems.structure import dct_directions
 from warminit.initializers.stems.whitening import RELATIVE_EPS, whitening_directions
 from warminit.report import InitReport

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from warminit.initializers.adapt.stem import adapt_stem_
     from warminit.initializers.prewarm.listing1 import conditioned_init
     from warminit.initializers.prewarm.method import prewarm_, prewarm_filters
-    from warminit.initializers.stems.rules import Hyperparameters, derive_rules
+    from warminit.initializers.stems.design_rules import Hyperparameters, derive_rules
     from warminit.initializers.stems.whitening import whiten_
     from warminit.look.diagnose import diagnose
     from warminit.look.diagnosis import Diagnosis
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
     from warminit.look.plot import plot_filters
     from warminit.report import InitReport
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # Names load on first use, so that `import warminit` costs nothing beyond this file.
 _HOME = {
     "DataNotAvailableError": "warminit.errors",
     "Diagnosis": "warminit.look.diagnosis",
-    "Hyperparameters": "warminit.initializers.stems.rules",
+    "Hyperparameters": "warminit.initializers.stems.design_rules",
     "InitReport": "warminit.report",
     "WarminitError": "warminit.errors",
     "WarminitWarning": "warminit.errors",
     "adapt_stem_": "warminit.initializers.adapt.stem",
     "conditioned_init": "warminit.initializers.prewarm.listing1",
-    "derive_rules": "warminit.initializers.stems.rules",
+    "derive_rules": "warminit.initializers.stems.design_rules",
     "diagnose": "warminit.look.diagnose",
     "init_": "warminit.initializers",
     "load_filters_": "warminit.look.filter_files",

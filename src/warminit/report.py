@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from warminit.layout import Layout, Tabled, plain
 from warminit.renamed import takes_old_names
 
 
 @dataclass(frozen=True, slots=True)
-class InitReport:
+class InitReport(Tabled):
     """Record what an initializer did to a model; every method returns a report.
 
     Attributes:
@@ -47,36 +48,22 @@ class InitReport:
         )
         return self.method
 
-    def __str__(self) -> str:
-        """Format the report as a small table of plain text, one table per method."""
+    def tables(self) -> list[Layout]:
+        """Return one table, or one per method if several methods were applied."""
         if self.parts:
-            return "\n\n".join(
-                [f"{self.method}: {self.seconds:.3f} seconds", *map(str, self.parts)]
-            )
+            total = Layout(f"{self.method}: {self.seconds:.3f} seconds")
+            return [total, *(table for part in self.parts for table in part.tables())]
         rows = [
             ("layer", self.layer, self.found),
             ("filters set", f"{self.filters_set} of {self.out_channels}", ""),
             *(
-                (name, _plain(value), self.provenance.get(name, ""))
+                (name, plain(value), self.provenance.get(name, ""))
                 for name, value in self.parameters.items()
             ),
             ("seed", str(self.seed), ""),
             ("seconds", f"{self.seconds:.3f}", ""),
         ]
-        widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
-        lines = [
-            f"{name:<{widths[0]}}  {value:<{widths[1]}}  {why}".rstrip()
-            for name, value, why in rows
-        ]
-        return "\n".join([self.method, *lines, *(f"note: {note}" for note in self.notes)])
+        return [Layout(self.method, rows, below=[f"note: {note}" for note in self.notes])]
 
 
 InitReport.__init__ = takes_old_names("arm")(InitReport.__init__)  # type: ignore[method-assign] # the class is whole, and only here does it get its old name
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, tuple):
-        return " x ".join(str(part) for part in value)
-    return str(value)

@@ -181,7 +181,7 @@ def test_arms_and_models_are_listed() -> None:
     assert {"torch-default", "he-normal", "prewarm", "norm-matched-random"} <= set(names)
     assert all(names.values())
     models = json.loads(invoke("models", "--json").output)
-    shipped = ["simplecnn", "simplecnn-nobn", "resnet20", "small-vit"]
+    shipped = ["simplecnn", "simplecnn-nobn", "simplecnn-k7", "resnet20", "small-vit"]
     assert [row["name"] for row in models] == shipped
     # Section 3.1 on 3 x 32 x 32, by hand: two convolutions, two batch norms, two dense layers.
     by_hand = (27 * 32 + 32) + 64 + (288 * 64 + 64) + 128 + (4096 * 256 + 256) + (2560 + 10)

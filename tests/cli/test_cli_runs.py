@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from warminit.cli import app, studies
 from warminit.cli.execution import Place
+from warminit.lab.engines import driver
 from warminit.lab.study.builtin import load_study
 from warminit.lab.study.protocol import Protocol
 from warminit.lab.study.study import Study
@@ -75,6 +76,22 @@ def test_what_is_finished_is_not_run_again(finished: tuple[Path, Any]) -> None:
     assert "6 of 6 runs are already finished." in again.output
     start = "digits, simplecnn: 2 seeds"
     assert again.output.partition(start)[2] == first.output.partition(start)[2]
+
+
+def test_what_others_print_meanwhile_is_no_part_of_the_json(
+    finished: tuple[Path, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, _ = finished
+    real = driver.run_study
+
+    def noisy(*arguments: Any, **options: Any) -> Any:
+        sys.stdout.write("A worker died\n")
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(driver, "run_study", noisy)
+    ended = invoke("compare", *TINY, *ARMS, "--seeds", "2", "--out", str(folder), "--json")
+    assert json.loads(ended.stdout)["folder"] == str(folder)
+    assert "A worker died" in ended.stderr
 
 
 def test_quiet_shows_the_end_only(finished: tuple[Path, Any]) -> None:
@@ -263,6 +280,19 @@ def test_a_dry_run_says_what_evaluations_cost_and_which_data_are_missing(
     assert nothing.exit_code == 2
 
 
+@pytest.mark.parametrize("unit", [True, False])
+def test_a_dry_run_says_that_the_processor_emulates_bfloat16(
+    unit: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    has = {"architecture": "x86_64", "avx512_bf16": unit}
+    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: has, raising=False)
+    ended = invoke(
+        "compare", "--steps", "2", "--seeds", "1", "--arms", "torch-default", "--dry-run",
+        "--precision", "bfloat16", "--out", str(tmp_path),
+    )  # fmt: skip
+    assert ("note: precision='bfloat16': this processor emulates" in ended.output) == (not unit)
+
+
 def ends(group: int) -> bool:
     """Wait until no process of a group is left."""
     deadline = time.monotonic() + PATIENCE
@@ -360,7 +390,7 @@ def test_reproduce_alone_lists_the_claims_and_what_is_missing(
     assert "2 h 13 min" in ended.output  # 16 runs x 5,000 steps x 0.1 s
     assert max(len(line.rstrip()) for line in ended.output.splitlines()) <= 80
     rows = {each["key"]: each for each in json.loads(invoke(*arguments, "--json").output)["claims"]}
-    assert rows["gain-mnist"]["data"] == "at hand"
+    assert rows["gain-mnist"]["data"] == "available"
     assert rows["gain-cifar10"]["core_seconds"] == pytest.approx(16 * 5000 * 0.3)
 
 

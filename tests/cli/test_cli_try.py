@@ -84,6 +84,8 @@ def test_it_answers_in_json(arguments: tuple[str, ...], monkeypatch: pytest.Monk
     content = json.loads(done.stdout)
     assert content["answer"].startswith("Yes, after 4 steps")
     assert content["study"]["margin"] == 0.005
+    # As `init_` calls it: the laboratory's patch counts are for its own networks.
+    assert content["study"]["patch_counts"] == "own"
 
 
 def test_an_unknown_network_is_one_clear_error(arguments: tuple[str, ...]) -> None:

@@ -17,8 +17,8 @@ from warminit.images.patches import sample_patches
 from warminit.images.source import Batch
 from warminit.initializers.prewarm.clustering import kmeans
 from warminit.initializers.prewarm.method import kmeans_filters, prewarm_
+from warminit.initializers.stems.design_rules import Hyperparameters
 from warminit.initializers.stems.filters import Scale
-from warminit.initializers.stems.rules import Hyperparameters
 from warminit.initializers.stems.whitening import whiten_
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from warminit.errors import WarminitError
 from warminit.initializers.stems.filters import (
+    check_scaling,
     scale_bank,
     shape_filters,
     spatial_weights,
@@ -137,7 +138,7 @@ def test_a_bank_of_zeros_stays_zero() -> None:
 def test_scale_errors_say_what_is_wrong() -> None:
     bank = draws(2, 9)
     with pytest.raises(WarminitError, match=r"scaling='both': expected one of global, per-filter"):
-        scale_bank(bank, 0.2, scaling="both")  # type: ignore[arg-type]
+        check_scaling("both", None)  # type: ignore[arg-type]  # refused
     with pytest.raises(WarminitError, match=r"scale='match' without patches: expected patches"):
         scale_bank(bank, "match")
 

@@ -1,4 +1,4 @@
-"""examples/, docs/integrations.md -> each script and notebook runs, and each code block."""
+"""examples/ -> each script and notebook runs."""
 
 import json
 import os
@@ -10,17 +10,12 @@ from pathlib import Path
 
 import pytest
 
-import integration_setup as setup
 import run_example
 from notebooks import text_of
 from warminit.lab.store.stored_study import STORE_NAME
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted((ROOT / "examples").glob("*.py"))
-PAGE = (ROOT / "docs" / "integrations.md").read_text(encoding="utf-8")
-BLOCKS = dict(
-    re.findall(r"^## (.+?)\n(?:(?!^## ).*\n)*?```python\n((?:.*\n)*?)```", PAGE, flags=re.MULTILINE)
-)
 
 
 def absent(code: str) -> list[str]:
@@ -109,37 +104,3 @@ def check_the_others(outputs: dict[str, str]) -> None:
     # Two seeds by two arms, and the last three of ten steps.
     assert re.search(r"^42( +0\.\d+){2}$", store, flags=re.MULTILINE)
     assert re.search(r"^10( +\d\.\d+){2}$", store, flags=re.MULTILINE)
-
-
-@pytest.mark.usefixtures("one_thread")
-@pytest.mark.parametrize("section", BLOCKS)
-# The libraries' own, each as in the tests of its integration.
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
-@pytest.mark.filterwarnings("ignore:.*does not have many workers:UserWarning")
-@pytest.mark.filterwarnings("ignore:'pin_memory' argument:UserWarning")
-def test_code_block_runs(
-    section: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    if missing := absent(BLOCKS[section]):
-        pytest.skip(f"{', '.join(missing)} is not installed")
-    monkeypatch.chdir(tmp_path)  # a block that writes a file must not write it here
-    if re.search(r"^(?:from|import) (?:flax|jax|keras|warminit\.integrations\.(?:flax|keras))\b",
-                 BLOCKS[section], flags=re.MULTILINE):  # fmt: skip
-        # Both load JAX, and other tests fork: see test_integrations_apart.py.
-        apart = [sys.executable, "-W", "ignore", "-c", BLOCKS[section]]
-        printed = subprocess.run(apart, capture_output=True, text=True, check=True).stdout
-    else:
-        code = compile(BLOCKS[section], f"integrations.md, {section}", "exec")
-        exec(code, {"__name__": "__main__"})
-        printed = capsys.readouterr().out
-    if "print(" in BLOCKS[section]:
-        assert printed.strip()
-    assert "jax" not in sys.modules
-
-
-def test_every_section_has_a_block_that_runs() -> None:
-    assert setup.STEPS == 20
-    assert list(BLOCKS) == re.findall(r"^## (.+)$", PAGE, flags=re.MULTILINE)

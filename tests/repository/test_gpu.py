@@ -21,7 +21,7 @@ from study_cases import tiny_study, write_data
 from training_cases import do_nothing, make_dataset, make_spec, run, same
 from warminit.images.source import Batch
 from warminit.initializers.prewarm.method import kmeans_filters, prewarm_
-from warminit.initializers.stems.rules import Hyperparameters
+from warminit.initializers.stems.design_rules import Hyperparameters
 from warminit.initializers.stems.whitening import whiten_
 from warminit.lab.engines.driver import plan
 from warminit.lab.engines.job import DataSource, begin, execute
@@ -207,7 +207,7 @@ def test_a_study_gives_the_same_bits_however_many_runs_share_the_gpu(tmp_path: A
     study = tiny_study(
         write_data(tmp_path), arms=["torch-default", "prewarm"], seeds=3, protocol=protocol
     )
-    runs = plan(study, source, None)
+    runs = plan(study, source)
     together = all_of(run_all(runs, partial(begin, source=source), at_once=4))
     for each in runs:
         assert bits(together[each.key]) == bits(execute(each, None, source=source))

@@ -1,15 +1,20 @@
 """the package's source -> the rules of its house: no circle, nothing private, short files."""
 
 import ast
+import inspect
 import re
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+import warminit.lab
+
 SOURCE = Path(__file__).parents[2] / "src"
 MOST_LINES = 300
+MOST_KEYWORDS = 8
 LOOSE = {"warminit": 6, "warminit.lab": 4}
 """Modules that may stand in a room of rooms, besides `__init__` and `__main__`."""
 
@@ -76,6 +81,78 @@ def private_imports(source: Path = SOURCE) -> list[str]:
     ]
 
 
+def namesakes(source: Path = SOURCE) -> list[str]:
+    """Return the names of files that stand in two rooms; a command shows its namesake."""
+    names = [
+        path.stem
+        for module, path in modules(source).items()
+        if not (path.name.startswith("__") or module.startswith("warminit.cli."))
+    ]
+    return sorted({name for name in names if names.count(name) > 1})
+
+
+def _errors_of(scope: ast.AST) -> list[str]:
+    """Return the names that an `except` or a function's annotations give to errors."""
+    if isinstance(scope, ast.ExceptHandler):
+        return [scope.name] if scope.name else []
+    if not isinstance(scope, ast.FunctionDef):
+        return []
+    return [
+        each.arg
+        for each in (*scope.args.args, *scope.args.kwonlyargs)
+        if each.annotation and re.search(r"(Error|Exception)\b", ast.unparse(each.annotation))
+    ]
+
+
+def _texts_of(scope: ast.AST) -> str:
+    """Return a pattern for the text of a scope's errors, and for the variables that hold one."""
+    errors = "|".join(_errors_of(scope))
+    text = rf"\b(str|repr)\(({errors})\)|\b({errors})\.(args|strerror)\b"
+    kept = [
+        ast.unparse(node.targets[0])
+        for node in ast.walk(scope)
+        if errors and isinstance(node, ast.Assign) and re.search(text, ast.unparse(node.value))
+    ]
+    return "|".join([text, *(rf"\b{re.escape(name)}\b" for name in kept)]) if errors else "(?!)"
+
+
+def read_messages(source: Path = SOURCE) -> list[str]:
+    """Return every condition that compares or searches an error's text."""
+    return [
+        f"{module}: {ast.unparse(node.test)}"
+        for module, path in modules(source).items()
+        for scope in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for texts in [_texts_of(scope)]
+        for node in ast.walk(scope)
+        if isinstance(node, ast.If | ast.IfExp | ast.While)
+        and any(
+            re.search(texts, ast.unparse(part))
+            for part in ast.walk(node.test)
+            if isinstance(part, ast.Compare | ast.Call)
+        )
+    ]
+
+
+def test_no_two_rooms_have_files_of_one_name() -> None:
+    assert namesakes() == []
+
+
+def test_no_condition_reads_the_text_of_an_error() -> None:
+    assert read_messages() == []
+
+
+@pytest.mark.parametrize("face", [warminit, warminit.lab])
+def test_public_functions_have_few_keywords(face: ModuleType) -> None:
+    counts = {}
+    for name in face.__all__:
+        if inspect.isfunction(value := getattr(face, name)):
+            given = inspect.signature(value).parameters.values()
+            counts[name] = sum(
+                each.kind is each.KEYWORD_ONLY and each.name != "seed" for each in given
+            )
+    assert {name: n for name, n in counts.items() if n > MOST_KEYWORDS and name != "compare"} == {}
+
+
 def test_no_modules_import_each_other_in_a_circle() -> None:
     assert circle() == []
 
@@ -115,8 +192,24 @@ def test_the_rules_see_what_breaks_them(tmp_path: Path) -> None:
         "warminit/b/__init__.py": "",
         "warminit/b/two.py": "def late():\n    from warminit.b import three",
         "warminit/b/three.py": "if TYPE_CHECKING:\n    from warminit.a.one import name",
+        "warminit/a/two.py": """
+def told(error: OSError):
+    text = str(error)
+    return text or (1 if "absent" in text else 2)
+
+try:
+    told()
+except ValueError as problem:
+    if problem.args[0].startswith("no"):
+        raise
+""",
     }.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text, encoding="utf-8")
     assert set(circle(tmp_path)) == {"warminit.a.one", "warminit.b.two", "warminit.b.three"}
     assert private_imports(tmp_path) == ["warminit.a.one: warminit.b.two._hidden"]
+    assert namesakes(tmp_path) == ["two"]
+    assert read_messages(tmp_path) == [
+        "warminit.a.two: 'absent' in text",
+        "warminit.a.two: problem.args[0].startswith('no')",
+    ]

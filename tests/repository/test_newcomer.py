@@ -1,6 +1,7 @@
 """a newcomer in an empty folder -> compare, the page, its verdict and figure, the same again.
 
-Nothing here knows where anything is: each step takes what the one before it printed.
+Nothing here knows where anything is: each step takes what the one before it printed. The tutorial
+is followed block by block, with fewer images, steps and seeds.
 """
 
 import json
@@ -16,6 +17,7 @@ import pytest
 
 from warminit.lab.study.study import Study
 
+TUTORIAL = (Path(__file__).parents[2] / "docs" / "tutorial.md").read_text(encoding="utf-8")
 SCRIPT = Path(sys.executable).with_name("warminit")
 PATIENCE = 600
 """Seconds that a test waits for a command on a busy machine before it fails."""
@@ -109,3 +111,38 @@ def test_nothing_but_the_results_is_left_behind(compared: tuple[Path, str]) -> N
     left = {each.name for each in (folder / "warminit-results/compare").iterdir()}
     store = {"study.sqlite", "study.sqlite-wal", "study.sqlite-shm", "study.lock"}
     assert left - store == {"report.html", "results.csv", "results.json"}
+
+
+def test_the_tutorial_goes_from_images_to_a_verdict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WARMINIT_CACHE", str(tmp_path / "cache"))
+    said = ""
+    for language, block in re.findall(
+        r"^```(python|sh)\n(.*?)^```", TUTORIAL, re.DOTALL | re.MULTILINE
+    ):
+        if language == "python":
+            code = re.sub(r"data\.(train|test)_(images|labels)(?=[,)])", r"\g<0>[:300]", block)
+            path = tmp_path / ("my_project.py" if "def network" in block else "block.py")
+            path.write_text(code, encoding="utf-8")
+            ended = subprocess.run(
+                [sys.executable, str(path)],
+                cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE, check=False,
+            )  # fmt: skip
+        elif block.startswith("warminit"):
+            line = block.replace("\\\n", " ").replace(" --open", "")
+            line = line.replace("--steps 100", "--steps 2").replace(
+                "--max-seeds 8", "--max-seeds 2"
+            )
+            ended = typed(line, tmp_path)
+        else:
+            assert block.startswith("pip install")
+            continue
+        assert ended.returncode == 0, f"{block}\n{ended.stderr}"
+        said += ended.stdout
+    assert len(list((tmp_path / "my-images").rglob("*.png"))) == 600
+    assert "Nothing was run." in said
+    assert len(set(re.findall(r"^Report: +(\S+)$", said, re.MULTILINE))) == 2
+    answer = re.search(r"^(Yes|No|This study cannot tell), after 2 steps: ", said, re.MULTILINE)
+    assert answer
+    assert "0.weight" in said[answer.end() :], "the report of init_ names the layer"

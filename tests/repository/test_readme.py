@@ -1,15 +1,19 @@
-"""README, docstrings -> every example in them runs. Commands named there exist in the Makefile."""
+"""README -> short, and its figures are the kept ones. Docstrings -> every example in them runs."""
 
 import doctest
 import importlib
+import json
 import re
 from pathlib import Path
 
 import pytest
 
+from docs_tables import kept_runs, paired_in
+from kept_format import RESULTS
+from warminit.lab.verdict.kept import kept_study
+
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PYTHON_BLOCKS = re.findall(r"^```python\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
 WITH_EXAMPLES = sorted(
     path for path in (ROOT / "src").rglob("*.py") if ">>> " in path.read_text(encoding="utf-8")
 )
@@ -20,23 +24,54 @@ def module_name(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def test_the_readme_has_examples_to_run() -> None:
-    assert PYTHON_BLOCKS
+def test_the_readme_is_short() -> None:
+    assert len(README.splitlines()) < 90
 
 
-def test_the_first_example_is_ten_lines() -> None:
-    assert len(PYTHON_BLOCKS[0].strip().splitlines()) == 10
+GAIN = re.compile(r"([-+]\d+\.\d\d) \(([-+]\d+\.\d\d to [-+]\d+\.\d\d)\)")
+MEASURED = {
+    "CNN with BatchNorm, hidden linear layer": ("confirmation", "simplecnn", 1000, 16),
+    "CNN, no normalization": ("robustness-plain", "experiments.plain:vgg", 500, 8),
+    "ResNet-20": ("robustness-models", "resnet20", 300, 8),
+    "small ViT": ("robustness-models", "small-vit", 300, 8),
+}
 
 
-@pytest.mark.parametrize("number", range(len(PYTHON_BLOCKS)))
-def test_readme_block_runs(
-    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)  # an example that writes a file must not write it here
-    code = compile(PYTHON_BLOCKS[number], f"README.md, Python block {number + 1}", "exec")
-    exec(code, {"__name__": "__main__"})
-    if "print(" in PYTHON_BLOCKS[number]:
-        assert capsys.readouterr().out.strip()
+@pytest.mark.parametrize("network", MEASURED)
+def test_the_table_is_that_of_the_kept_studies(network: str) -> None:
+    study, model, steps, seeds = MEASURED[network]
+    kept = kept_study(RESULTS / study)
+    assert (kept.protocol.steps, len(kept.seeds)) == (steps, seeds)
+    assert (kept.protocol.optimizer, kept.protocol.warmup) == ("adam", 0)
+    assert (kept.validation == 0) is (study == "confirmation")
+    (row,) = re.findall(rf"^\| {network} \|(.*)\|$", README, re.MULTILINE)
+    _, *gains, measured = (cell.strip() for cell in row.split("|"))
+    label = re.fullmatch(rf"\[{steps:,} steps\]\[(\w)\]", measured)
+    assert label
+    assert f"[{label[1]}]: docs/results/{study}/README.md" in README.splitlines()
+    for dataset, gain in zip(("cifar10", "fashion-mnist"), gains, strict=True):
+        found = GAIN.fullmatch(gain)
+        assert (found is not None) is (dataset in kept.datasets), f"{network}, {dataset}: {gain}"
+        if found:
+            runs = kept_runs(study, dataset=dataset, model=model)
+            assert len(runs) == seeds
+            assert found.groups() == paired_in(runs, "whitening-small-head", "torch-default")
+
+
+def test_the_papers_verdict_is_that_of_its_page() -> None:
+    page = (RESULTS / "paper" / "README.md").read_text(encoding="utf-8")
+    counts = r"of (\d+) claims.*?(\d+) (?:are )?reproduced, (\d+) (?:are )?not reproduced, "
+    counts += r"(\d+) (?:not testable here|cannot be tested here),(?: and)? (\d+) (?:are )?not run"
+    said, kept = (
+        re.search(counts, " ".join(text.split()), re.IGNORECASE) for text in (README, page)
+    )
+    assert said
+    assert kept
+    assert said.groups() == kept.groups()
+    verdicts = json.loads((RESULTS / "confirmation" / "verdicts.json").read_text("utf-8"))
+    outcomes = [each for each in verdicts["comparisons"] if each["arm"] == "prewarm"]
+    assert len(outcomes) == 2
+    assert all(each["p_holm"] > 0.05 for each in outcomes)
 
 
 @pytest.mark.parametrize("path", WITH_EXAMPLES, ids=module_name)

@@ -1,4 +1,4 @@
-"""docs/results/ -> runs as tables, and how the pages write what is computed from them."""
+"""docs/results/ -> runs as tables and paired differences, by pandas and SciPy alone."""
 
 from pathlib import Path
 
@@ -7,12 +7,6 @@ import pandas as pd
 from scipy import stats
 
 DOCS = Path(__file__).parents[2] / "docs"
-CHOOSE = (DOCS / "choose.md").read_text(encoding="utf-8")
-EVIDENCE = "\n".join(
-    (DOCS / f"{page}.md").read_text(encoding="utf-8")
-    for page in ("evidence", "other-settings", "earlier-studies")
-)
-TITLES = {"CIFAR-10": "cifar10", "Fashion-MNIST": "fashion-mnist"}
 
 
 def kept_runs(study: str, column: str = "accuracy", **where: str) -> pd.DataFrame:
@@ -25,9 +19,7 @@ def kept_runs(study: str, column: str = "accuracy", **where: str) -> pd.DataFram
 
 def paired_in(table: pd.DataFrame, arm: str, other: str) -> tuple[str, str]:
     """The mean difference in points and its 95 % interval, as the pages write them."""
-    difference = 100 * (table[arm] - table[other]).to_numpy()
-    if not difference.any():
-        return "0", "the same start"
+    difference = 100 * (table[arm] - table[other]).dropna().to_numpy()
     interval = stats.t.interval(
         0.95, len(difference) - 1, np.mean(difference), stats.sem(difference)
     )
@@ -40,3 +32,11 @@ def holm(p_values: list[float]) -> list[float]:
     for n, i in enumerate(np.argsort(p_values)):
         corrected[i] = largest = max(largest, min(1.0, p_values[i] * (len(p_values) - n)))
     return corrected
+
+
+def rows_of(page: str, table: str) -> list[list[str]]:
+    """The rows of a table between the marks of a page, without its headings."""
+    text = (DOCS / page).read_text(encoding="utf-8")
+    inside = text[text.index(f"<!-- table: {table} -->") :].partition("<!-- end -->")[0]
+    lines = [line for line in inside.splitlines() if line.startswith("| ")]
+    return [line[2:-2].split(" | ") for line in lines][2:]

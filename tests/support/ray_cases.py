@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -64,16 +65,19 @@ def faulty_study(data: Path, n_seeds: int) -> Study:
 def drive(data: str, folder: str, address: str, n_seeds: str) -> None:
     """Run the study on a cluster; print the key of each finished run, once it is stored."""
     ray_cluster.PATIENCE = PATIENCE  # the cluster is there, and the machine may be busy
-    run_study(
-        faulty_study(Path(data), int(n_seeds)),
-        Path(folder),
-        engine=EngineOptions("ray", address=address, retries=100),
-        listener=Listener(
-            finished=lambda run, outcome: say(
-                f"{'finished' if isinstance(outcome, RunResult) else 'failed'} {run.key}"
-            )
-        ),
-    )
+    told = sys.stdout
+
+    def finished(run: PlannedRun, outcome: Outcome) -> None:
+        with redirect_stdout(told):
+            say(f"{'finished' if isinstance(outcome, RunResult) else 'failed'} {run.key}")
+
+    with redirect_stdout(sys.stderr):  # where Ray may write in the middle of a line
+        run_study(
+            faulty_study(Path(data), int(n_seeds)),
+            Path(folder),
+            engine=EngineOptions("ray", address=address, retries=100),
+            listener=Listener(finished=finished),
+        )
     say("complete")
 
 

@@ -21,15 +21,15 @@ from typer.core import TyperGroup
 from warminit.cli import (
     across,
     banks,
+    exporting,
     listings,
     looking,
-    report,
+    page,
     reproduce,
-    results,
     studies,
     trying,
 )
-from warminit.cli.command_line import remember
+from warminit.cli.placing import remember
 from warminit.errors import WarminitError, WarminitWarning
 
 EXIT_CODES = (
@@ -171,12 +171,12 @@ _add(
     "warminit reproduce grid --dry-run",
 )
 _add(
-    results.export,
+    exporting.export,
     "warminit export warminit-results/compare --format csv",
     "warminit export warminit-results/table3 --format latex --out table3.tex",
 )
 _add(
-    report.report,
+    page.report,
     "warminit report warminit-results/compare --open",
     "warminit report table3 --data-root /data/hub",
 )

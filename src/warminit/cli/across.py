@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from warminit.cli import options
+from warminit.cli.exporting import study_folder
 from warminit.cli.output import console as new_console
 from warminit.cli.output import print_json
-from warminit.cli.results import study_folder
 from warminit.paths import expanded
 
 if TYPE_CHECKING:

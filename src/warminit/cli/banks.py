@@ -11,7 +11,6 @@ from warminit.cli.loading import loaded
 from warminit.cli.looking import drawn_images, statistics_for
 from warminit.cli.output import console as new_console
 from warminit.cli.output import print_json
-from warminit.paths import expanded
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,15 +33,7 @@ def filters(
         int, typer.Option(min=1, metavar="N", help="Number of training images for the arm, or all.")
     ] = 256,
     seed: options.Seed = 0,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            parser=expanded,
-            metavar="FILE",
-            help="File to write.",
-            show_default="DATASET-ARM.safetensors",
-        ),
-    ] = None,
+    out: Annotated[Path | None, options.out_file("DATASET-ARM.safetensors")] = None,
     data_root: options.DataRoot = None,
     resize: options.Resize = None,
     quiet: options.Quiet = False,

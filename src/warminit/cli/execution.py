@@ -1,14 +1,16 @@
 """a study, engine options -> runs, progress and result files, also after an interruption."""
 
+import sys
 from collections.abc import Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from warminit.cli.output import duration
-from warminit.errors import DataNotAvailableError
+from warminit.cli import options
+from warminit.errors import unexpected
 from warminit.paths import expanded
 
 if TYPE_CHECKING:
@@ -16,7 +18,6 @@ if TYPE_CHECKING:
 
     from warminit.lab.data.load import ImageDataset
     from warminit.lab.engines.driver import Listener
-    from warminit.lab.engines.estimate import Estimate
     from warminit.lab.engines.job import DataSource
     from warminit.lab.engines.options import EngineOptions
     from warminit.lab.study.study import Study
@@ -28,19 +29,24 @@ FAILED = 1
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Hold the options of every command with runs, and the command line."""
+    """Hold where and how a study runs: the options that `placed` gives every command with runs.
 
-    out: Path | None = None
-    data_root: str | None = None
-    resize: int | None = None
-    device: str = "cpu"
-    threads: int = 1
-    workers: int | None = None
-    allow_mixed: bool = False
-    quiet: bool = False
-    track: str | None = None
+    `command` is the line as it was typed, and `engine` is another one than this machine's.
+    `save_weights` keeps each run's final weights beside its results.
+    """
+
+    out: options.Out = None
+    data_root: options.DataRoot = None
+    resize: options.Resize = None
+    device: options.Device = "cpu"
+    threads: options.Threads = 1
+    workers: options.Workers = None
+    allow_mixed: options.AllowMixed = False
+    track: options.Track = None
+    quiet: options.Quiet = False
     command: str = ""
     engine: "EngineOptions | None" = None
+    save_weights: bool = False
 
     def folder(self, study: "Study") -> Path:
         """Return the folder of the results, by default named after the study."""
@@ -70,6 +76,7 @@ class Ending:
         page: Report page, None if it could not be written.
         command: Command that continues and reproduces the study.
         track: Tracker that also received the runs.
+        weights: Folder of the runs' final weights, None unless they are kept.
     """
 
     analysis: "Analysis"
@@ -79,11 +86,13 @@ class Ending:
     page: Path | None
     command: str
     track: str | None = None
+    weights: Path | None = None
 
     def files(self) -> dict[str, str | None]:
         """Return the paths of the results, for JSON."""
         page = None if self.page is None else str(self.page)
-        return {"folder": str(self.folder), "report": page, "command": self.command}
+        weights = {} if self.weights is None else {"weights": str(self.weights)}
+        return {"folder": str(self.folder), "report": page, "command": self.command} | weights
 
 
 def execute(study: "Study", place: Place, console: "Console") -> Ending:
@@ -105,15 +114,25 @@ def execute(study: "Study", place: Place, console: "Console") -> Ending:
         check_tracker(place.track)
     engine = place.engine or EngineOptions(workers=place.workers)
     engine.check(place.device)
+    if place.save_weights:
+        if engine.engine == "ray":
+            step = "Leave --save-weights out."
+            raise unexpected("engine", "ray", "local, to keep weights on this machine", step)
+        source = replace(source, weights=folder / "weights")
     datasets = load(study, source, console, quiet=place.quiet)
     partial = [name for name, dataset in datasets.items() if dataset.partial]
     if not place.quiet:
-        console.print(describe(study), highlight=False, markup=False)
+        for line in filter(None, (describe(study), slow(study, place))):
+            console.print(line, highlight=False, markup=False)
     exit_code = 0
     try:
-        with live_progress(
-            console, study, lambda: stored_runs(folder), quiet=place.quiet
-        ) as listener:
+        with (
+            # What others print meanwhile, Ray or a user's own network, is no part of the JSON.
+            redirect_stdout(sys.stderr if console.stderr else sys.stdout),
+            live_progress(
+                console, study, lambda: stored_runs(folder), quiet=place.quiet
+            ) as listener,
+        ):
             told = _unmixed(listener, folder, place)
             if place.track is not None:
                 told = tracked(told, place.track, study, folder)
@@ -137,7 +156,8 @@ def execute(study: "Study", place: Place, console: "Console") -> Ending:
     # Who interrupts wants to be gone: the pictures of images and filters take seconds.
     pictured = {} if exit_code == INTERRUPTED else datasets
     page = last_page(analysis, folder, datasets=pictured, command=place.command or None)
-    return Ending(analysis, datasets, folder, exit_code, page, place.command, place.track)
+    places = place.command, place.track, source.weights
+    return Ending(analysis, datasets, folder, exit_code, page, *places)
 
 
 def load(
@@ -164,6 +184,14 @@ def describe(study: "Study") -> str:
     )
 
 
+def slow(study: "Study", place: Place) -> str:
+    """Return a note where the device is slow at the study's precision, else ""."""
+    from warminit.lab.runs.arithmetic import emulated
+
+    note = emulated(study.protocol.precision, place.device)
+    return note and f"note: {note}"
+
+
 def _unmixed(listener: "Listener", folder: Path, place: Place) -> "Listener":
     """Refuse runs that could not be compared afterwards, before any run."""
     from warminit.lab.runs.environment import environment
@@ -181,80 +209,9 @@ def _unmixed(listener: "Listener", folder: Path, place: Place) -> "Listener":
     return replace(listener, planned=planned)
 
 
-@dataclass(frozen=True, slots=True)
-class Forecast:
-    """Hold the estimated cost of a study, and its missing or partial data.
-
-    Attributes:
-        estimate: Estimate of the runs on the available data.
-        missing: Data sets that are not available, each with the reason.
-        partial: Data sets whose counts differ from the published ones.
-    """
-
-    estimate: "Estimate"
-    missing: Mapping[str, str]
-    partial: tuple[str, ...]
-
-
-def estimated(study: "Study", place: Place, console: "Console") -> Forecast:
-    """Plan a study and measure a few steps; nothing is run or written.
-
-    Raises:
-        WarminitError: If none of its data sets is available, or it cannot be planned.
-    """
-    from warminit.lab.engines.estimate import estimate
-    from warminit.lab.engines.tuned import most_runs
-    from warminit.lab.runs.plan import plan_runs
-    from warminit.lab.store.stored_study import stored_runs
-    from warminit.lab.terminal.progress import loading_progress
-
-    source = place.source()
-    at_hand, missing, partial = {}, {}, []
-    with loading_progress(console, quiet=place.quiet) as progress:
-        for name in study.datasets:
-            try:
-                at_hand[name] = source.load(name, study.validation, progress(name))
-            except DataNotAvailableError as error:
-                if name == study.datasets[-1] and not at_hand:
-                    raise
-                missing[name] = str(error)
-                continue
-            partial += [name] * at_hand[name].partial
-    finished = [run.key for run in stored_runs(place.folder(study)) if run.result is not None]
-    study = study.model_copy(update={"datasets": tuple(at_hand)})
-    if study.tune is None:
-        runs = plan_runs(study, at_hand, device=source.device, threads=source.threads)
-    else:
-        runs = most_runs(study, at_hand, source)
-    found = estimate(runs, source, finished, workers=place.workers)
-    return Forecast(found, missing, tuple(partial))
-
-
-def print_estimate(study: "Study", place: Place, forecast: Forecast, console: "Console") -> None:
-    """Print the estimated cost of a study."""
-    found = forecast.estimate
-    most = "at most " if study.sequential is not None or study.tune is not None else ""
-    measured = "from a few steps measured on this machine"
-    lines = (
-        describe(study),
-        f"runs   {most}{found.runs:,}, {found.to_do:,} are to do",
-        f"time   {most or 'about '}{duration(found.seconds)}, {measured}",
-        f"       {100 * found.evaluation_share:.0f} % of it for evaluations",
-        f"disk   about {found.megabytes:.1f} MB",
-        f"folder {place.folder(study)}",
-        *(f"missing {name}, not counted: {why}" for name, why in forecast.missing.items()),
-        *(
-            f"partial {name}: its counts differ from the published ones"
-            for name in forecast.partial
-        ),
-        "Nothing was run.",
-    )
-    for line in lines:
-        console.print(line, highlight=False, markup=False)
-
-
 def close(ending: Ending, console: "Console") -> None:
     """Print the paths of the results, and exit with the exit code."""
+    from warminit.lab.engines.job import weights_file
     from warminit.lab.engines.tracking import how_to_see
     from warminit.lab.verdict.wording import counted
 
@@ -263,6 +220,15 @@ def close(ending: Ending, console: "Console") -> None:
         lines.append(f"Report:  {ending.page}")
     if ending.track is not None:
         lines.append(f"Tracked: {how_to_see(ending.track, ending.folder)}")
+    if ending.weights is not None:
+        lines.append(f"Weights: {ending.weights}")
+        ended = [run.key for run in ending.analysis.runs if run.result is not None]
+        without = sum(not weights_file(ending.weights, key).exists() for key in ended)
+        if without:
+            lines.append(
+                f"{counted(without, 'finished run')} without weights there: they ended before "
+                "--save-weights was given. Give another --out to run them again."
+            )
     if ending.exit_code == INTERRUPTED:
         kept = sum(run.result is not None for run in ending.analysis.runs)
         lines += [

@@ -10,10 +10,13 @@ from warminit.cli.output import console as new_console
 from warminit.cli.output import print_json
 
 if TYPE_CHECKING:
-    from warminit.initializers.stems.rules import Hyperparameters
+    from warminit.initializers.stems.design_rules import Hyperparameters
 
 
-_WITHOUT_DOCSTRING = {"simplecnn-nobn": "simplecnn without batch normalization."}
+_WITHOUT_DOCSTRING = {
+    "simplecnn-nobn": "simplecnn without batch normalization.",
+    "simplecnn-k7": "simplecnn with 7x7 kernels in its first convolution.",
+}
 
 
 def arms(*, as_json: options.AsJson = False) -> None:
@@ -85,7 +88,7 @@ def rules(
     as_json: options.AsJson = False,
 ) -> None:
     """Derive Pre-Warm's hyperparameters from a data set's training split, as Table 1 does."""
-    from warminit.initializers.stems.rules import derive_rules
+    from warminit.initializers.stems.design_rules import derive_rules
 
     found = []
     console = new_console(as_json=as_json)

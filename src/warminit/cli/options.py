@@ -1,15 +1,15 @@
 """options of several commands, each with one name, one type and one help text."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from warminit.cli.values import seeds
 from warminit.paths import expanded
 
-_PLACE = "Where and how"
-_OUTPUT = "Output"
+_place = partial(typer.Option, rich_help_panel="Where and how")
+_output = partial(typer.Option, rich_help_panel="Output")
 
 _STUDYS = "the study's"
 
@@ -21,6 +21,25 @@ def completes(*values: str) -> Any:
         return [value for value in values if value.startswith(incomplete)]
 
     return begun
+
+
+def count_or_seeds(given: str | int | list[int]) -> int | list[int]:
+    """Return a count, or the seeds where there is a comma.
+
+    Example:
+        >>> count_or_seeds("8"), count_or_seeds("1,2,3"), count_or_seeds("42,")
+        (8, [1, 2, 3], [42])
+    """
+    if not isinstance(given, str):
+        return given  # a default
+    parts = [part.strip() for part in given.split(",") if part.strip()]
+    numbers = [int(part) for part in parts if part.isdecimal()]
+    several = "," in given
+    if not parts or len(numbers) < len(parts) or not (several or numbers[0]):
+        raise typer.BadParameter(
+            f"{given!r}: expected a count such as 8, or seeds such as 1,2,3. Give one of them."
+        )
+    return numbers if several else numbers[0]
 
 
 def _datasets(shown: str | bool = True) -> Any:
@@ -45,7 +64,7 @@ def _models(shown: str | bool = True) -> Any:
 
 def _seeds(shown: str | bool = True) -> Any:
     return typer.Option(
-        parser=seeds,
+        parser=count_or_seeds,
         metavar="N",
         help="Number of seeds, or the seeds as in 1,2,3; the paper has 8.",
         show_default=shown,
@@ -83,6 +102,11 @@ def _precision(shown: str | bool = True) -> Any:
         autocompletion=completes("float32", "tf32", "bfloat16"),
         show_default=shown,
     )
+
+
+def out_file(shown: str) -> Any:
+    """Return the option of the one file that a command writes, named as `shown` by default."""
+    return typer.Option(parser=expanded, metavar="FILE", help="File to write.", show_default=shown)
 
 
 # The same options twice: with a default of the command's own, and with that of a study.
@@ -128,6 +152,13 @@ DryRun = Annotated[
         "--dry-run", help="Print runs, estimated time and disk; run nothing.", show_default="off"
     ),
 ]
+StoredStudy = Annotated[
+    str,
+    typer.Argument(
+        metavar="STUDY",
+        help="Folder of a study's results, its study.sqlite, or its name in warminit-results.",
+    ),
+]
 Out = Annotated[
     Path | None,
     typer.Option(
@@ -139,133 +170,89 @@ Out = Annotated[
 ]
 DataRoot = Annotated[
     str | None,
-    typer.Option(
+    _place(
         envvar="WARMINIT_DATA",
         metavar="FOLDER",
         help="Folder or URL laid out like the Hugging Face hub, which replaces it.",
-        rich_help_panel=_PLACE,
         show_default="the hub",
     ),
 ]
 Resize = Annotated[
     int | None,
-    typer.Option(
-        min=1,
-        metavar="N",
-        help="Resize every image to N x N pixels.",
-        rich_help_panel=_PLACE,
-        show_default="as they are",
+    _place(
+        min=1, metavar="N", help="Resize every image to N x N pixels.", show_default="as they are"
     ),
 ]
 Device = Annotated[
-    str,
-    typer.Option(
-        metavar="NAME",
-        help="cpu, or cuda where there is one (never run on a GPU so far).",
-        rich_help_panel=_PLACE,
-    ),
+    str, _place(metavar="NAME", help="cpu, or cuda where there is one (never run on a GPU so far).")
 ]
-Threads = Annotated[
-    int, typer.Option(min=1, metavar="N", help="CPU threads per run.", rich_help_panel=_PLACE)
-]
+Threads = Annotated[int, _place(min=1, metavar="N", help="CPU threads per run.")]
 Workers = Annotated[
     int | None,
-    typer.Option(
-        min=1,
-        metavar="N",
-        help="Parallel runs.",
-        rich_help_panel=_PLACE,
-        show_default="cores / threads; 8 on cuda",
-    ),
+    _place(min=1, metavar="N", help="Parallel runs.", show_default="cores / threads; 8 on cuda"),
 ]
 Engine = Annotated[
     str,
-    typer.Option(
+    _place(
         metavar="NAME",
         help="local, or ray for a cluster.",
         autocompletion=completes("local", "ray"),
-        rich_help_panel=_PLACE,
     ),
 ]
 Address = Annotated[
     str | None,
-    typer.Option(
+    _place(
         metavar="TEXT",
         help="Ray cluster: auto, HOST:PORT or ray://HOST:PORT.",
         show_default="RAY_ADDRESS, or this machine",
-        rich_help_panel=_PLACE,
     ),
 ]
 CpusPerRun = Annotated[
     float | None,
-    typer.Option(
-        metavar="N",
-        help="CPUs that Ray reserves per run.",
-        show_default="its threads",
-        rich_help_panel=_PLACE,
-    ),
+    _place(metavar="N", help="CPUs that Ray reserves per run.", show_default="its threads"),
 ]
 GpusPerRun = Annotated[
     float | None,
-    typer.Option(
-        metavar="N",
-        help="GPUs per run, or a share of one.",
-        show_default="1 on cuda",
-        rich_help_panel=_PLACE,
-    ),
+    _place(metavar="N", help="GPUs per run, or a share of one.", show_default="1 on cuda"),
 ]
-Retries = Annotated[
-    int,
-    typer.Option(
-        min=0,
-        metavar="N",
-        help="Restarts of a lost or hanging run.",
-        rich_help_panel=_PLACE,
-    ),
-]
+Retries = Annotated[int, _place(min=0, metavar="N", help="Restarts of a lost or hanging run.")]
 TimeLimit = Annotated[
     float | None,
-    typer.Option(
-        metavar="SECONDS",
-        help="Seconds after which a run counts as hanging.",
-        show_default="none",
-        rich_help_panel=_PLACE,
+    _place(
+        metavar="SECONDS", help="Seconds after which a run counts as hanging.", show_default="none"
     ),
 ]
 AllowMixed = Annotated[
     bool,
-    typer.Option(
+    _place(
         "--allow-mixed",
         help="Compare runs of different versions of torch, NumPy or scikit-learn.",
         show_default="off",
-        rich_help_panel=_PLACE,
     ),
 ]
 Track = Annotated[
     str | None,
-    typer.Option(
+    _output(
         metavar="NAME",
         autocompletion=completes("tensorboard", "mlflow"),
         help="Also write the runs to tensorboard or mlflow, in the folder of the results.",
         show_default="none",
-        rich_help_panel=_OUTPUT,
+    ),
+]
+SaveWeights = Annotated[
+    bool,
+    _output(
+        "--save-weights",
+        help="Keep each run's final weights, in weights/ of the folder of the results.",
+        show_default="off",
     ),
 ]
 Quiet = Annotated[
     bool,
-    typer.Option(
-        "--quiet",
-        "-q",
-        help="Show only the final results, no progress.",
-        show_default="off",
-        rich_help_panel=_OUTPUT,
-    ),
+    _output("--quiet", "-q", help="Show only the final results, no progress.", show_default="off"),
 ]
 AsJson = Annotated[
-    bool,
-    typer.Option(
-        "--json", help="Print JSON instead of tables.", show_default="off", rich_help_panel=_OUTPUT
-    ),
+    bool, _output("--json", help="Print JSON instead of tables.", show_default="off")
 ]
 
 

@@ -1,7 +1,5 @@
 """results -> standard output: tables on a console, or JSON only."""
 
-import json
-import math
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -19,15 +17,9 @@ def console(*, as_json: bool = False) -> "Console":
 
 def print_json(content: Any) -> None:
     """Print plain values as JSON; numbers that are not finite become null."""
-    typer.echo(json.dumps(_finite(content), indent=1, default=str, allow_nan=False))
+    from warminit.lab.store.plain_json import plain_json
 
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _finite(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    typer.echo(plain_json(content))
 
 
 def duration(seconds: float) -> str:

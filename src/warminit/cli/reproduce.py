@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from warminit.cli import options
-from warminit.cli.command_line import again
 from warminit.cli.execution import Place, close, execute
 from warminit.cli.output import console as new_console
 from warminit.cli.paper import nothing, show_axes, show_claims, show_grid, show_rules, show_table_3
+from warminit.cli.placing import placed
 from warminit.cli.studies import show_estimate
 from warminit.errors import WarminitError, unknown
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 CONTROL = "norm-matched-random"
 
 
+@placed("resize")
 def reproduce(
-    context: typer.Context,
     *,
     table: Annotated[
         str | None,
@@ -58,14 +58,7 @@ def reproduce(
         typer.Option("--axes", help="Vary one hyperparameter of the grid at a time: 136 runs."),
     ] = False,
     dry_run: options.DryRun = False,
-    out: options.Out = None,
-    data_root: options.DataRoot = None,
-    device: options.Device = "cpu",
-    threads: options.Threads = 1,
-    workers: options.Workers = None,
-    allow_mixed: options.AllowMixed = False,
-    track: options.Track = None,
-    quiet: options.Quiet = False,
+    place: Place,
     as_json: options.AsJson = False,
 ) -> None:
     """Measure a table of the paper, and print it beside the paper's figures.
@@ -80,7 +73,7 @@ def reproduce(
     _refuse_elsewhere("--axes", "grid", table, given=axes)
     _refuse_elsewhere("--control", "table3", table, given=control)
     if table is None:
-        show_claims(data_root, new_console(as_json=as_json), as_json=as_json)
+        show_claims(place.data_root, new_console(as_json=as_json), as_json=as_json)
         return
     if table not in TABLES:
         raise unknown("table", table, TABLES)
@@ -90,7 +83,7 @@ def reproduce(
             "--seeds": seeds,
             "--steps": steps,
             "--precision": precision,
-            "--track": track,
+            "--track": place.track,
             "--dry-run": dry_run or None,
         }
         _refuse(table, [name for name, value in given.items() if value is not None])
@@ -98,20 +91,9 @@ def reproduce(
     if table == "grid" and chosen is None:
         chosen = ["fashion-mnist"]  # where the paper searched (Section 4.3)
     console = new_console(as_json=as_json)
-    place = Place(
-        out=out,
-        data_root=data_root,
-        device=device,
-        threads=threads,
-        workers=workers,
-        allow_mixed=allow_mixed,
-        quiet=quiet,
-        track=track,
-        command=again(context),
-    )
     from warminit.lab.terminal.progress import loading_progress
 
-    with loading_progress(console, quiet=quiet) as progress:
+    with loading_progress(console, quiet=place.quiet) as progress:
         candidates = find_candidates(paper_datasets(chosen), place.source(), progress=progress)
     if not trains:
         show_rules(table, candidates, place, console, as_json=as_json)

@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from warminit.cli import deciding, options, training
-from warminit.cli.command_line import again
 from warminit.cli.execution import (
     Ending,
     Place,
     close,
-    estimated,
     execute,
-    print_estimate,
 )
+from warminit.cli.forecast import estimated, print_estimate
 from warminit.cli.output import console as new_console
 from warminit.cli.output import print_json
+from warminit.cli.placing import placed
 from warminit.errors import DataNotAvailableError
 
 if TYPE_CHECKING:
@@ -38,8 +37,8 @@ DEMO_STEPS = 200
 DEMO_BATCH = 64
 
 
+@placed()
 def compare(
-    context: typer.Context,
     *,
     datasets: options.Datasets = "fashion-mini",
     arms: Annotated[
@@ -74,15 +73,7 @@ def compare(
     tune_lr: training.TuneRates = None,
     loss_margin: options.LossMargin = 0.02,
     dry_run: options.DryRun = False,
-    out: options.Out = None,
-    data_root: options.DataRoot = None,
-    resize: options.Resize = None,
-    device: options.Device = "cpu",
-    threads: options.Threads = 1,
-    workers: options.Workers = None,
-    allow_mixed: options.AllowMixed = False,
-    track: options.Track = None,
-    quiet: options.Quiet = False,
+    place: Place,
     as_json: options.AsJson = False,
 ) -> None:
     """Train the same network with each initializer, seed by seed, and test the difference.
@@ -121,23 +112,11 @@ def compare(
         loss_margin=loss_margin,
         tune=None if tune_lr is None else {"lr_start": options.names(tune_lr) or []},
     )
-    place = Place(
-        out=out,
-        data_root=data_root,
-        resize=resize,
-        device=device,
-        threads=threads,
-        workers=workers,
-        allow_mixed=allow_mixed,
-        quiet=quiet,
-        track=track,
-        command=again(context),
-    )
     _run(study, place, dry_run=dry_run, as_json=as_json)
 
 
+@placed()
 def run(
-    context: typer.Context,
     *,
     study: Annotated[
         str,
@@ -156,21 +135,14 @@ def run(
     validation: options.StudyValidation = None,
     rule_derived: options.RuleDerived = False,
     dry_run: options.DryRun = False,
-    out: options.Out = None,
-    data_root: options.DataRoot = None,
-    resize: options.Resize = None,
-    device: options.Device = "cpu",
-    threads: options.Threads = 1,
-    workers: options.Workers = None,
+    place: Place,
     engine: options.Engine = "local",
     address: options.Address = None,
     cpus_per_run: options.CpusPerRun = None,
     gpus_per_run: options.GpusPerRun = None,
     retries: options.Retries = 2,
     time_limit: options.TimeLimit = None,
-    allow_mixed: options.AllowMixed = False,
-    track: options.Track = None,
-    quiet: options.Quiet = False,
+    save_weights: options.SaveWeights = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Run a study, data sets x models x arms x seeds, and print its tables and verdicts.
@@ -193,27 +165,14 @@ def run(
     )
     chosen = EngineOptions(
         engine,  # type: ignore[arg-type]  # any text; `check` refuses what is no engine
-        workers=workers,
+        workers=place.workers,
         retries=retries,
         time_limit=time_limit,
         address=address,
         cpus_per_run=cpus_per_run,
         gpus_per_run=gpus_per_run,
     )
-    command = again(context)
-    place = Place(
-        out=out,
-        data_root=data_root,
-        resize=resize,
-        device=device,
-        threads=threads,
-        workers=workers,
-        allow_mixed=allow_mixed,
-        quiet=quiet,
-        track=track,
-        command=command,
-        engine=chosen,
-    )
+    place = replace(place, engine=chosen, save_weights=save_weights)
     _run(changed, place, dry_run=dry_run, as_json=as_json)
 
 

@@ -1,60 +1,46 @@
 """options of `warminit compare` on the training of a run."""
 
+from functools import partial
 from typing import Annotated
 
 import typer
 
 from warminit.cli.options import completes
 
-_TRAINING = "Training"
+_training = partial(typer.Option, rich_help_panel="Training")
 
 Optimizer = Annotated[
     str,
-    typer.Option(
+    _training(
         metavar="NAME",
         help="adam, adamw, or sgd (momentum 0.9, Nesterov).",
         autocompletion=completes("adam", "adamw", "sgd"),
-        rich_help_panel=_TRAINING,
     ),
 ]
 LearningRate = Annotated[
     float | None,
-    typer.Option(
+    _training(
         "--lr",
         metavar="RATE",
         help="Learning rate of the first step; the cosine schedule ends at a hundredth of it.",
         show_default="the data set's (Table 1)",
-        rich_help_panel=_TRAINING,
     ),
 ]
-Warmup = Annotated[
-    int,
-    typer.Option(
-        min=0,
-        metavar="N",
-        help="Steps of the learning rate's warm-up.",
-        rich_help_panel=_TRAINING,
-    ),
-]
-WeightDecay = Annotated[
-    float,
-    typer.Option(metavar="X", help="Weight decay of the optimizer.", rich_help_panel=_TRAINING),
-]
+Warmup = Annotated[int, _training(min=0, metavar="N", help="Steps of the learning rate's warm-up.")]
+WeightDecay = Annotated[float, _training(metavar="X", help="Weight decay of the optimizer.")]
 Augmentation = Annotated[
     str,
-    typer.Option(
+    _training(
         metavar="NAME",
         help="none, or flip-crop (mirror and shift by up to 4 pixels).",
         autocompletion=completes("none", "flip-crop"),
-        rich_help_panel=_TRAINING,
     ),
 ]
 TuneRates = Annotated[
     str | None,
-    typer.Option(
+    _training(
         metavar="RATES",
         help="First choose each arm's learning rate among these, on validation images.",
         show_default="none",
-        rich_help_panel=_TRAINING,
     ),
 ]

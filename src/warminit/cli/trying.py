@@ -1,16 +1,16 @@
 """`warminit try`: your network, your images -> one short sequential study and one sentence."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from warminit.cli import options
-from warminit.cli.command_line import again
 from warminit.cli.deciding import MaxSeeds
-from warminit.cli.execution import Place, close, estimated, execute
+from warminit.cli.execution import Place, close, execute
+from warminit.cli.forecast import estimated
 from warminit.cli.output import console as new_console
 from warminit.cli.output import duration, print_json
+from warminit.cli.placing import placed
 from warminit.paths import expanded
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ ANSWERS = {
 }
 
 
+@placed("allow_mixed", "track")
 def try_(
-    context: typer.Context,
     *,
     model: Annotated[
         str,
@@ -61,13 +61,7 @@ def try_(
     max_seeds: MaxSeeds = None,
     steps: options.Steps = STEPS,
     batch_size: options.BatchSize = BATCH,
-    out: options.Out = None,
-    data_root: options.DataRoot = None,
-    resize: options.Resize = None,
-    device: options.Device = "cpu",
-    threads: options.Threads = 1,
-    workers: options.Workers = None,
-    quiet: options.Quiet = False,
+    place: Place,
     as_json: options.AsJson = False,
 ) -> None:
     """Test whether an initializer helps your network on your images, and estimate the cost first.
@@ -90,16 +84,7 @@ def try_(
         margin=margin / 100,
         sequential={} if max_seeds is None else {"max_seeds": max_seeds},
         protocol={"steps": steps, "batch_size": batch_size},
-    )
-    place = Place(
-        out=out or Path("warminit-results") / "try",
-        data_root=data_root,
-        resize=resize,
-        device=device,
-        threads=threads,
-        workers=workers,
-        quiet=quiet,
-        command=again(context),
+        patch_counts="own",
     )
     console = new_console(as_json=as_json)
     forecast = estimated(study, place, console)

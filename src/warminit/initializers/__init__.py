@@ -4,7 +4,6 @@
 `stems`, `prewarm`, `network`, `bodies`, `heads`.
 """
 
-import difflib
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,7 +12,7 @@ from typing import Any
 from torch import nn
 
 from warminit.checks import check_seed
-from warminit.errors import WarminitError
+from warminit.errors import WarminitError, did_you_mean
 from warminit.images.source import Images
 from warminit.initializers.compose import JOIN, get_method, keywords, taken_by
 from warminit.initializers.default import default_for
@@ -106,10 +105,9 @@ def _apply(
         parameters = in_new_names(parameters, PARAMETERS, warn=True)
     names, any_other = keywords(chosen)
     if not any_other and (unknown := [name for name in parameters if name not in names]):
-        near = difflib.get_close_matches(unknown[0], names, n=1)
-        hint = f"Did you mean {near[0]!r}? " if near else ""
+        near = f" {did_you_mean(unknown[0], names)}".rstrip()
         raise WarminitError(
-            f"method {method!r} does not take {unknown[0]!r}. {hint}It takes: "
+            f"method {method!r} does not take {unknown[0]!r}.{near} It takes: "
             f"{', '.join(sorted(names)) or 'no parameters'}."
         )
     return chosen(model, images, seed=int(seed), **parameters)

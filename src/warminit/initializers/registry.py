@@ -1,6 +1,5 @@
 """name -> method, its requirements, and the part of a model that it sets."""
 
-import difflib
 import importlib
 import inspect
 import typing
@@ -9,7 +8,7 @@ from dataclasses import dataclass, fields
 from importlib.metadata import entry_points
 from typing import Any
 
-from warminit.errors import WarminitError
+from warminit.errors import WarminitError, did_you_mean
 from warminit.initializers.bodies.convcov import convcov
 from warminit.initializers.bodies.dirac import dirac
 from warminit.initializers.bodies.embed_scale import embed_scale
@@ -20,7 +19,7 @@ from warminit.initializers.bodies.zero_residual import zero_residual
 from warminit.initializers.heads.small_head import small_head, whitening_small_head
 from warminit.initializers.network.krahenbuhl import krahenbuhl
 from warminit.initializers.network.lsuv import lsuv
-from warminit.initializers.network.published import (
+from warminit.initializers.network.variance_rules import (
     glorot,
     he_normal,
     he_uniform,
@@ -36,6 +35,7 @@ from warminit.initializers.prewarm.method import prewarm_
 from warminit.initializers.stems.coates_ng import coates_ng
 from warminit.initializers.stems.structure import dct, gabor
 from warminit.initializers.stems.whitening import whiten_
+from warminit.layout import Layout, Tabled
 from warminit.report import InitReport
 
 Initializer = Callable[..., InitReport]
@@ -45,7 +45,7 @@ ENTRY_POINTS = "warminit.initializers"
 """Entry-point group by which an installed package adds methods."""
 
 DEFAULT_METHOD = "whitening-small-head"
-"""Method that the search for a default chose; docs/evidence.md has the reasons."""
+"""Method that the search for a default chose; docs/results/evidence.md has the reasons."""
 
 METHODS: dict[str, Initializer] = {
     "torch-default": torch_default,
@@ -117,22 +117,16 @@ class Method:
     summary: str
 
 
-class Methods(tuple[Method, ...]):
+class Methods(Tabled, tuple[Method, ...]):
     """Hold all methods; prints as a table."""
 
     __slots__ = ()
+    __repr__ = Tabled.__str__
 
-    def __repr__(self) -> str:
-        names = [field.name for field in fields(Method)]
-        rows = [
-            names,
-            *([each.name, each.sets, ", ".join(each.needs), each.summary] for each in self),
-        ]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        return "\n".join(
-            "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
-            for row in rows
-        )
+    def tables(self) -> list[Layout]:
+        """Return one table, a row a method."""
+        rows = [(each.name, each.sets, ", ".join(each.needs), each.summary) for each in self]
+        return [Layout("", rows, [field.name for field in fields(Method)])]
 
 
 def methods() -> Methods:
@@ -173,10 +167,9 @@ def get_single_method(name: str) -> Initializer:
     installed = {point.name: point.value for point in entry_points(group=ENTRY_POINTS)}
     if name in installed or ":" in name:
         return _import_method(name, installed.get(name, name))
-    near = difflib.get_close_matches(name, [*METHODS, *installed], n=1)
-    hint = f"Did you mean {near[0]!r}? " if near else ""
+    near = f" {did_you_mean(name, method_names())}".rstrip()
     raise WarminitError(
-        f"method={name!r} is unknown. {hint}There are: {', '.join(method_names())}; your own is "
+        f"method={name!r} is unknown.{near} There are: {', '.join(method_names())}; your own is "
         "named module:function."
     )
 

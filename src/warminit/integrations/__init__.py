@@ -1,4 +1,4 @@
-"""trainer or framework, its batch -> an initialized model; each integration requires an extra."""
+"""trainer or framework, its batch -> an initialized model. Each integration requires an extra."""
 
 import warnings
 from collections.abc import Iterator

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from warminit.errors import WarminitError
 from warminit.initializers import init_
-from warminit.initializers.network.published import torch_default
+from warminit.initializers.network.variance_rules import torch_default
 from warminit.report import InitReport
 
 HEAD_IS_LEFT = (

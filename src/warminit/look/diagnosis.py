@@ -1,13 +1,14 @@
 """figures of an input layer -> Diagnosis: as values, as a table, and two side by side."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+from warminit.layout import Layout, Tabled, aligned
+
 
 @dataclass(frozen=True, slots=True)
-class Diagnosis:
+class Diagnosis(Tabled):
     """Hold figures on the responses of input filters; every number is finite, or None.
 
     Responses are inner products of the filters with uncentered patches, scaled as the model is fed,
@@ -68,10 +69,9 @@ class Diagnosis:
     white_distance: float | None
     notes: tuple[str, ...] = ()
 
-    def __str__(self) -> str:
-        """Format the figures as a small table of plain text."""
-        lines = _table(self.rows())
-        return "\n".join(["diagnosis", *lines, *(f"note: {note}" for note in self.notes)])
+    def tables(self) -> list[Layout]:
+        """Return the figures as one table."""
+        return [Layout("diagnosis", self.rows(), below=[f"note: {note}" for note in self.notes])]
 
     def compare(self, other: "Diagnosis", names: tuple[str, str] = ("first", "second")) -> str:
         """Format two diagnoses as one table of plain text, side by side.
@@ -92,7 +92,7 @@ class Diagnosis:
         ]
         if any(getattr(self, key) != getattr(other, key) for key in ("n_patches", "patch_values")):
             notes.append("note: the two were not measured on the same patches")
-        return "\n".join([*_table(rows), *notes])
+        return "\n".join([*aligned(rows), *notes])
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields by name as JSON values: tuples become lists."""
@@ -127,8 +127,3 @@ class Diagnosis:
 
 def _plain(value: float | None) -> str:
     return "-" if value is None else f"{value:.4g}"
-
-
-def _table(rows: Sequence[tuple[str, str, str]]) -> list[str]:
-    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
-    return [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c}".rstrip() for a, b, c in rows]

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from warminit.errors import WarminitError
+from warminit.models.input_layers import Stem, batch_norm_mean
 from warminit.models.restore import restored_on_error, said
-from warminit.models.stem import Stem, batch_norm_mean
 from warminit.models.survey import Survey
 
 _CHANNELS = ("in_channels", "in_chans", "num_channels", "_in_channels")

@@ -205,3 +205,23 @@ def test_folders_that_cannot_be_used(tmp_path: Path) -> None:
     (tmp_path / "broken.parquet").write_bytes(b"PAR1 and no more")
     with pytest.raises(WarminitError, match=r"broken.parquet' cannot be read"):
         load_dataset(str(tmp_path / "broken.parquet"))
+
+
+def test_a_file_that_is_not_here_is_looked_for_in_the_data_root(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    images, labels = random_images(12, 6, 5), np.arange(12) % 2
+    for place in (root, tmp_path):
+        np.savez(place / "sounds.npz", images=images, labels=labels)
+    monkeypatch.chdir(root)
+    here = load_dataset("sounds.npz")
+    monkeypatch.chdir(Path(tmp_path.anchor))
+    there = load_dataset("sounds.npz", data_root=root)
+    assert (there.name, there.fingerprint) == (here.name, here.fingerprint)
+    # A study file that leads out of the root finds nothing.
+    with pytest.raises(WarminitError, match="no data set"):
+        load_dataset("../sounds.npz", data_root=root)
+    with pytest.raises(WarminitError, match="no data set"):
+        load_dataset("sounds.npz")

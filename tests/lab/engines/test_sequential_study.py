@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,32 @@ def test_a_failed_run_ends_what_it_is_a_pair_of(tmp_path: Path, failing: str) ->
     assert Counter(run.spec.arm.label for run in again) == {
         "torch-default": 8, "he-normal": 8, "dirac": 8
     }  # fmt: skip
+
+
+def test_comparisons_that_are_decided_apart_share_the_runs_that_both_need(tmp_path: Path) -> None:
+    arms = ["torch-default", "he-normal"]
+    study = tiny_study(Path("digits"), datasets=["digits"], arms=arms, **SEQUENTIAL)
+    own, other = planned(study), planned(study)
+    # The arm at another rate is another run; the baseline is the same one in both.
+    own = tuple(
+        replace(run, key=f"own {run.key}") if run.spec.arm.label == "he-normal" else run
+        for run in own
+    )
+    done: list[str] = []
+
+    def engine(runs: Sequence[PlannedRun], _: OnProgress) -> Iterator[tuple[PlannedRun, Outcome]]:
+        for run in runs:
+            place = study.seeds.index(run.spec.seed)
+            gains = CLEAR if run.key.startswith("own") else NOISE
+            done.append(run.key)
+            arm = run.spec.arm.label == "he-normal"
+            yield run, stub(accuracy=0.5 + (gains[place] if arm else 0.0))
+
+    parts = [(study, own), (study, other)]
+    union = tuple({run.key: run for run in (*own, *other)}.values())
+    complete(study, union, tmp_path, engine, parts=parts)
+    runs = Counter("own" if key.startswith("own") else key.split()[-2] for key in done)
+    assert runs == {"torch-default": 8, "own": 5, "he-normal": 8}
 
 
 def test_a_study_that_was_stopped_goes_on_to_the_same_runs(tmp_path: Path) -> None:

@@ -115,6 +115,22 @@ def test_it_goes_on_where_it_was_stopped(
     assert not {*again} & {*seen}
 
 
+def test_a_sequential_one_decides_each_comparison_by_itself(data: Path, tmp_path: Path) -> None:
+    sequential = {"max_seeds": 4, "looks": [2, 4], "futility": 0}
+    study = study_of(data, seeds=4, sequential=sequential)
+    runs = run_study(study, tmp_path / "looks", workers=1)
+    analysis = read_analysis(tmp_path / "looks")
+    assert analysis.at_baseline is not None
+    for part in (analysis, analysis.at_baseline):
+        (comparison,) = part.comparisons
+        assert comparison.decision is not None
+        assert comparison.decision.outcome != "go on"
+        assert (part.missing, len(part.runs) + part.spared) == (0, 8)
+    fixed = run_study(study_of(data, seeds=4), tmp_path / "fixed", workers=1)
+    same = {run.key: facts(run) for run in fixed}
+    assert all(same[run.key] == facts(run) for run in runs)
+
+
 def test_every_display_has_both_comparisons(
     whole: tuple[Study, Path, tuple[StoredRun, ...]],
 ) -> None:
@@ -171,7 +187,10 @@ def test_the_last_rate_keeps_its_ratio() -> None:
         ({"tune": {"lr_start": [0.1]}}, "lr_start"),
         ({"tune": {"lr_start": [0.1, 0.1]}}, "each rate once"),
         ({"tune": {"lr_start": [0.1, 0.2], "seeds": [42]}}, "seeds that the comparison has not"),
-        ({"tune": {"lr_start": [0.1, 0.2]}, "sequential": True}, "none beside sequential"),
+        (
+            {"tune": {"lr_start": [0.1, 0.2], "seeds": [1001]}, "sequential": True},
+            "seeds that the comparison has not",
+        ),
         ({"tune": {"lr_stat": [0.1, 0.2]}}, "Did you mean 'lr_start'"),
     ],
 )

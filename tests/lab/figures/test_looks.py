@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from study_runs import scored, small_study
-from warminit.lab.figures.looks import look_paths, look_rows
+from warminit.lab.figures.look_paths import look_paths, look_rows
 from warminit.lab.figures.render import render, spec
 from warminit.lab.report.page import page
 from warminit.lab.verdict.analysis import Analysis, analyse

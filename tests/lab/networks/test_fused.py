@@ -18,24 +18,24 @@ from warminit.lab.networks.simple import SimpleCNN
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-SHAPES = [(1, 12, 16), (3, 28, 28), (2, 13, 6)]
-"""Channels, height, width: gray, colour, and rows and columns that fill no pooling window."""
+SHAPES = [(1, 12, 16, 3), (3, 28, 28, 3), (2, 13, 6, 3), (3, 12, 10, 7)]
+"""Channels, height, width, kernel: gray, colour, sizes that fill no pooling window, a large one."""
 
 
 def pair(
-    shape: tuple[int, int, int], dtype: torch.dtype
+    shape: tuple[int, int, int, int], dtype: torch.dtype
 ) -> tuple[SimpleCNN, nn.Sequential, Tensor, Tensor]:
     """The network, the same one plainly, images and labels; gains of both signs, and many ties."""
-    channels, *size = shape
+    channels, *size, kernel = shape
     torch.manual_seed(5)
-    model = SimpleCNN(channels, (size[0], size[1]), 7).to(dtype)
+    model = SimpleCNN(channels, (size[0], size[1]), 7, kernel_size=kernel).to(dtype)
     for norm in (model.bn1, model.bn2):
         assert isinstance(norm, nn.BatchNorm2d)
         nn.init.normal_(norm.weight)
         nn.init.normal_(norm.bias)
-    plain = plain_simplecnn(channels, model.fc1.in_features, 7, batch_norm=True).to(dtype)
+    plain = plain_simplecnn(channels, model.fc1.in_features, 7, True, kernel).to(dtype)
     plain.load_state_dict(dict(zip(plain.state_dict(), model.state_dict().values(), strict=True)))
-    images = seeded_images(8, *shape).to(dtype)
+    images = seeded_images(8, channels, *size).to(dtype)
     images[:, :, : size[0] // 2] = 0.3  # an empty half: all its windows tie
     # torch's stubs lack this overload of Module.to.
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -55,7 +55,7 @@ def relative(got: Tensor, expected: Tensor) -> float:
     [(torch.float64, 1e-12, 1e-10), (torch.float32, 1e-5, 1e-4)],
 )
 def test_training_is_the_plain_network(
-    shape: tuple[int, int, int], dtype: torch.dtype, of_values: float, of_gradients: float
+    shape: tuple[int, int, int, int], dtype: torch.dtype, of_values: float, of_gradients: float
 ) -> None:
     model, plain, images, labels = pair(shape, dtype)
     forward = training_forward(model)
@@ -80,7 +80,7 @@ def test_training_is_the_plain_network(
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
 def test_evaluation_is_the_plain_network(
-    shape: tuple[int, int, int], dtype: torch.dtype, tolerance: float
+    shape: tuple[int, int, int, int], dtype: torch.dtype, tolerance: float
 ) -> None:
     model, plain, images, _ = pair(shape, dtype)
     for network in (model, plain):
@@ -94,7 +94,7 @@ def test_evaluation_is_the_plain_network(
 
 
 def test_bfloat16_rounds_where_autocast_does() -> None:
-    model, plain, images, labels = pair((3, 12, 12), torch.float32)
+    model, plain, images, labels = pair((3, 12, 12, 3), torch.float32)
     exact = F.cross_entropy(plain(images), labels)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         logits = training_forward(model)(images)
@@ -111,7 +111,7 @@ def test_bfloat16_rounds_where_autocast_does() -> None:
 
 
 def test_gradients_are_the_slopes_of_the_function() -> None:
-    model, _, _, _ = pair((1, 4, 4), torch.float64)
+    model, _, _, _ = pair((1, 4, 4, 3), torch.float64)
     images = seeded_images(3, 1, 4, 4).double().requires_grad_()
     weight = model.conv1.weight
     assert torch.autograd.gradcheck(

@@ -38,6 +38,17 @@ def test_simplecnn_has_the_sizes_of_section_3_1(
     assert model(seeded_images(2, in_channels, *size)).shape == (2, n_classes)
 
 
+def test_simplecnn_k7_differs_from_simplecnn_in_its_first_weight_alone() -> None:
+    # The first convolution pads by 3, so that all that follows has the sizes of Section 3.1.
+    sizes = {
+        name: {
+            key: value.shape for key, value in build_model(name, 3, (13, 6), 5).state_dict().items()
+        }
+        for name in ("simplecnn", "simplecnn-k7")
+    }
+    assert sizes["simplecnn-k7"] == sizes["simplecnn"] | {"conv1.weight": (32, 3, 7, 7)}
+
+
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("batch_norm", [True, False])
 def test_relu_after_pooling_is_the_same_function_bit_for_bit(
@@ -213,13 +224,13 @@ def test_a_users_model_is_imported_when_it_is_named_and_called_by_keyword(
     ("arguments", "text"),
     [
         (("simplecn", 1, (28, 28), 10), r"model='simplecn' is not known.*mean 'simplecnn'\?"),
-        (("ResNet-20", 1, (28, 28), 10), r"one of simplecnn, simplecnn-nobn, resnet20.*'resnet20'"),
+        (("ResNet-20", 1, (28, 28), 10), r"one of simplecnn, simplecnn-nobn, .*'resnet20'"),
         (("simplecnn", 1, (28, 3), 10), r"image_size=28 x 3 is too small.*4 x 4 pixels\. Resize"),
         (("simplecnn-nobn", 1, (2, 9), 10), r"image_size=2 x 9 is too small"),
         (("small-vit", 1, (3, 28), 10), r"image_size=3 x 28 is too small for small-vit.*4 x 4"),
-        (("simplecnn", 0, (28, 28), 10), r"in_channels=0: at least 1 is needed"),
-        (("resnet20", 3, (0, 8), 10), r"image_size=\(0, 8\): at least 1 is needed"),
-        (("resnet20", 3, (8, 8), 1), r"n_classes=1: at least 2 is needed to build resnet20"),
+        (("simplecnn", 0, (28, 28), 10), r"in_channels=0: expected at least 1"),
+        (("resnet20", 3, (0, 8), 10), r"image_size=\(0, 8\): expected at least 1"),
+        (("resnet20", 3, (8, 8), 1), r"n_classes=1: expected at least 2 to build resnet20"),
     ],
 )
 def test_sizes_and_names_that_cannot_be(

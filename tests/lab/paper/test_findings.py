@@ -10,7 +10,7 @@ from scipy import stats
 
 from study_runs import CONSOLE, result, scored, shown, small_study, stored
 from warminit.cli.paper import show_axes
-from warminit.lab.paper.claims import CLAIMS, MEASURED, needed_datasets
+from warminit.lab.paper.claims import CLAIMS, MEASURED
 from warminit.lab.paper.costs import claim_seconds
 from warminit.lab.paper.findings import Finding, Rules, findings
 from warminit.lab.paper.reproduce import Candidate
@@ -240,7 +240,6 @@ def test_every_claim_says_what_it_costs(monkeypatch: pytest.MonkeyPatch) -> None
     assert seconds["counts"] == 112 * 500 * 3.0
     assert seconds["content"] == 64 * STEPS * 2.0  # two sets of each kind
     assert seconds["patches-cifar10"] == 0
-    assert needed_datasets() == ("mnist", "fashion-mnist", "cifar10", "cifar100", "svhn")
 
 
 def test_a_measured_step_takes_time() -> None:

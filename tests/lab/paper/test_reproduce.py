@@ -17,7 +17,7 @@ from warminit.lab.paper.reproduce import Candidate, Figure, find_candidates, pap
 from warminit.lab.paper.rules_tables import table_1, table_2
 from warminit.lab.runs.plan import model_rules
 from warminit.lab.study.builtin import changed_study, load_study, shipped_studies
-from warminit.lab.study.checks import published_patches
+from warminit.lab.study.key_checks import published_patches
 from warminit.lab.study.protocol import Protocol, learning_rates
 from warminit.lab.study.table1 import TABLE_1
 from warminit.lab.terminal.rules_display import print_table_1, print_table_2

@@ -9,6 +9,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -22,26 +23,29 @@ from warminit.lab.data.load import load_dataset
 from warminit.lab.engines.driver import run_study
 from warminit.lab.report import LiveReport, write_report
 from warminit.lab.report.page import in_script, page
+from warminit.lab.report.texts import verdicts
 from warminit.lab.store.store import StoredRun
 from warminit.lab.study.builtin import load_study, shipped_studies
 from warminit.lab.study.protocol import Protocol
 from warminit.lab.study.spec import ArmSpec
 from warminit.lab.study.study import Study
 from warminit.lab.study.toml import study_toml
-from warminit.lab.verdict.analysis import analyse
+from warminit.lab.verdict.analysis import Analysis, analyse
 
 MEGABYTE = 1_000_000
 TEMPLATES = Path(warminit.lab.report.__file__).parent / "templates"
 
 
 class Reader(HTMLParser):
-    """Collects what a browser would: elements, attributes, scripts, and the text that is shown."""
+    """Collects what a browser would: elements, attributes, scripts, contents, and the text."""
 
     def __init__(self, text: str) -> None:
         super().__init__(convert_charrefs=True)
         self.elements: list[tuple[str, dict[str, str | None]]] = []
         self.scripts: list[tuple[dict[str, str | None], str]] = []
         self.shown: list[str] = []
+        self.contents: list[str] = []
+        self.in_contents = False
         self._in = ""
         self.feed(text)
         self.close()
@@ -49,16 +53,20 @@ class Reader(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.elements.append((tag, dict(attrs)))
         self._in = tag
+        self.in_contents |= tag == "nav"
         if tag == "script":
             self.scripts.append((dict(attrs), ""))
 
     def handle_endtag(self, tag: str) -> None:
         self._in = ""
+        self.in_contents &= tag != "nav"
 
     def handle_data(self, data: str) -> None:
         if self._in == "script":
             attributes, text = self.scripts[-1]
             self.scripts[-1] = attributes, text + data
+        elif self.in_contents:
+            self.contents += [data.strip()] if data.strip() else []
         elif self._in != "style":
             self.shown.append(data)
 
@@ -124,14 +132,15 @@ def test_verdicts_come_first_in_plain_words(demo_page: Reader) -> None:
         for each in ("Verdicts", "Comparisons", "fashion-mini, simplecnn", "Details", "Reproduce")
     ]
     assert order == sorted(order)
-    assert "3 comparisons with torch-default: 1 harms, 2 show no detectable difference." in (
-        demo_page.text
+    assert (
+        "3 comparisons with torch-default by accuracy: 1 harms, 2 show no detectable difference."
+        in (demo_page.text)
     )
     assert "A quick demonstration, not a result" in demo_page.text
 
 
 def test_the_outcome_stands_beside_the_arm(demo_page: Reader) -> None:
-    found = re.search(r'<table id="table-results">.*?</thead>', page(demo()), re.DOTALL)
+    found = re.search(r'<table id="table-results".*?</thead>', page(demo()), re.DOTALL)
     assert found is not None
     headings = re.findall(r'class="sort">(.*?)<', found[0])
     assert headings[headings.index("arm") + 1] == "outcome"
@@ -226,32 +235,97 @@ def test_a_study_without_any_run_has_a_page() -> None:
     assert "0 of 32 runs done" in read.text
 
 
-def test_a_loop_of_ones_own_has_a_page() -> None:
+def rmse(means: dict[str, float]) -> Analysis:
+    """Return a comparison in a user's own loop, by an error in kelvin; arms and their means."""
     study = Study.create(
-        name="own-loop", datasets=["yours"], models=["yours"], arms=["torch-default", "prewarm"],
+        name="own-loop", datasets=["yours"], models=["yours"], arms=list(means),
         metric="rmse", higher_is_better=False, unit="K", protocol={"steps": 1}, seeds=3,
     )  # fmt: skip
     runs = {
-        (arm.label, seed): replace(
+        (arm, seed): replace(
             result(0.5, curve=[], steps=[], train_loss=[]),
-            metrics={"rmse": 1.0 + number / 10 + 0.01 * seed},
+            metrics={"rmse": mean + 0.01 * place + 0.001 * (number * place) ** 2},
         )
-        for number, arm in enumerate(study.arms)
-        for seed in study.seeds
+        for number, (arm, mean) in enumerate(means.items())
+        for place, seed in enumerate(study.seeds)
     }
-    read = Reader(page(analyse(study, stored(study, runs))))
-    assert "in your own training loop" in read.text
+    return analyse(study, stored(study, runs))
+
+
+def test_a_loop_of_ones_own_has_a_page_in_its_users_words() -> None:
+    read = Reader(page(rmse({"torch-default": 1.0, "prewarm": 1.1})))
+    assert "2 arms x 3 seeds in your own training loop." in read.text
     assert "difference, K" in read.text
     assert "Run your script again" in read.text
+    for placeholder in ("yours", "simplecnn", "batch size", "steps at batch", "data set"):
+        assert placeholder not in read.text
 
 
-def test_a_sweep_shows_what_decides_and_folds_the_rest() -> None:
+def test_the_contents_name_every_section_in_order(demo_page: Reader) -> None:
+    links = [each["href"] for each in demo_page.tags("a")][1:]
+    headings = [each["id"] for each in demo_page.tags("h2")]
+    assert links == [f"#{each}" for each in headings]
+    assert demo_page.contents[:3] == ["Contents", "Verdicts", "Comparisons"]
+
+
+def test_verdicts_are_ordered_by_effect_and_say_the_outcome_once() -> None:
+    (group,), folded = verdicts(demo())
+    assert folded == []
+    gains = {c.arm: c.gain for c in demo().comparisons}
+    best_first = sorted(gains, key=lambda arm: gains[arm], reverse=True)
+    assert [next(arm for arm in best_first if arm in v.claim.split()) for v in group.found] == (
+        best_first
+    )
+    harms = group.found[-1]
+    assert harms.claim == "norm-matched-random harms"
+    assert "harms" not in harms.evidence
+    assert "norm-matched-random" not in harms.evidence
+
+
+def test_where_lower_is_better_the_largest_fall_is_first() -> None:
+    (group,), _ = verdicts(rmse({"torch-default": 1.0, "prewarm": 1.1, "whitening": 0.7}))
+    assert [verdict.claim for verdict in group.found] == ["whitening helps", "prewarm harms"]
+
+
+def test_a_long_study_shows_what_decides_and_folds_the_rest_by_data_set() -> None:
+    study = Study.model_validate(
+        grid().study.model_dump()
+        | {"datasets": ("mnist", "cifar10"), "arms": grid().study.arms[:20]}
+    )
+    rng = np.random.default_rng(0)
+    found = [
+        run
+        for dataset in study.datasets
+        for run in stored(
+            study,
+            {
+                (arm.label, seed): result(
+                    0.8, train_loss=[0.5 - (number in {3, 5}) * number + float(rng.normal(0, 0.01))]
+                )
+                for number, arm in enumerate(study.arms)
+                for seed in study.seeds
+            },
+            dataset=dataset,
+        )
+    ]
+    analysis = analyse(study, found)
+    in_view, folded = verdicts(analysis)
+    assert [len(group.found) for group in in_view] == [2, 2]
+    assert [group.found[0].claim for group in in_view] == [f"{study.arms[5].label} helps"] * 2
+    assert [(group.title, len(group.found)) for group in folded] == [
+        ("mnist, simplecnn", 17),
+        ("cifar10, simplecnn", 17),
+    ]
+    text = " ".join(page(analysis).split())
+    summaries = re.findall(r"<summary>(.*?)</summary>", text)
+    assert "mnist, simplecnn: 17 more verdicts" in summaries
+    assert "mnist: every result" in summaries
+    assert "Seed by seed and while training: 2 help, 17 show no detectable difference" in summaries
+    assert "mnist" in summaries, "the heat maps of each data set fold too"
+
+
+def test_a_grid_shows_its_heat_maps_before_its_runs() -> None:
     read = Reader(page(grid()))
-    found = re.search(r"All (\d+) (?:other )?verdicts", read.text)
-    assert found is not None
-    assert int(found[1]) + len(
-        [c for c in read.tags("li") if c.get("class") in {"helps", "harms"}]
-    ) >= (len(grid().comparisons))
     assert "fashion-mnist: patch_size 3, n_clusters 16" in read.text
     assert read.text.index("The grid") < read.text.index("Seed by seed")
 

@@ -12,7 +12,7 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from report_browser import OVERLAPS, axe_source, open_page, start, wait_for
+from report_browser import OVERLAPS, axe_source, open_page, resize, start, wait_for
 from report_cases import demo, grid, hostile
 from warminit.lab.data.load import load_dataset
 from warminit.lab.report import write_report
@@ -84,8 +84,10 @@ def test_nothing_is_asked_of_a_network(browser: webdriver.Chrome, page: Path) ->
 def test_the_verdicts_come_first(browser: webdriver.Chrome, page: Path) -> None:
     open_page(browser, page)
     assert texts(browser, "main h2")[0] == "Verdicts"
-    shown = texts(browser, ".verdicts li span:not(.beside)")
-    assert shown == [comparison.verdict for comparison in demo().comparisons]
+    shown = texts(browser, ".verdicts li")
+    best_first = sorted(demo().comparisons, key=lambda each: each.gain, reverse=True)
+    for text, comparison in zip(shown, best_first, strict=True):
+        assert comparison.verdict in text
 
 
 def test_a_table_sorts_both_ways_by_its_exact_values(browser: webdriver.Chrome, page: Path) -> None:
@@ -185,7 +187,7 @@ def test_tables_are_copied_for_other_programs(browser: webdriver.Chrome, page: P
 
     lines = copied("CSV").splitlines()
     assert len(lines) == 1 + len(demo().cells)
-    assert lines[0].startswith('data set,model,arm,outcome,seeds,"accuracy, %",sd,')
+    assert lines[0].startswith('arm,outcome,data set,model,seeds,"accuracy, %",sd,')
     mean = 100 * (demo().cells[1].mean or 0)
     assert float(lines[2].split(",")[5]) == pytest.approx(mean, rel=1e-12)
     latex = copied("LaTeX")
@@ -202,7 +204,7 @@ def test_everything_is_reached_by_keyboard_and_shows_it(
     open_page(browser, page)
     seen: list[dict[str, Any]] = []
     browser.find_element(By.TAG_NAME, "body").send_keys(Keys.TAB)
-    for _ in range(12):
+    for _ in range(20):
         seen.append(
             browser.execute_script(
                 "const e = document.activeElement; return {text: e.textContent.trim(), "
@@ -259,3 +261,30 @@ def test_the_page_of_a_running_study_reloads_until_it_is_told_not_to(
     open_page(browser, tmp_path / "report.html")
     assert not browser.find_element(By.ID, "reload").is_selected(), "it remembers"
     browser.find_element(By.ID, "reload").click()
+
+
+def test_the_contents_stand_beside_the_page_or_fold_above_it(
+    browser: webdriver.Chrome, page: Path
+) -> None:
+    open_page(browser, page, 1280)
+    contents = browser.find_element(By.ID, "contents")
+    main = browser.find_element(By.TAG_NAME, "main")
+    assert contents.get_property("open") is True
+    assert contents.rect["x"] + contents.rect["width"] < main.rect["x"]
+    resize(browser, 400)
+    wait_for(lambda: contents.get_property("open") is False, "the contents fold")
+    assert contents.rect["y"] + contents.rect["height"] <= main.rect["y"]
+
+
+@pytest.mark.parametrize("width", [400, 768, 1280])
+def test_the_outcome_is_not_cut(browser: webdriver.Chrome, page: Path, width: int) -> None:
+    open_page(browser, page, width)
+    right, scrolls = browser.execute_script(
+        "const table = document.getElementById('table-results');"
+        "const frame = table.parentElement.getBoundingClientRect().right;"
+        "const cells = [...table.querySelectorAll('tr > :nth-child(2)')];"
+        "return [Math.max(...cells.map(c => c.getBoundingClientRect().right)) - frame,"
+        " document.documentElement.scrollWidth]"
+    )
+    assert right <= 0
+    assert scrolls <= width, "the page itself never scrolls sideways"

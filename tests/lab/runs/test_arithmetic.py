@@ -10,11 +10,11 @@ from study_cases import tiny_study, write_data
 from training_cases import make_spec, run
 from warminit.errors import WarminitError
 from warminit.lab.engines.driver import run_study
-from warminit.lab.runs.arithmetic import arithmetic
+from warminit.lab.runs.arithmetic import arithmetic, emulated
 from warminit.lab.study.protocol import Precision
 
 REFUSED = (
-    "precision='tf32' is not to be had on device='cpu': expected cuda, for only GPUs have this "
+    "precision='tf32' on device='cpu': expected cuda, since only GPUs support this "
     "format. Choose precision='float32', or 'bfloat16', or device='cuda'."
 )
 
@@ -75,3 +75,23 @@ def test_the_cpu_has_no_tf32_and_says_so_before_anything_runs(tmp_path: Path) ->
         run_study(study, tmp_path / "out")
     assert str(error.value) == REFUSED
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("unit", ["avx512_bf16", "amx_bf16", None])
+def test_a_processor_without_a_unit_for_bfloat16_is_named(
+    unit: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    has = {"architecture": "x86_64", "avx512_bf16": False, "amx_bf16": False} | {unit: True}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: has, raising=False)
+    assert ("emulates the format" in emulated("bfloat16", "cpu")) == (unit is None)
+    assert not emulated("float32", "cpu")
+    assert not emulated("bfloat16", "cuda:0")
+
+
+def test_an_unknown_processor_gets_no_note(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        torch.cpu, "get_capabilities", lambda: {"architecture": "arm64"}, raising=False
+    )
+    assert not emulated("bfloat16", "cpu")
+    monkeypatch.delattr(torch.cpu, "get_capabilities")
+    assert not emulated("bfloat16", "cpu")

@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from training_cases import make_dataset
+from warminit.initializers.network.variance_rules import torch_default
 from warminit.lab.runs.plan import plan_runs
+from warminit.lab.runs.train import train
 from warminit.lab.study.protocol import Protocol, affordable_interval
 from warminit.lab.study.study import Study
 
@@ -73,3 +75,42 @@ def test_a_long_run_is_planned_as_it_was_asked_for(steps: int) -> None:
     )  # fmt: skip
     (run,) = plan_runs(study, {"digits": data})
     assert run.spec.protocol == study.protocol
+
+
+@given(st.integers(1, 10_000), st.integers(2, 512), st.integers(1, 30_000))
+def test_where_times_are_asked_for_there_are_fifty_or_they_cost_three_tenths(
+    steps: int, batch_size: int, n_evaluated: int
+) -> None:
+    protocol = Protocol(steps=steps, batch_size=batch_size)
+    interval = affordable_interval(protocol, n_evaluated, fine=True)
+    assert interval is not None
+    evaluations = protocol.model_copy(update={"eval_interval": interval}).evaluation_steps
+    training, evaluating = 3 * steps * batch_size, len(evaluations) * n_evaluated
+    if steps >= 5000:
+        assert 50 <= len(evaluations) <= 51
+    else:
+        assert len(evaluations) == 1 or evaluating <= 0.3 * (training + evaluating)
+    given_one = protocol.model_copy(update={"eval_interval": 7})
+    assert affordable_interval(given_one, n_evaluated, fine=True) is None
+
+
+def test_thresholds_make_evaluations_finer_and_change_no_weight() -> None:
+    data = make_dataset(shape=(3, 8, 8))
+    usual, fine = (
+        Study.create(
+            name="cost",
+            datasets=["digits"],
+            arms=["torch-default"],
+            seeds=1,
+            protocol={"steps": 60, "batch_size": 16},
+            thresholds=thresholds,
+        )
+        for thresholds in ((), (0.9,))
+    )
+    (few,), (many,) = (plan_runs(study, {"digits": data}) for study in (usual, fine))
+    assert len(few.spec.protocol.evaluation_steps) < len(many.spec.protocol.evaluation_steps)
+    assert few.key != many.key
+    trained = [train(data, run.spec, arm=torch_default, arm_parameters={}) for run in (few, many)]
+    assert trained[1].eval_steps == many.spec.protocol.evaluation_steps
+    assert trained[0].weights_digest == trained[1].weights_digest
+    assert trained[0].metrics == trained[1].metrics

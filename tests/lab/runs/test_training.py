@@ -16,7 +16,7 @@ from training_cases import make_dataset, make_spec, run, same
 from warminit.errors import WarminitError
 from warminit.lab.data.load import ImageDataset
 from warminit.lab.runs.rates import learning_rate
-from warminit.lab.runs.train import weights_digest
+from warminit.lab.runs.weights import weights_digest
 from warminit.lab.study.protocol import Protocol, learning_rates
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -236,11 +236,11 @@ def test_the_digest_is_sha256_over_names_types_shapes_and_bytes() -> None:
     ("changes", "device", "text"),
     [
         ({"batch_size": 76}, "cpu", r"batch_size=76 is larger than the 75 training .*=75 or less"),
-        ({"seed": -1}, "cpu", r"seed=-1 is out of range: expected 0 to 2\*\*32 - 1"),
-        ({"seed": 2**32}, "cpu", r"seed=4294967296 is out of range"),
+        ({"seed": -1}, "cpu", r"seed=-1: expected a whole number from 0 to 2\*\*32 - 1"),
+        ({"seed": 2**32}, "cpu", r"seed=4294967296: expected a whole number from 0"),
         ({"model": "resnet"}, "cpu", r"model='resnet' is not known.*'resnet20'"),
-        ({}, "cuda:99", r"device='cuda:99' is not at hand: expected cpu"),
-        ({}, "abacus", r"device='abacus' is not at hand.*Choose device='cpu'"),
+        ({}, "cuda:99", r"device='cuda:99' is not available: expected cpu"),
+        ({}, "abacus", r"device='abacus' is not available.*Choose device='cpu'"),
         (
             {"model": "training_cases:one_value_too_many"},
             "cpu",

@@ -111,6 +111,14 @@ def test_equivalence_and_futility_say_so() -> None:
     assert "ended early because 8 seeds are unlikely to decide" in early.verdict
 
 
+def test_differences_that_are_all_equal_have_no_interval() -> None:
+    study = small_study(arms=["torch-default", "prewarm"], sequential=DESIGN)
+    scores = {"torch-default": BASE, "prewarm": BASE}
+    (comparison,) = analyse(study, scored(study, scores)).comparisons
+    assert comparison.confidence_interval is None
+    assert comparison.verdict.endswith("with 8 seeds, the maximum: +0.00 points.")
+
+
 def test_terminal_export_and_notes_have_what_the_verdict_uses() -> None:
     analysis = finished()
     text = shown(print_analysis, analysis, CONSOLE)

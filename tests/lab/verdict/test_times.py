@@ -55,6 +55,10 @@ def test_thresholds_of_the_study_come_after_it_and_who_never_arrives_is_censored
     assert (high.steps.arrived_arm, high.steps.arrived_baseline) == (3, 0)
     assert (high.steps.steps_arm, high.steps.steps_baseline) == (200, 200)
     assert final.steps.threshold == pytest.approx(0.8)
+    *_, never = times(analysed({"torch-default": SLOW, "prewarm": FAST}, thresholds=[0.99]))
+    assert (
+        never.sentence == "Time to 99.00 %: none of 3 runs of either arm reaches it in 200 steps."
+    )
 
 
 @pytest.mark.parametrize("lost", ["Traceback\nValueError: no", [0.1, 0.1, 0.1, 0.1]])
@@ -98,6 +102,12 @@ def test_every_display_says_it_with_the_spacing() -> None:
         " 0.50, 95 % interval"
     ) in printed
     assert "evaluated every 50 steps." in printed
+    close = [[0.5, 0.6, 0.8, 0.9], *FAST[:1], [0.5, 0.6, 0.7, 0.8]]
+    (near,) = times(analysed({"torch-default": SLOW, "prewarm": close}))
+    assert near.steps.steps_arm == 150  # 50 before the baseline's 200: as fine as the spacing
+    assert near.sentence.endswith("evaluated every 50 steps.")
+    (nearer,) = times(analysed({"torch-default": SLOW, "prewarm": [close[0], *SLOW[1:]]}))
+    assert nearer.sentence.endswith("every 50 steps, which is more than the difference.")
     table = times_table(analysis)
     assert table.rows[0][4].value == 100
     assert "Evaluated every 50 steps" in table.caption

@@ -3,12 +3,12 @@
 import time
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypedDict, Unpack, get_args
 
 import torch
 from torch import Tensor, nn
 
-from warminit.checks import check_count
+from warminit.checks import check_count, check_keywords
 from warminit.errors import WarminitError, unexpected, unknown
 from warminit.images.check import check_images, standardization
 from warminit.images.source import Images, read_images
@@ -24,14 +24,29 @@ from warminit.initializers.adapt.rules import (
 )
 from warminit.initializers.stems.subject import Statistics
 from warminit.models.exchange import exchange_
+from warminit.models.input_layers import Stem, find_stem
 from warminit.models.ranks import all_or_none
 from warminit.models.restore import errors_explained
-from warminit.models.stem import Stem, find_stem
 from warminit.models.surroundings import own_arithmetic
 from warminit.models.survey import unwrap
 from warminit.report import InitReport
 
 AdaptMethod = Literal["repeat", "mean", "copy", "least-squares"]
+
+
+class LeastSquaresOptions(TypedDict, total=False):
+    """What `adapt_stem_` takes for `least-squares` alone.
+
+    Attributes:
+        old_images: (N', C, *size), images as the model was trained on, or batches of them. By
+            default the published color statistics of ImageNet, for three channels, standardized as
+            timm's metadata say.
+        paired: Whether `old_images` show pixel by pixel what `images` show; A is then the
+            regression of the old pixels on the new ones.
+    """
+
+    old_images: Images | None
+    paired: bool
 
 
 def adapt_stem_(
@@ -42,12 +57,11 @@ def adapt_stem_(
     method: AdaptMethod = "repeat",
     bands: Bands | None = None,
     others: Others = "mean",
-    old_images: Images | None = None,
-    paired: bool = False,
     layers: str | nn.Module | None = None,
     batches: int | None = None,
     mean: Statistics = None,
     std: Statistics = None,
+    **options: Unpack[LeastSquaresOptions],
 ) -> InitReport:
     """Adapt a trained model to images of another number of channels, and keep what it has learned.
 
@@ -63,24 +77,20 @@ def adapt_stem_(
         method: Rule for the new filters. `repeat`: the old channels in turn, times C / C'; for one
             channel their sum. `mean`: the mean of the old channels, times C / C'. `copy`: the
             channels in `bands` keep their filters. `least-squares`: the filters W become W A, where
-            A maps new pixels to old ones, see docs/adapt.md. Then A x + c has the mean and
+            A maps new pixels to old ones (docs/least-squares.md). Then A x + c has the mean and
             covariance of the old pixels, and c goes into the bias, or into the BatchNorm that
             follows.
         bands: Old channels with their index in the new images. An old channel is an index, or
             "red", "green" or "blue" of three. Used by `copy`, and by `least-squares` as the map to
             stay near.
         others: Rule for the channels that are not in `bands`: "mean", "repeat" or "zero".
-        old_images: Images (N', C, *size) like those of the training, or batches of them, for
-            `least-squares`. By default the published color statistics of ImageNet, for three
-            channels, standardized as timm's metadata say.
-        paired: Whether `old_images` show the same scenes as `images`, pixel by pixel. A is then the
-            regression of the old pixels on the new ones.
         layers: Dotted name of the layer, or the module; by default every layer that receives the
             images.
         batches: Number of batches to read from a loader, 8 by default.
         mean: Per-channel mean of the new channels. It standardizes uint8 images and goes into
             timm's `pretrained_cfg`, which by default gets the old values by the same rule.
         std: Per-channel standard deviation of the new channels, used like `mean`.
+        **options: `old_images` and `paired`, see `LeastSquaresOptions`.
 
     Returns:
         The report. Only the input layers and the records of their channel count change: attributes,
@@ -99,7 +109,9 @@ def adapt_stem_(
     """
     started = time.perf_counter()
     with all_or_none():
+        check_keywords("adapt_stem_", options, LeastSquaresOptions)
         _check_arguments(model, images, method, bands, others)
+        old_images, paired = options.get("old_images"), options.get("paired", False)
         if method != "least-squares" and (paired or old_images is not None):
             step = 'Pass method="least-squares", or leave old_images and paired out.'
             raise unexpected("method", method, "least-squares, which looks at old_images", step)

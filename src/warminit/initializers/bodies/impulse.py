@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from warminit.checks import check_seed
 from warminit.errors import WarminitError
 from warminit.images.source import Images
-from warminit.initializers.bodies.attention import changes_of, find_attention
+from warminit.initializers.bodies.attention_changes import changes_of, find_attention
 from warminit.initializers.bodies.mimetic import (
     PositionChoice,
     attention_report,

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from warminit.checks import check_seed
 from warminit.errors import WarminitError
 from warminit.images.source import Images
-from warminit.initializers.bodies.attention import (
+from warminit.initializers.bodies.attention_changes import (
     SeenAttention,
     changes_of,
     find_attention,

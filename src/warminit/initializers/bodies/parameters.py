@@ -45,11 +45,11 @@ def check_content(content: str) -> None:
         )
 
 
-def check_number(name: str, value: float, *, least: float = 0.0, above: bool = True) -> float:
-    """Return a finite number above (or from) a bound as a float, or raise WarminitError."""
+def check_number(name: str, value: float, *, above: bool = True) -> float:
+    """Return a finite number above (or from) 0 as a float, or raise WarminitError."""
     valid = not isinstance(value, bool) and isinstance(value, int | float)
-    if not (valid and (value > least if above else value >= least) and value < float("inf")):
-        bound = f"above {least:g}" if above else f"of at least {least:g}"
+    if not (valid and (value > 0 if above else value >= 0) and value < float("inf")):
+        bound = "above 0" if above else "of at least 0"
         raise WarminitError(
             f"{name}={value!r}: expected a finite number {bound}. Leave it out for the default."
         )

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from warminit.errors import WarminitError
-from warminit.initializers.bodies.attention import SeenAttention
+from warminit.initializers.bodies.attention_changes import SeenAttention
 from warminit.initializers.bodies.parameters import Change, whole
 
 _MOST_PREFIX = 16

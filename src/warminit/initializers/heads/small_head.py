@@ -19,8 +19,8 @@ from warminit.initializers.heads.last_layer import (
     output_size,
     shrink_,
 )
-from warminit.initializers.stems.options import WhiteningKeywords
-from warminit.initializers.stems.rules import share_of_total
+from warminit.initializers.stems.design_rules import share_of_total
+from warminit.initializers.stems.keywords import WhiteningKeywords
 from warminit.initializers.stems.subject import Subject, check_any_images, only
 from warminit.initializers.stems.whitening import whiten_subject_
 from warminit.models.ranks import all_or_none
@@ -53,7 +53,8 @@ def whitening_small_head(
     approaches (Chowers & Weiss, 2023). Adam's first steps move every weight by the learning rate,
     however small its gradient is. With a small head these steps no longer push the outputs far
     beyond the scale of the classes. If no normalization removes the filters' scale, their responses
-    get unit deviation. docs/evidence.md has the derivation, the ablations and the measurements.
+    get unit deviation. docs/why.md has the derivation, and
+    docs/results/evidence.md the ablations and the measurements.
 
     Args:
         model: Any module with a convolution.

@@ -12,8 +12,8 @@ from warminit.errors import WarminitError
 from warminit.images.source import Batch, Images
 from warminit.initializers.prewarm.method import kmeans_filters
 from warminit.initializers.stems.conditioning import MakeFilters, condition_
-from warminit.initializers.stems.options import Algorithm, StemOptions
-from warminit.initializers.stems.rules import Hyperparameters
+from warminit.initializers.stems.design_rules import Hyperparameters
+from warminit.initializers.stems.keywords import Algorithm, StemOptions
 from warminit.report import InitReport
 
 Matching = Literal["global", "per-filter"]

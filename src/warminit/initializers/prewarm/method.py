@@ -12,6 +12,7 @@ from warminit.images.patches import Centering, center_patches
 from warminit.images.source import Batch, Images
 from warminit.initializers.prewarm.clustering import kmeans, minibatch_kmeans
 from warminit.initializers.stems.conditioning import condition_, filters_from_images
+from warminit.initializers.stems.design_rules import Hyperparameters
 from warminit.initializers.stems.filters import (
     Scale,
     Scaling,
@@ -20,8 +21,7 @@ from warminit.initializers.stems.filters import (
     shape_filters,
     weight_centroids,
 )
-from warminit.initializers.stems.options import Algorithm, PrewarmOptions, RuleOptions
-from warminit.initializers.stems.rules import Hyperparameters
+from warminit.initializers.stems.keywords import Algorithm, PrewarmOptions, RuleOptions
 from warminit.initializers.stems.subject import Layers, Statistics, Subject, only
 from warminit.renamed import takes_old_names
 from warminit.report import InitReport

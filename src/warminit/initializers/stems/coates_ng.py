@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from warminit.errors import WarminitError
 from warminit.images.source import Batch, Images
 from warminit.initializers.stems.conditioning import condition_
+from warminit.initializers.stems.design_rules import Hyperparameters
 from warminit.initializers.stems.filters import scale_bank, shape_filters
-from warminit.initializers.stems.options import StemOptions
-from warminit.initializers.stems.rules import Hyperparameters
+from warminit.initializers.stems.keywords import StemOptions
 from warminit.report import InitReport
 
 _ITERATIONS = 10

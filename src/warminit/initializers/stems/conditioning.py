@@ -13,10 +13,10 @@ from warminit.checks import as_kernel_size, outside
 from warminit.errors import WarminitError, WarminitWarning
 from warminit.images.check import check_images, standardization
 from warminit.images.source import Batch, Images, read_images, within_memory
+from warminit.initializers.stems.design_rules import Hyperparameters
 from warminit.initializers.stems.fed import fed_images
-from warminit.initializers.stems.options import RuleOptions
+from warminit.initializers.stems.keywords import RuleOptions
 from warminit.initializers.stems.resolve import resolve_rules
-from warminit.initializers.stems.rules import Hyperparameters
 from warminit.initializers.stems.subject import Layers, Subject, only
 from warminit.models.fresh import looks_trained
 from warminit.models.layer import FoundLayer

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from warminit.checks import check_count
-from warminit.initializers.stems.options import RuleOptions
-from warminit.initializers.stems.rules import Hyperparameters, share_of_total
+from warminit.initializers.stems.design_rules import Hyperparameters, share_of_total
+from warminit.initializers.stems.keywords import RuleOptions
 from warminit.initializers.stems.subject import Subject
 from warminit.models.deep import activations
 from warminit.models.layer import FoundLayer

@@ -90,8 +90,6 @@ def scale_bank(
         >>> round(float(bank.std(correction=0)), 6)
         0.2
     """
-    if scaling not in get_args(Scaling):
-        raise WarminitError(f"scaling={scaling!r}: expected one of {', '.join(get_args(Scaling))}.")
     if scale in {"match", "unit"}:
         if patches is None:
             raise WarminitError(

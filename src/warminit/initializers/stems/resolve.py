@@ -9,8 +9,8 @@ from torch import Tensor
 
 from warminit.checks import as_kernel_size, check_count, count_positions
 from warminit.errors import WarminitError
+from warminit.initializers.stems.design_rules import Hyperparameters, rules_of, scale_rule
 from warminit.initializers.stems.filters import NAMED_SCALES, Scale
-from warminit.initializers.stems.rules import Hyperparameters, rules_of, scale_rule
 
 
 def resolve_rules(

@@ -11,6 +11,7 @@ from warminit.errors import WarminitError
 from warminit.images.patches import center_patches, second_moment
 from warminit.images.source import Batch, Images
 from warminit.initializers.stems.conditioning import condition_
+from warminit.initializers.stems.design_rules import Hyperparameters
 from warminit.initializers.stems.filters import (
     Scale,
     Scaling,
@@ -18,8 +19,7 @@ from warminit.initializers.stems.filters import (
     scale_bank,
     shape_filters,
 )
-from warminit.initializers.stems.options import WhiteningKeywords, WhiteningOptions
-from warminit.initializers.stems.rules import Hyperparameters
+from warminit.initializers.stems.keywords import WhiteningKeywords, WhiteningOptions
 from warminit.initializers.stems.subject import Layers, Statistics, Subject
 from warminit.renamed import takes_old_names
 from warminit.report import InitReport

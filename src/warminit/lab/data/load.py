@@ -24,12 +24,13 @@ from warminit.lab.data.decoding import decode_rows
 from warminit.lab.data.folders import split_of
 from warminit.lab.data.reading import folder_rows, pixel_arrays
 from warminit.lab.data.sources import Source, find_source
+from warminit.layout import Layout, Tabled, plain
 
 MAX_CLASSES_SHOWN = 20
 
 
 @dataclass(frozen=True, eq=False)
-class ImageDataset:
+class ImageDataset(Tabled):
     """Hold the images of one data set, as the laboratory trains on them.
 
     Attributes:
@@ -59,6 +60,8 @@ class ImageDataset:
     fingerprint: str
     partial: bool
     test_split: str = "test"
+
+    __repr__ = Tabled.__str__  # its pixels would fill pages
 
     @property
     def in_channels(self) -> int:
@@ -124,10 +127,13 @@ class ImageDataset:
             >>> print(load_dataset("fashion-mini").describe().splitlines()[0])
             fashion-mini: 6,000 train / 2,000 test images, 1 x 28 x 28, 10 classes
         """
-        height, width = self.image_size
+        return str(self)
+
+    def tables(self) -> list[Layout]:
+        """Return what `describe` says: counts and sizes, then a row a class."""
         partial = " (partial: counts differ from the published ones)" if self.partial else ""
         counts = f"{len(self.train_labels):,} train / {len(self.test_labels):,} test"
-        shape = f"{self.in_channels} x {height} x {width}"
+        shape = plain((self.in_channels, *self.image_size))
         lines = [
             f"{self.name}{partial}: {counts} images, {shape}, {self.n_classes} classes",
             "mean " + " ".join(f"{value:.4f}" for value in self.mean),
@@ -138,16 +144,11 @@ class ImageDataset:
         train = self.class_counts
         test = torch.bincount(self.test_labels, minlength=self.n_classes).tolist()
         lines.append(f"class balance: {min(train):,} to {max(train):,} training images per class")
-        shown = range(min(self.n_classes, MAX_CLASSES_SHOWN))
-        length = max(len("class"), *(len(self.class_names[label]) for label in shown))
-        lines.append(f"{'class':<{length}}  {'train':>7}  {'test':>7}")
-        lines += [
-            f"{self.class_names[label]:<{length}}  {train[label]:>7,}  {test[label]:>7,}"
-            for label in shown
-        ]
-        if self.n_classes > MAX_CLASSES_SHOWN:
-            lines.append(f"... and {self.n_classes - MAX_CLASSES_SHOWN} more classes")
-        return "\n".join(lines)
+        each = zip(self.class_names, train, test, strict=True)
+        rows = [(name, f"{a:>7,}", f"{b:>7,}") for name, a, b in each][:MAX_CLASSES_SHOWN]
+        more = self.n_classes - len(rows)
+        below = [f"... and {more} more classes"] if more else []
+        return [Layout("\n".join(lines), rows, ("class", "  train", "   test"), below)]
 
 
 def load_dataset(

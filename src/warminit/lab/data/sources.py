@@ -1,6 +1,5 @@
 """name, hub id, folder or file -> Source: the data's location, and a fingerprint of their state."""
 
-import difflib
 import hashlib
 import os
 import re
@@ -9,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from warminit.errors import DataNotAvailableError, WarminitError
+from warminit.errors import DataNotAvailableError, WarminitError, did_you_mean
 from warminit.lab.data.folders import (
     SYNONYMS,
     check_utf8,
@@ -107,9 +106,9 @@ class Source:
 def find_source(name: str | os.PathLike[str], data_root: str | Path | None = None) -> Source:
     """Find the source for a name; `load_dataset` lists the kinds of names.
 
-    A known name or hub id has priority over a file, and a file or folder over an unknown hub id.
-    Reports name local files with their ending, and folders with a slash, to distinguish them from
-    published data sets.
+    A known name or hub id has priority over a file, and a file or folder over an unknown hub id. A
+    file that is absent here is searched for in the data root. Reports name local files with their
+    ending, and folders with a slash, to distinguish them from published data sets.
 
     Raises:
         WarminitError: for an unknown name, or missing data.
@@ -144,15 +143,24 @@ def _found(text: str, root: str | Path | None) -> Source:
     path = expanded(text)
     if os.path.exists(path):  # noqa: PTH110 - Path.exists raises for a name that is too long
         return _local(path.resolve())
+    if (beside := _in_root(text, root)) is not None:
+        return _local(beside)
     if re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*(:[\w.-]+)?", text) and path.suffix not in FILES:
         hub_id, _, configuration = text.partition(":")
         return _hub(text, hub_id, configuration or None, root, None)
-    nearest = difflib.get_close_matches(text.lower().replace("_", "-"), known_names(), 1, 0.5)
-    hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+    near = f" {did_you_mean(text.lower().replace('_', '-'), known_names())}".rstrip()
     raise WarminitError(
         f"name={text!r} is no data set, and no file or folder {str(path.absolute())!r} exists."
-        f"{hint} Give one of {', '.join(known_names())}, a hub id 'owner/name', a folder or a file."
+        f"{near} Give one of {', '.join(known_names())}, a hub id 'owner/name', a folder or a file."
     )
+
+
+def _in_root(text: str, root: str | Path | None) -> Path | None:
+    """Return a file of the data root that is named by its path there, None where there is none."""
+    if root is None or is_url(root) or ".." in Path(text).parts or Path(text).suffix not in FILES:
+        return None
+    path = expanded(root) / text
+    return path.resolve() if path.is_file() else None
 
 
 def parquet_splits(path: Path) -> dict[str, Path]:

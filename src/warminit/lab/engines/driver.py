@@ -1,7 +1,7 @@
 """a study -> every run done and stored. Resumes: what the store has is not run again."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -9,10 +9,10 @@ from pathlib import Path
 
 from warminit.lab.data.load import ImageDataset
 from warminit.lab.engines.choose import engine_for, planning_device
-from warminit.lab.engines.due import Due
+from warminit.lab.engines.due import Due, Part
 from warminit.lab.engines.job import Begin, DataSource, Job, Outcome, begin, execute
 from warminit.lab.engines.options import Engine, EngineOptions, Places
-from warminit.lab.engines.tuned import plan_tuned, plan_tuning
+from warminit.lab.engines.tuned import apart, plan_tuned, plan_tuning
 from warminit.lab.runs.environment import environment
 from warminit.lab.runs.plan import PlannedRun, plan_runs
 from warminit.lab.runs.results import RunResult
@@ -84,6 +84,7 @@ def run_study(
             runs: tuple[PlannedRun, ...],
             at_hand: Mapping[str, ImageDataset],
             before: tuple[PlannedRun, ...] = (),
+            parts: Sequence[Part] = (),
         ) -> tuple[StoredRun, ...]:
             return complete(
                 study,
@@ -97,15 +98,21 @@ def run_study(
                 listener=listener,
                 places=places,
                 before=before,
+                parts=parts,
             )
 
         if study.tune is None:
             runs = plan_runs(study, datasets, device=source.device, threads=source.threads)
             return done(runs, datasets)
         tuning, validated = plan_tuning(study, datasets, source)
-        ended = done(tuning, validated)
+        ended = done(tuning, validated, parts=[(_fixed(study), tuning)])
         rates = chosen(tuned(study, ((run.spec, run.result) for run in ended)))
-        return done(plan_tuned(study, datasets, source, rates), datasets, before=tuning)
+        runs = plan_tuned(study, datasets, source, rates)
+        return done(runs, datasets, before=tuning, parts=apart(study, runs, rates))
+
+
+def _fixed(study: Study) -> Study:
+    return study.model_copy(update={"sequential": None})
 
 
 def _job(source: DataSource) -> Job:
@@ -127,6 +134,7 @@ def complete(
     listener: Listener | None = None,
     places: Places | None = None,
     before: tuple[PlannedRun, ...] = (),
+    parts: Sequence[Part] = (),
 ) -> tuple[StoredRun, ...]:
     """Have an engine do those of the planned runs that are still needed, and store each at once.
 
@@ -136,6 +144,7 @@ def complete(
     `about` is kept beside them, so that their results can be read without the data. `places` has
     the environments of the runs that were done on other machines, by key, once they are yielded.
     `before` are runs of the study that have ended: they are not tried again, and are returned too.
+    `parts` are its comparisons where they are decided apart; by default all runs are one.
     """
     listener = listener or Listener()
     here, places = environment(device), {} if places is None else places
@@ -150,7 +159,7 @@ def complete(
         )
         finished = store.finished_keys()
         listener.planned(runs, sum(run.key in finished for run in runs))
-        due = Due(study, runs, _results(study, finished, store))
+        due = Due(parts or [(study, runs)], _results(study, finished, store))
         if due.runs:
             # Closed here, not when it is collected: no worker outlives an error or Ctrl-C.
             with closing(engine(due.runs, listener.stepped)) as outcomes:  # type: ignore[type-var]  # a generator
@@ -181,11 +190,9 @@ def finished_runs(
         return runs_in_order([run.key for run in runs], store)
 
 
-def plan(
-    study: Study, source: DataSource, listener: Listener | None = None
-) -> tuple[PlannedRun, ...]:
+def plan(study: Study, source: DataSource) -> tuple[PlannedRun, ...]:
     """Load the study's data sets and plan its runs."""
-    datasets = _load(study, source, listener or Listener())
+    datasets = _load(study, source, Listener())
     return plan_runs(study, datasets, device=source.device, threads=source.threads)
 
 

@@ -5,7 +5,8 @@ import traceback
 import warnings
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
+from pathlib import Path
 from weakref import WeakValueDictionary
 
 import torch
@@ -16,7 +17,8 @@ from warminit.lab.data.load import ImageDataset, load_source
 from warminit.lab.data.sources import find_source
 from warminit.lab.runs.plan import PlannedRun
 from warminit.lab.runs.results import RunResult
-from warminit.lab.runs.train import train, train_in_turns
+from warminit.lab.runs.train import OnEnd, train, train_in_turns
+from warminit.lab.runs.weights import save_weights
 
 Outcome = RunResult | str
 """A result, or the text of the error that the run ended with."""
@@ -43,12 +45,14 @@ class DataSource:
         resize: As for `load_dataset`.
         device: Where runs take place.
         threads: CPU threads of a run.
+        weights: Folder where each run leaves its final weights; None: they are not kept.
     """
 
     data_root: str | None = None
     resize: int | None = None
     device: str = "cpu"
     threads: int = 1
+    weights: Path | None = None
 
     def load(
         self,
@@ -87,6 +91,7 @@ def execute(run: PlannedRun, on_step: OnStep | None, *, source: DataSource) -> O
             arm_parameters=run.arm_parameters,
             device=source.device,
             on_step=on_step,
+            on_end=_keeping(run, source),
         )
     )
 
@@ -105,12 +110,25 @@ def begin(run: PlannedRun, *, source: DataSource) -> Turns:
             arm=get_method(run.spec.arm.name),
             arm_parameters=run.arm_parameters,
             device=source.device,
+            on_end=_keeping(run, source),
         )
     except Exception as error:  # noqa: BLE001 - a user's arm or model may raise anything
         if source.device != "cpu":
             torch.cuda.synchronize(source.device)
         return _text(error)
     return _finite(result)
+
+
+def weights_file(folder: Path, key: str) -> Path:
+    """Return the file of a run's final weights, by the run's key."""
+    return folder / f"{key}.safetensors"
+
+
+def _keeping(run: PlannedRun, source: DataSource) -> OnEnd | None:
+    """Return what keeps the weights of a run, where they are wanted."""
+    if source.weights is None:
+        return None
+    return partial(save_weights, path=weights_file(source.weights, run.key))
 
 
 def guarded(work: Callable[[], RunResult]) -> Outcome:

@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any
 
 from warminit.errors import WarminitError
@@ -17,9 +18,6 @@ PATIENCE = 5.0
 SMALLEST_STORE = 80 << 20
 """Bytes of a cluster's object store on this machine, besides the data sets; Ray takes no less."""
 
-_ANSWER_HEADER = 9  # bytes before the content of an HTTP/2 frame; the fourth is the frame's type
-_SETTINGS = 4
-
 
 def check_address(address: str | None) -> None:
     """Raise unless Ray is installed and, where an address is given, something of it answers there.
@@ -27,26 +25,27 @@ def check_address(address: str | None) -> None:
     Raises:
         WarminitError: With the address, and how a cluster is started.
     """
-    import_ray()
+    _imported("ray")
     address = _resolved(address)
     if address in ("local", "auto"):
         return  # Ray answers for these at once
     host, port = _split(address)
     try:
-        with socket.create_connection((host, port), timeout=PATIENCE) as connection:
-            answered = bool(os.environ.get("RAY_USE_TLS")) or _speaks_http2(connection)
+        socket.create_connection((host, port), timeout=PATIENCE).close()
     except OSError as error:
         raise _unreachable(address, str(error)) from error
-    if not answered:
-        raise _unreachable(address, "something else than Ray answers there")
+    # With TLS, the keys for a call are Ray's own to read.
+    if not os.environ.get("RAY_USE_TLS") and not _speaks_grpc(host, port):
+        raise _unreachable(address, "what listens there does not answer as Ray does")
 
 
 @contextmanager
 def connected(address: str | None, room: int) -> Iterator[Any]:
     """Yield the module `ray`, connected; what was not connected before is disconnected at the end.
 
-    Nothing of Ray's is printed, no statistics are sent from a cluster that is started here, and
-    the process's environment and handler of SIGTERM are as before afterwards.
+    Of Ray's own words only what its nodes report of lost workers is printed. No statistics are sent
+    from a cluster that is started here, and the process's environment and handler of SIGTERM are as
+    before afterwards.
 
     Args:
         address: As in `EngineOptions`.
@@ -55,7 +54,7 @@ def connected(address: str | None, room: int) -> Iterator[Any]:
     Raises:
         WarminitError: If there is no cluster at the address, or it cannot be started.
     """
-    ray = import_ray()
+    ray = _imported("ray")
     if ray.is_initialized():  # by the user's own script, which goes on with it
         yield ray
         return
@@ -69,7 +68,7 @@ def connected(address: str | None, room: int) -> Iterator[Any]:
             "object_store_memory": SMALLEST_STORE + room + room // 4,
             "include_dashboard": False,
         }
-    with _process_kept(), _quiet(ray):
+    with _process_kept():
         try:
             ray.init(**settings)
         except Exception as error:  # what goes wrong in starting comes in many types
@@ -121,16 +120,15 @@ def kind_on(address: str | None, device: str, cpus: float, gpus: float) -> str:
             ) from error
 
 
-def import_ray() -> Any:
-    """Return the module `ray`, or raise WarminitError where it is not installed."""
+def _imported(name: str) -> Any:
+    """Return the module `ray`, or one that comes with it; WarminitError where it is not there."""
     try:
-        import ray
+        return import_module(name)
     except ImportError as error:
         raise WarminitError(
             f"engine='ray' needs Ray, which cannot be imported ({error}). Install it with "
             "`pip install \"warminit[ray]\"`, or use engine='local'."
         ) from error
-    return ray
 
 
 def _resolved(address: str | None) -> str:
@@ -147,18 +145,18 @@ def _split(address: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def _speaks_http2(connection: socket.socket) -> bool:
-    """Tell whether a server answers HTTP/2's greeting as all that Ray listens with does (gRPC)."""
-    connection.sendall(
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, _SETTINGS, 0, 0, 0, 0, 0))
-    )
-    answer = b""
-    while len(answer) < _ANSWER_HEADER:
-        more = connection.recv(_ANSWER_HEADER - len(answer))
-        if not more:
-            return False
-        answer += more
-    return answer[3] == _SETTINGS
+def _speaks_grpc(host: str, port: int) -> bool:
+    """Tell whether a gRPC server answers a call, if only that it does not know what is called."""
+    grpc = _imported("grpc")
+    target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    silence = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
+    # Ray itself goes to no proxy either.
+    with grpc.insecure_channel(target, (("grpc.enable_http_proxy", 0),)) as channel:
+        try:
+            channel.unary_unary("/grpc.health.v1.Health/Check")(b"", timeout=PATIENCE)
+        except grpc.RpcError as error:
+            return error.code() not in silence
+    return True
 
 
 def _unreachable(address: str, why: str) -> WarminitError:
@@ -197,21 +195,3 @@ def _variables() -> dict[str, str]:
         for name, value in os.environ.items()
         if name.startswith("RAY_") or name == "PYTHONBREAKPOINT"
     }
-
-
-@contextmanager
-def _quiet(ray: Any) -> Iterator[None]:
-    """Keep Ray from printing what its nodes report: `--json` owns the standard output.
-
-    There is no setting for it. What a lost worker means for its run is told by the outcome.
-    """
-    module = getattr(getattr(ray, "_private", None), "worker", None)
-    printer = getattr(module, "print_to_stdstream", None)
-    if printer is None:
-        yield
-        return
-    module.print_to_stdstream = lambda *_, **__: None  # type: ignore[union-attr]  # found above
-    try:
-        yield
-    finally:
-        module.print_to_stdstream = printer  # type: ignore[union-attr]  # as above

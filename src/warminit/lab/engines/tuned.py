@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 
 from warminit.lab.data.load import ImageDataset
+from warminit.lab.engines.due import Part
 from warminit.lab.engines.job import DataSource
 from warminit.lab.runs.looks import Cell, cell_of
 from warminit.lab.runs.plan import PlannedRun, plan_runs
-from warminit.lab.runs.tuning import at_baseline, at_rate, tuning_study
+from warminit.lab.runs.tuning import at_baseline, at_rate, is_at, tuning_study
 from warminit.lab.study.study import Study
 
 Datasets = Mapping[str, ImageDataset]
@@ -50,6 +51,18 @@ def plan_tuned(
             if any(each.get(cell_of(run.spec)) == rate for each in both):
                 runs[run.key] = run
     return tuple(runs.values())
+
+
+def apart(
+    study: Study, runs: Sequence[PlannedRun], rates: Mapping[Cell, float]
+) -> tuple[Part, ...]:
+    """Return the comparison at each arm's best rate and the one at the baseline's, with their runs.
+
+    A sequential study decides each of them by itself.
+    """
+    plain = study.model_copy(update={"tune": None})
+    both: Sequence[Mapping[Cell, float]] = (rates, at_baseline(study, rates))
+    return tuple((plain, [run for run in runs if is_at(study, run.spec, at)]) for at in both)
 
 
 def most_runs(study: Study, datasets: Datasets, source: DataSource) -> tuple[PlannedRun, ...]:

@@ -3,7 +3,7 @@
     theme.py         arm, outcome -> colour and shape; light or dark -> configuration
     forest.py        Analysis -> forest plot
     seed_lines.py    Analysis -> a line a seed from arm to arm
-    looks.py         Analysis of a sequential study -> evidence and boundaries, look by look
+    look_paths.py    Analysis of a sequential study -> evidence and boundaries, look by look
     curves.py        Analysis -> learning curves with bands over the seeds
     power.py         Analysis -> the effect that so many seeds would see
     grid.py          rows of a grid search -> heat maps

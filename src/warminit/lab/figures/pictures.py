@@ -15,6 +15,9 @@ from torch import Tensor
 from warminit.lab.figures.theme import FONT, VERMILLION
 from warminit.look.plot import filter_tiles
 
+COLUMNS = 8
+"""Filters or patches a row at most."""
+
 GAP = 5
 """Units between two tiles; the mark of a conditioned filter lies in it."""
 
@@ -45,9 +48,7 @@ def mosaic(
     *,
     title: str,
     marked: Iterable[int] = (),
-    columns: int = 8,
     names: Sequence[str] = (),
-    side: int = 32,
 ) -> Picture:
     """Draw filters as tiles, each scaled to its own range, those that are marked with a frame.
 
@@ -55,9 +56,7 @@ def mosaic(
         filters: (F, C, *K).
         title: Heading.
         marked: Indices that get a frame: the conditioned ones.
-        columns: Filters a row.
         names: One a filter, which the tooltip begins with; `filter 0` and so on by default.
-        side: Units of a tile's shorter side.
 
     Returns:
         The panel. Its frames are as many as `marked`.
@@ -70,26 +69,21 @@ def mosaic(
         for number, norm in enumerate(norms)
     ]
     told = f"{len(tiles)} filters" + (f", {len(marks)} of them conditioned" if marks else "")
-    return _panel(title, f"{title}: {told}.", tiles, tips, columns, side, marks)
+    return _panel(title, f"{title}: {told}.", tiles, tips, 32, marks)
 
 
-def patch_strips(
-    clusters: Mapping[str, Tensor], *, title: str, side: int = 26, columns: int = 8
-) -> Picture:
+def patch_strips(clusters: Mapping[str, Tensor], *, title: str) -> Picture:
     """Draw some patches of each cluster, a row a cluster.
 
     Args:
-        clusters: Name of each row -> its patches (n, C, *K), at most `columns` of which are shown.
+        clusters: Name of each row -> its patches (n, C, *K); the first `COLUMNS` are shown.
         title: Heading.
-        side: Units of a tile's shorter side.
-        columns: Patches a row at most.
     """
-    parts, top, widest = [], 0, 1
+    parts, top, widest, side = [], 0, 1, 26
     for name, patches in clusters.items():
-        shown = patches[:columns]
-        row = _panel(
-            "", "", filter_tiles(shown.float().cpu()), [name] * len(shown), columns, side, set()
-        )
+        shown = patches[:COLUMNS]
+        tiles = filter_tiles(shown.float().cpu())
+        row = _panel("", "", tiles, [name] * len(shown), side, set())
         parts.append(
             f'<text x="0" y="{top + side // 2 + 4}" class="quiet">{escape(name)}</text>'
             f'<g transform="translate(88 {top})">{row.body}</g>'
@@ -105,8 +99,6 @@ def images_with_positions(
     kernel: tuple[int, int],
     *,
     title: str,
-    columns: int = 3,
-    side: int = 96,
 ) -> Picture:
     """Draw images in gray or colour with a frame at every position a patch was taken from.
 
@@ -115,12 +107,11 @@ def images_with_positions(
         positions: Of each image the (row, column) of its patches' upper left corners.
         kernel: Height and width of a patch.
         title: Heading.
-        columns: Images a row.
-        side: Units of an image's width.
     """
     channels = 3 if images.shape[1] == 3 else 1
     pixels = images[:, :channels].expand(-1, 3, -1, -1).permute(0, 2, 3, 1)
     tiles = (255 * pixels.clamp(0, 1)).round().byte().cpu().numpy()
+    columns, side = 3, 96  # images a row, units of an image's width
     unit = side / images.shape[3]
     height = round(unit * images.shape[2])
     parts = []
@@ -188,13 +179,12 @@ def _panel(
     alt: str,
     tiles: NDArray[np.uint8],
     tips: Sequence[str],
-    columns: int,
     side: int,
     marks: set[int],
 ) -> Picture:
     unit = side / min(tiles.shape[1:3])
     width, height = round(unit * tiles.shape[2]), round(unit * tiles.shape[1])
-    columns = max(1, min(columns, len(tiles), max(1, 8 * (side + GAP) // (width + GAP))))
+    columns = max(1, min(COLUMNS, len(tiles), max(1, COLUMNS * (side + GAP) // (width + GAP))))
     parts = []
     for number, (tile, tip) in enumerate(zip(tiles, tips, strict=True)):
         left = GAP // 2 + number % columns * (width + GAP)

@@ -165,16 +165,14 @@ def pipeline_pictures(stages: Pipeline) -> list[Picture]:
     return panels
 
 
-def spectrum_chart(
-    stages: Pipeline, eps: float = RELATIVE_EPS, width: Width = FILE_WIDTH
-) -> Layered:
+def spectrum_chart(stages: Pipeline, width: Width = FILE_WIDTH) -> Layered:
     """Draw the eigenvalues of the patches' second moment, with whitening's floor as a rule.
 
     The last eigenvalue, zero to rounding, is the direction that centering removes; it is left out.
     """
     values = stages.spectrum[:-1].clamp(min=0)
     used = min(len(stages.basis), len(values))
-    floor = eps * float(stages.spectrum.mean())
+    floor = RELATIVE_EPS * float(stages.spectrum.mean())
     rows = [
         {"number": number, "value": value, "used": "used" if number <= used else "left out"}
         for number, value in enumerate(values.tolist(), start=1)

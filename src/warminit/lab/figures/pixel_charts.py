@@ -6,7 +6,7 @@ import torch
 
 from warminit.images.check import RawPixels
 from warminit.images.patches import center_patches, sample_patches
-from warminit.initializers.stems.rules import PATCH_NORM_CONSTANT, Hyperparameters
+from warminit.initializers.stems.design_rules import PATCH_NORM_CONSTANT, Hyperparameters
 from warminit.lab.data.load import ImageDataset
 from warminit.lab.figures.theme import BLUE, FILE_WIDTH, VERMILLION, Layered, Width, charted
 
@@ -80,14 +80,14 @@ def pixel_histogram(
 
 
 def patch_norms(
-    dataset: ImageDataset, rules: Hyperparameters, width: Width = FILE_WIDTH, seed: int = 0
+    dataset: ImageDataset, rules: Hyperparameters, width: Width = FILE_WIDTH
 ) -> Layered:
     """Draw how the norms of mean-centered raw patches are distributed, with their mean.
 
     The text at the mean names the n_patches that Equation 6 makes of it; where Otsu's rule decides
     instead (one channel, two modes), it says so.
     """
-    norms = _norms(dataset, rules.patch_size, seed)
+    norms = _norms(dataset, rules.patch_size)
     mean = float(norms.mean()) if rules.patch_norm is None else rules.patch_norm
     counts, edges = np.histogram(norms.numpy(), bins=BINS)
     values = [
@@ -125,8 +125,8 @@ def patch_norms(
     )
 
 
-def _norms(dataset: ImageDataset, kernel: tuple[int, ...], seed: int) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(seed)
+def _norms(dataset: ImageDataset, kernel: tuple[int, ...]) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
     images = dataset.train_images
     chosen = torch.randperm(len(images), generator=generator)[:SHOWN_PATCHES]
     each = -(-SHOWN_PATCHES // len(chosen))

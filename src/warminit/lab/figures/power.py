@@ -14,7 +14,8 @@ from warminit.lab.figures.theme import (
     charted,
     in_lines,
 )
-from warminit.lab.verdict.analysis import Analysis, Cell
+from warminit.lab.verdict.analysis import Analysis
+from warminit.lab.verdict.cell import Cell
 from warminit.lab.verdict.tests import power
 
 TARGET = 0.8
@@ -26,14 +27,13 @@ SEED_COUNTS = (2, 3, 4, 5, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 MOST_CURVES = 12
 
 
-def detectable(sd: float, n: int, *, alpha: float = 0.05, target: float = TARGET) -> float:
-    """Return the smallest effect that n seeds see with the target power (one-sided paired t).
+def detectable(sd: float, n: int, *, alpha: float = 0.05) -> float:
+    """Return the smallest effect that n seeds see with power `TARGET` (one-sided paired t).
 
     Args:
         sd: Standard deviation of the paired differences, above 0.
         n: Seeds, at least 2.
         alpha: Level of the test.
-        target: Power wanted, above alpha.
 
     Returns:
         The effect, above 0, in the unit of `sd`, to one part in 10,000.
@@ -43,10 +43,10 @@ def detectable(sd: float, n: int, *, alpha: float = 0.05, target: float = TARGET
         0.002
     """
     high = 1.0
-    while power(high * sd, sd, n, alpha=alpha) < target:
+    while power(high * sd, sd, n, alpha=alpha) < TARGET:
         high *= 2
     found = optimize.brentq(
-        lambda ratio: power(ratio * sd, sd, n, alpha=alpha) - target, 0.0, high, rtol=1e-5
+        lambda ratio: power(ratio * sd, sd, n, alpha=alpha) - TARGET, 0.0, high, rtol=1e-5
     )
     return float(found) * sd
 

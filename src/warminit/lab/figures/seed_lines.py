@@ -16,7 +16,8 @@ from warminit.lab.figures.theme import (
     rows_axis,
     rows_height,
 )
-from warminit.lab.verdict.analysis import Analysis, Cell
+from warminit.lab.verdict.analysis import Analysis
+from warminit.lab.verdict.cell import Cell
 
 MOST_ARMS = 12
 """Arms shown, the baseline among them; of a sweep those with the smallest p."""

@@ -9,7 +9,7 @@ from torch import nn
 
 from warminit.errors import WarminitError
 from warminit.lab.networks.simple import ResNet20, SimpleCNN, SmallViT
-from warminit.lab.networks.timm import PREFIX, timm_builder
+from warminit.lab.networks.timm_models import PREFIX, timm_builder
 
 ModelBuilder = Callable[[int, tuple[int, int], int], nn.Module]
 """(in_channels, image_size, n_classes) -> model."""
@@ -18,6 +18,9 @@ MODELS: dict[str, ModelBuilder] = {
     "simplecnn": SimpleCNN,
     "simplecnn-nobn": lambda in_channels, image_size, n_classes: SimpleCNN(
         in_channels, image_size, n_classes, batch_norm=False
+    ),
+    "simplecnn-k7": lambda in_channels, image_size, n_classes: SimpleCNN(
+        in_channels, image_size, n_classes, kernel_size=7
     ),
     "resnet20": lambda in_channels, _, n_classes: ResNet20(in_channels, n_classes),
     "small-vit": SmallViT,
@@ -58,9 +61,8 @@ def build_model(
     Initial weights are drawn from torch's global generator, so seed it before the call.
 
     Args:
-        name: `simplecnn`, `simplecnn-nobn`, `resnet20`, `small-vit`, `timm:` and a model's name, or
-            `module:function` of the user, called with the keywords in_channels, image_size and
-            n_classes.
+        name: A key of `MODELS`, `timm:` and a model's name, or `module:function` of the user,
+            called with the keywords in_channels, image_size and n_classes.
         in_channels: Channels of an image, 1 or more.
         image_size: Height and width in pixels, each 1 or more.
         n_classes: Number of classes, 2 or more.

@@ -67,7 +67,7 @@ def evaluation_forward(model: nn.Module) -> Forward:
     first, second = _folded(layers.conv1, layers.bn1), _folded(layers.conv2, layers.bn2)
 
     def forward(images: Tensor) -> Tensor:
-        x = _pooled(F.conv2d(images, *first, padding=1)).relu_()
+        x = _pooled(F.conv2d(images, *first, padding=layers.conv1.padding)).relu_()
         x = _pooled(F.conv2d(x, *second, padding=1)).relu_()
         return _head(x, layers.fc1, layers.fc2)
 
@@ -89,7 +89,8 @@ def _fusible_layers(model: nn.Module) -> _Layers | None:
         return None
     with torch.device("meta"):  # no memory, and nothing is drawn from a generator
         image_size = (4, model.fc1.in_features // 16)
-        new = SimpleCNN(model.conv1.in_channels, image_size, model.fc2.out_features)
+        sizes = model.conv1.in_channels, image_size, model.fc2.out_features
+        new = SimpleCNN(*sizes, kernel_size=model.conv1.kernel_size[0])
     hooked = any(
         # torch has no public way to ask for hooks.
         module._forward_hooks or module._forward_pre_hooks or module._backward_hooks  # noqa: SLF001
@@ -107,7 +108,7 @@ def _trained_block(x: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d) -> Tensor:
     running_mean, bias = norm.get_buffer("running_mean"), conv.get_parameter("bias")
     mean = running_mean.clone()  # autograd keeps the one that BatchNorm wrote
     x = F.batch_norm(
-        F.conv2d(x, conv.weight, padding=1),
+        F.conv2d(x, conv.weight, padding=conv.padding),
         *(mean, norm.running_var, norm.weight, norm.bias),
         training=True,
         momentum=momentum,

@@ -26,6 +26,7 @@ class SimpleCNN(nn.Module):
         image_size: Height and width in pixels, each 4 or more.
         n_classes: Length of the output, 2 or more.
         batch_norm: Normalize after each convolution; False leaves `bn1` and `bn2` the identity.
+        kernel_size: Of the first convolution, odd; the paper's is 3.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class SimpleCNN(nn.Module):
         n_classes: int,
         *,
         batch_norm: bool = True,
+        kernel_size: int = 3,
     ) -> None:
         super().__init__()
         height, width = image_size
@@ -43,7 +45,7 @@ class SimpleCNN(nn.Module):
                 f"image_size={height} x {width}: expected at least 4 x 4 pixels for simplecnn, "
                 "which pools twice by 2. Resize the images, or choose resnet20."
             )
-        self.conv1 = nn.Conv2d(in_channels, 32, kernel_size=3, padding=1)
+        self.conv1 = nn.Conv2d(in_channels, 32, kernel_size, padding=kernel_size // 2)
         self.bn1 = nn.BatchNorm2d(32) if batch_norm else nn.Identity()
         self.conv2 = nn.Conv2d(32, 64, kernel_size=3, padding=1)
         self.bn2 = nn.BatchNorm2d(64) if batch_norm else nn.Identity()

@@ -16,15 +16,15 @@ from warminit.lab.engines.choose import engine_for, planning_device
 from warminit.lab.engines.driver import complete
 from warminit.lab.engines.job import DataSource, Job, Outcome
 from warminit.lab.engines.options import Engine, EngineOptions, OnProgress, Places
+from warminit.lab.own_loop.function_text import failing_line, train_source
 from warminit.lab.own_loop.one_run import Train, execute
-from warminit.lab.own_loop.source import failing_line, train_source
 from warminit.lab.report.study_page import last_page, with_page
 from warminit.lab.runs.environment import NUMERIC_VERSION, device_kind
 from warminit.lab.runs.plan import PlannedRun, digest, own_source
 from warminit.lab.runs.results import RunResult
 from warminit.lab.store import read_study
 from warminit.lab.store.store import StoredRun
-from warminit.lab.study.checks import YOURS
+from warminit.lab.study.key_checks import YOURS
 from warminit.lab.study.spec import ArmSpec
 from warminit.lab.study.study import Study
 from warminit.lab.terminal.display import print_analysis

@@ -1,6 +1,5 @@
 """one arm, one seed, a user's train function -> RunResult, or the text of its error."""
 
-import difflib
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
@@ -8,13 +7,14 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from warminit.errors import WarminitError
+from warminit.errors import WarminitError, did_you_mean
 from warminit.initializers import get_method, keywords, taken_by
 from warminit.lab.engines.job import OnStep, Outcome, guarded
 from warminit.lab.runs.kept_filters import keep_filters
 from warminit.lab.runs.plan import PlannedRun
 from warminit.lab.runs.results import RunResult
-from warminit.lab.runs.train import plain_report, weights_digest
+from warminit.lab.runs.train import plain_report
+from warminit.lab.runs.weights import weights_digest
 from warminit.models.randomness import random_state_kept, seed_everything
 from warminit.report import InitReport
 
@@ -98,8 +98,7 @@ def _refuse_unknown(options: Mapping[str, Any], arms: Sequence[str]) -> None:
         known |= set(names)
     for name in options:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"Did you mean {near[0]!r}?" if near else f"Leave {name} out."
+            hint = did_you_mean(name, known) or f"Leave {name} out."
             raise WarminitError(f"init(..., {name}=...): no compared arm takes {name!r}. {hint}")
 
 

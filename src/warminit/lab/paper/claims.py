@@ -3,7 +3,6 @@
 Nothing is measured here; `findings` sets what came out beside each claim.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -199,13 +198,3 @@ CLAIMS = (
     ),
 )
 """The paper's claims in the order of its argument: rules, their search, the main result, why."""
-
-
-def needed_datasets(claims: Iterable[Claim] = CLAIMS) -> tuple[str, ...]:
-    """Return the data sets that the claims need, each once.
-
-    Example:
-        >>> needed_datasets(CLAIMS[:2])
-        ('mnist', 'fashion-mnist', 'cifar10')
-    """
-    return tuple(dict.fromkeys(name for claim in claims for name in claim.datasets))

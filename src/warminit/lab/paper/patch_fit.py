@@ -5,8 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from warminit.errors import WarminitError
-from warminit.lab.verdict.analysis import Analysis, Cell
+from warminit.lab.verdict.analysis import Analysis
+from warminit.lab.verdict.cell import Cell
 from warminit.lab.verdict.paired import compare_paired
+
+FILTERS = 32
+"""F of Section 4.4."""
 
 LEVEL = 0.05
 
@@ -39,15 +43,12 @@ def sweeps_patches(analysis: Analysis) -> bool:
     )
 
 
-def find_optima(
-    analysis: Analysis, patch_norms: Mapping[str, float], *, out_channels: int = 32
-) -> list[Optimum]:
+def find_optima(analysis: Analysis, patch_norms: Mapping[str, float]) -> list[Optimum]:
     """Find the best patch count on each data set.
 
     Args:
         analysis: Analysis of a study that sweeps patches_per_image alone.
         patch_norms: Patch norms of the training splits; a data set without one is left out.
-        out_channels: F, filters of the layer.
 
     Returns:
         One optimum for each data set with results; not_worse[0] <= n_patches <= not_worse[1].
@@ -76,7 +77,7 @@ def find_optima(
                 patch_norm=norm,
                 n_patches=chosen,
                 not_worse=(min(near), max(near)),
-                c=chosen / (out_channels / 4 * norm),
+                c=chosen / (FILTERS / 4 * norm),
             )
         )
     return optima
@@ -97,12 +98,11 @@ def _not_told_apart(analysis: Analysis, cell: Cell, best: Cell) -> bool:
     return p is None or p >= LEVEL
 
 
-def fit_constant(points: Sequence[tuple[int, float]], *, out_channels: int = 32) -> float:
+def fit_constant(points: Sequence[tuple[int, float]]) -> float:
     """Fit c of n_patches = (F / 4) c norm by least squares through the origin (Section 4.4).
 
     Args:
         points: (best n_patches, mean patch norm), one a data set.
-        out_channels: F, filters of the layer.
 
     Returns:
         c; the paper's two points give the paper's 6.65.
@@ -114,7 +114,7 @@ def fit_constant(points: Sequence[tuple[int, float]], *, out_channels: int = 32)
         >>> round(fit_constant([(28, 0.522), (16, 0.308)]), 2)
         6.65
     """
-    x = [out_channels / 4 * norm for _, norm in points]
+    x = [FILTERS / 4 * norm for _, norm in points]
     square = math.fsum(value * value for value in x)
     if not square > 0:
         raise WarminitError(

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from warminit.initializers.prewarm.method import prewarm_
-from warminit.initializers.stems.options import Algorithm
-from warminit.initializers.stems.rules import Hyperparameters
+from warminit.initializers.stems.design_rules import Hyperparameters
+from warminit.initializers.stems.keywords import Algorithm
 from warminit.lab.data.load import ImageDataset
 from warminit.lab.networks.build import build_model
 from warminit.lab.networks.simple import SimpleCNN
@@ -20,7 +20,7 @@ from warminit.lab.paper.reproduce import Candidate, Figure
 from warminit.lab.runs.batches import first_batch, place_split
 from warminit.lab.runs.environment import environment
 from warminit.lab.runs.plan import model_rules
-from warminit.lab.study.checks import published_patches
+from warminit.lab.study.key_checks import published_patches
 from warminit.lab.study.protocol import Protocol, learning_rates
 from warminit.lab.study.table1 import BATCH_SIZE, TABLE_1
 

@@ -7,7 +7,8 @@ from typing import Any
 from warminit.lab.paper.claims import Found, Verdict
 from warminit.lab.paper.patch_fit import find_optima, fit_constant
 from warminit.lab.study.table1 import SEEDS
-from warminit.lab.verdict.analysis import Analysis, Cell
+from warminit.lab.verdict.analysis import Analysis
+from warminit.lab.verdict.cell import Cell
 from warminit.lab.verdict.comparison import Comparison
 from warminit.lab.verdict.paired import compare_paired
 

@@ -10,7 +10,7 @@ from warminit.lab.data.load import ImageDataset
 from warminit.lab.figures.curves import ZOOM, Curve, learning_curves
 from warminit.lab.figures.forest import MOST_ROWS, forest
 from warminit.lab.figures.grid import Prediction, grid_heat_map, grid_panels
-from warminit.lab.figures.looks import look_paths
+from warminit.lab.figures.look_paths import look_paths
 from warminit.lab.figures.power import power_curves
 from warminit.lab.figures.profile import profile
 from warminit.lab.figures.render import spec
@@ -119,13 +119,15 @@ def power_figure(analysis: Analysis) -> PageFigure | None:
     )
 
 
-def grid_figures(analysis: Analysis, datasets: Mapping[str, ImageDataset]) -> list[PageFigure]:
-    """Return the heat maps where every arm but the baseline is a point of a grid, else none."""
+def grid_figures(
+    analysis: Analysis, datasets: Mapping[str, ImageDataset]
+) -> dict[str, list[PageFigure]]:
+    """Return heat maps by data set where every arm but the baseline is a point of a grid."""
     needed = {"patch_size", "n_filters", "patches_per_image", "scale"}
     others = [arm for arm in analysis.study.arms if arm.label != analysis.study.baseline]
     if len(others) < 4 or any(not needed <= arm.parameters.keys() for arm in others):
-        return []
-    found = []
+        return {}
+    found: dict[str, list[PageFigure]] = {}
     for place, dataset in enumerate(analysis.study.datasets):
         rows = grid_rows(analysis, dataset)
         predicted = None
@@ -139,7 +141,9 @@ def grid_figures(analysis: Analysis, datasets: Mapping[str, ImageDataset]) -> li
             chart = grid_heat_map(rows, panel, predicted, "container")
             title = f"{analysis.title(dataset)}: patch_size {panel[0]}, n_clusters {panel[1]}"
             caption = "Dot: p < 0.05 uncorrected; large: after Holm. Frame: the rule's prediction."
-            found.append(chart_figure(f"grid-{place}-{number}", title, caption, chart))
+            found.setdefault(analysis.title(dataset), []).append(
+                chart_figure(f"grid-{place}-{number}", title, caption, chart)
+            )
     return found
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from warminit.errors import WarminitError
-from warminit.initializers.stems.rules import Hyperparameters
+from warminit.initializers.stems.design_rules import Hyperparameters
 from warminit.lab.data.load import ImageDataset
 from warminit.lab.figures.pictures import Picture, mosaic, to_svg
 from warminit.lab.figures.pipeline import (

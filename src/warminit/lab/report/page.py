@@ -38,14 +38,25 @@ from warminit.lab.report.tables import (
     tests_table,
     times_table,
 )
-from warminit.lab.report.texts import asked, reproduce, state, summary, verdicts
+from warminit.lab.report.texts import (
+    asked,
+    is_long,
+    outcome_counts,
+    reproduce,
+    state,
+    summary,
+    verdicts,
+)
 from warminit.lab.verdict.analysis import Analysis
+from warminit.lab.verdict.chosen_rates import at_baselines_best, tuning_sentences
 from warminit.lab.verdict.settings import across_settings
-from warminit.lab.verdict.tuning import at_baselines_best, tuning_sentences
 from warminit.lab.verdict.wording import notes
 
 LEAST_SETTINGS = 3
 """Data sets and models from which on the page says what all of them show together."""
+
+MOST_PLACES = 2
+"""Data sets and models whose figures are in view; of more, each data set folds away."""
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -77,13 +88,15 @@ def page(
         "more_verdicts": more,
         "notes": notes(analysis),
         "forest": forest_figure(analysis),
-        "results": results_table(analysis),
+        "results": _results(analysis),
+        "long": is_long(analysis),
         "settings": _settings(analysis),
         "tuned": _tuned(analysis),
         "times": times_table(analysis),
         "failed": failed_table(analysis),
         "grid": grid_figures(analysis, datasets or {}),
         "places": _places(analysis),
+        "fold_places": is_long(analysis) or len(study.datasets) * len(study.models) > MOST_PLACES,
         "power": power_figure(analysis),
         "tests": tests_table(analysis),
         "datasets": datasets_table(datasets) if datasets else None,
@@ -174,17 +187,38 @@ def _settings(analysis: Analysis) -> dict[str, Any] | None:
     return {"table": settings_table(found), "figure": settings_figure(found)}
 
 
+def _results(analysis: Analysis) -> list[dict[str, Any]]:
+    """Return the table of results, of a long study one a data set."""
+    if not is_long(analysis):
+        return [{"title": "", "table": results_table(analysis)}]
+    return [
+        {
+            "title": f"{analysis.title(dataset)}: every result",
+            "table": replace(results_table(analysis, dataset), name=f"results-{number}"),
+        }
+        for number, dataset in enumerate(analysis.study.datasets)
+    ]
+
+
 def _places(analysis: Analysis) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
+    """Return the figures of each data set by model, with its outcomes in words."""
+    found, number = [], 0
     for dataset in analysis.study.datasets:
+        models: dict[str, list[PageFigure]] = {}
+        cells = [cell for cell in analysis.cells if cell.dataset == dataset]
         for model in analysis.study.models:
-            done = any(
-                cell.scores
-                for cell in analysis.cells
-                if (cell.dataset, cell.model) == (dataset, model)
+            if any(cell.scores for cell in cells if cell.model == model):
+                models[model] = place_figures(analysis, dataset, model, number)
+                number += 1
+        if models:
+            several = len(analysis.study.models) > 1
+            place = analysis.title(dataset) if several else analysis.place(dataset, *models)
+            outcomes = outcome_counts(cell.comparison for cell in cells if cell.comparison)
+            found.append(
+                {
+                    "title": "In your training loop" if analysis.study.own_loop else place,
+                    "summary": f"Seed by seed and while training: {outcomes or 'not compared yet'}",
+                    "models": models,
+                }
             )
-            if done:
-                figures = place_figures(analysis, dataset, model, len(found))
-                title = analysis.place(dataset, model)
-                found.append({"title": title, "figures": figures})
     return found

@@ -4,8 +4,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from warminit.lab.verdict.analysis import Analysis
-from warminit.lab.verdict.cells import Scale, cell_rows, p_heading, p_text, scale_of
+from warminit.lab.verdict.cells import cell_rows, p_heading, scale_of
 from warminit.lab.verdict.rows import last_line, run_rows
+from warminit.lab.verdict.scale import Scale, p_text
 from warminit.lab.verdict.settings import EXPLANATION, HEADINGS, Settings, texts
 from warminit.lab.verdict.times import times
 
@@ -44,25 +45,30 @@ class Table:
     long: frozenset[str] = frozenset({"error", "names", "with", "notes", "value"})
 
 
-def results_table(analysis: Analysis) -> Table:
-    """Return one row an arm, data set and model: mean, difference, p and wins."""
+def results_table(analysis: Analysis, dataset: str | None = None) -> Table:
+    """Return one row an arm, data set and model: mean, difference, p and wins.
+
+    Args:
+        analysis: What the page says.
+        dataset: Whose rows; by default those of all.
+    """
     scale = scale_of(analysis)
     level = f"{metric_name(analysis)}{', %' if scale.percent else ''}"
     difference = f"difference{_unit(scale)}"
     deciding = p_heading(analysis)
-    compared = cell_rows(analysis)
+    compared = [row for row in cell_rows(analysis) if dataset in (None, row.dataset)]
     loss = "cross-entropy, nats"
     beside = [loss, "its interval"] if any(row.texts.cross_entropy for row in compared) else []
     headings = (
-        "data set", "model", "arm", "outcome", "seeds", level, "sd", difference, "interval",
+        "arm", "outcome", "data set", "model", "seeds", level, "sd", difference, "interval",
         "one-sided p", deciding, "wins", *beside,
     )  # fmt: skip
     rows = [
         (
-            Entry(row.texts.dataset),
-            Entry(row.model),
             Entry(row.arm),
             Entry(row.outcome),
+            Entry(row.texts.dataset),
+            Entry(row.model),
             Entry(row.texts.seeds, row.seeds),
             _entry(row.texts.mean, row.mean, scale),
             _entry(row.texts.sd, row.sd, scale),
@@ -87,7 +93,7 @@ def results_table(analysis: Analysis) -> Table:
         caption = (
             "Every arm against the baseline. Interval and p are those that the verdict rests on, "
             "adjusted for the looks and for all comparisons. A p of a fixed number of seeds does "
-            "not hold here."
+            "not hold here. Cross-entropy: the difference, its interval adjusted for the looks."
         )
     return placed(analysis, Table("results", caption, headings, tuple(rows), frozenset(numeric)))
 
@@ -117,10 +123,11 @@ def times_table(analysis: Analysis) -> Table:
         for each in found
     ]
     spacings = sorted({each.steps.spacing for each in found})
+    looks = "" if analysis.study.sequential is None else ", adjusted for the looks"
     caption = (
         "Mean steps and seconds to an accuracy; a run that never arrives counts as arriving at its "
         "last step. The first accuracy is the baseline's mean final one. Ratio below 1: faster, "
-        "with the 95 % interval of a bootstrap over the seeds. Evaluated every "
+        f"with the 95 % interval of a bootstrap over the seeds{looks}. Evaluated every "
         f"{' or '.join(f'{each:,.0f}' for each in spacings)} steps: nothing is known more finely."
     )
     return placed(analysis, Table("times", caption, headings, tuple(rows), frozenset(headings[3:])))
@@ -227,10 +234,15 @@ def failed_table(analysis: Analysis) -> Table:
 
 
 def placed(analysis: Analysis, table: Table) -> Table:
-    """Return a table without its first two columns, data set and model, in a user's own loop."""
+    """Return a table without its columns `data set` and `model` in a user's own loop."""
     if not analysis.study.own_loop:
         return table
-    return replace(table, headings=table.headings[2:], rows=tuple(row[2:] for row in table.rows))
+    kept = [i for i, name in enumerate(table.headings) if name not in {"data set", "model"}]
+    return replace(
+        table,
+        headings=tuple(table.headings[i] for i in kept),
+        rows=tuple(tuple(row[i] for i in kept) for row in table.rows),
+    )
 
 
 def metric_name(analysis: Analysis) -> str:

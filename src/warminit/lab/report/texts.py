@@ -1,6 +1,8 @@
 """Analysis -> the sentences of the report page: state, summary, verdicts, how to reproduce it."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 from warminit.errors import WarminitError
@@ -10,6 +12,7 @@ from warminit.lab.study.protocol import learning_rates
 from warminit.lab.study.study import Study
 from warminit.lab.study.toml import study_toml
 from warminit.lab.verdict.analysis import Analysis
+from warminit.lab.verdict.cell import Cell
 from warminit.lab.verdict.cells import cell_rows
 from warminit.lab.verdict.comparison import Comparison
 from warminit.lab.verdict.wording import counted, seeds_planned
@@ -17,39 +20,54 @@ from warminit.lab.verdict.wording import counted, seeds_planned
 MOST_VERDICTS = 24
 """Verdicts in view; of more, those that decide are in view and the rest fold away."""
 
-LABELS = {
-    "helps": "\u25b6 helps",
-    "harms": "\u25c0 harms",
-    "equivalent": "\u25c6 no difference that matters",
-    "undecided": "\u25cb no detectable difference",
-    "not tested": "\u2715 not tested",
+DECIDED = ("helps", "harms")
+
+SIGNS = {
+    "helps": "\u25b6",
+    "harms": "\u25c0",
+    "equivalent": "\u25c6",
+    "undecided": "\u25cb",
+    "not tested": "\u2715",
 }
-"""Each outcome in plain words; the sign is that of the forest plot."""
+"""Each outcome's sign, that of the forest plot."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One verdict as the page shows it."""
+    """One verdict as the page shows it, its outcome said once: by the claim."""
 
     kind: str
-    label: str
-    sentence: str
+    sign: str
+    claim: str
+    evidence: str
     beside: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """Verdicts under one title, which may be "", the largest gain first."""
+
+    title: str
+    found: tuple[Verdict, ...]
+
+
+def is_long(analysis: Analysis) -> bool:
+    """Tell whether a study has so many comparisons that the page folds them."""
+    return len(analysis.comparisons) > MOST_VERDICTS
+
+
 def asked(analysis: Analysis) -> str:
-    """Return in one sentence what the study asks."""
+    """Return in one line what was run and how."""
     study, protocol = analysis.study, analysis.study.protocol
-    arms, seeds = counted(len(study.arms), "arm"), seeds_planned(study)
-    what = f"{arms} x {seeds}, compared with {study.baseline} by {metric_name(analysis)}"
+    what = f"{counted(len(study.arms), 'arm')} x {seeds_planned(study)}"
     if study.own_loop:
-        return f"{what}, in your own training loop."
+        return f"{what} in your own training loop."
     places = ", ".join(analysis.title(dataset) for dataset in study.datasets)
     split = (
         f"{study.validation:,} training images set aside" if study.validation else "the test set"
     )
     return (
-        f"{what}, on {places} with {', '.join(study.models)}: {protocol.steps:,} steps at batch "
+        f"{what} on {places} with {', '.join(study.models)}: {protocol.steps:,} steps at batch "
         f"{protocol.batch_size}, {_optimizer(study)}, {protocol.precision}. Evaluated on {split}."
     )
 
@@ -109,9 +127,16 @@ def state(analysis: Analysis) -> dict[str, Any]:
 
 def summary(analysis: Analysis) -> str:
     """Return the outcomes of all comparisons, counted."""
-    outcomes = [comparison.outcome for comparison in analysis.comparisons]
+    study, outcomes = analysis.study, outcome_counts(analysis.comparisons)
     if not outcomes:
-        return "No comparison yet: no seed has finished in both an arm and the baseline."
+        return f"No comparison yet: no seed has finished in both an arm and {study.baseline}."
+    begin = counted(len(analysis.comparisons), "comparison")
+    return f"{begin} with {study.baseline} by {metric_name(analysis)}: {outcomes}."
+
+
+def outcome_counts(comparisons: Iterable[Comparison]) -> str:
+    """Return the outcomes of some comparisons, counted; "" where there is none."""
+    outcomes = [comparison.outcome for comparison in comparisons]
     words = {
         "helps": ("helps", "help"),
         "harms": ("harms", "harm"),
@@ -119,38 +144,56 @@ def summary(analysis: Analysis) -> str:
         "undecided": ("shows no detectable difference", "show no detectable difference"),
         "not tested": ("could not be tested", "could not be tested"),
     }
-    told = [
+    return ", ".join(
         f"{outcomes.count(name)} {one if outcomes.count(name) == 1 else many}"
         for name, (one, many) in words.items()
         if name in outcomes
-    ]
-    begin = counted(len(outcomes), "comparison")
-    return f"{begin} with {analysis.study.baseline}: {', '.join(told)}."
+    )
 
 
-def verdicts(analysis: Analysis) -> tuple[list[dict[str, Any]], list[Verdict]]:
-    """Return the verdicts in view by place, and those that fold away."""
-    many = len(analysis.comparisons) > MOST_VERDICTS
+def verdicts(analysis: Analysis) -> tuple[list[Verdicts], list[Verdicts]]:
+    """Return the verdicts in view, and those that fold away, by place.
+
+    Of a long study those with the largest differences among the ones that decide are in view.
+    """
     several = len(analysis.study.datasets) * len(analysis.study.models) > 1
-    groups: dict[str, list[Verdict]] = {}
-    folded, shown = [], 0
-    for cell, row in zip(analysis.cells, cell_rows(analysis), strict=True):
-        if cell.comparison is None and not row.beside:
-            continue
-        place = f"{analysis.title(cell.dataset)}, {cell.model}" if several else ""
-        verdict = _verdict(cell.arm, cell.comparison, row.beside)
-        if many and (verdict.kind not in {"helps", "harms"} or shown >= MOST_VERDICTS):
-            folded.append(replace(verdict, sentence=f"{place} {verdict.sentence}".strip()))
-            continue
-        shown += 1
-        groups.setdefault(place, []).append(verdict)
-    return [{"title": title, "verdicts": found} for title, found in groups.items()], folded
+    told = [
+        (cell, row.beside)
+        for cell, row in zip(analysis.cells, cell_rows(analysis), strict=True)
+        if cell.comparison is not None or row.beside
+    ]
+    told.sort(
+        key=lambda each: each[0].comparison.gain if each[0].comparison else -inf, reverse=True
+    )
+    shown = {id(cell) for cell, _ in told}
+    if is_long(analysis):
+        decide = [
+            cell for cell, _ in told if cell.comparison and cell.comparison.outcome in DECIDED
+        ]
+        decide.sort(key=lambda cell: abs(cell.comparison.gain) if cell.comparison else 0.0)
+        shown = {id(cell) for cell in decide[-MOST_VERDICTS:]}
+    places = dict.fromkeys((cell.dataset, cell.model) for cell in analysis.cells)
+    in_view: list[Verdicts] = []
+    folded: list[Verdicts] = []
+    for place in places:
+        here = [each for each in told if (each[0].dataset, each[0].model) == place]
+        title = analysis.place(*place) if several else ""
+        for groups, is_shown in ((in_view, True), (folded, False)):
+            found = tuple(_verdict(*each) for each in here if (id(each[0]) in shown) is is_shown)
+            if found:
+                groups.append(Verdicts(title, found))
+    return in_view, folded
 
 
-def _verdict(arm: str, comparison: Comparison | None, beside: tuple[str, ...]) -> Verdict:
+def _verdict(cell: Cell, beside: tuple[str, ...]) -> Verdict:
+    comparison = cell.comparison
     outcome = comparison.outcome if comparison else "not tested"
-    sentence = comparison.verdict if comparison else "No seed is left in both arms."
-    return Verdict(outcome.replace(" ", "-"), f"{LABELS[outcome]}: {arm}", sentence, beside)
+    claim, evidence = (
+        comparison.claim_and_evidence()
+        if comparison
+        else (f"{cell.arm} could not be tested", "no seed is left in both arms.")
+    )
+    return Verdict(outcome.replace(" ", "-"), SIGNS[outcome], claim, evidence, beside)
 
 
 def reproduce(analysis: Analysis, command: str | None) -> dict[str, str]:

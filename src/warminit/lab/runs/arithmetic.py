@@ -23,6 +23,23 @@ def check_precision(precision: Precision, device: str | torch.device) -> None:
         )
 
 
+def emulated(precision: Precision, device: str | torch.device) -> str:
+    """Return a note where the processor has no unit for a precision and computes it more slowly.
+
+    Only newer versions of torch name a processor's instructions; "" where they are not known.
+    """
+    if precision != "bfloat16" or not str(device).startswith("cpu"):
+        return ""
+    has: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    if has.get("architecture") != "x86_64" or has.get("avx512_bf16") or has.get("amx_bf16"):
+        return ""
+    return (
+        "precision='bfloat16': this processor emulates the format, and a step takes several times "
+        "as long as in float32. Pass --precision float32, or run on a processor with AVX512-BF16 "
+        "or AMX."
+    )
+
+
 @contextmanager
 def arithmetic(precision: Precision, device: torch.device) -> Iterator[None]:
     """Compute on a GPU with the same kernels in every rerun, in the given format.

@@ -12,13 +12,13 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from warminit.initializers import Initializer, get_method, keywords, taken_by
-from warminit.initializers.stems.rules import Hyperparameters, derive_rules
+from warminit.initializers.stems.design_rules import Hyperparameters, derive_rules
 from warminit.lab.data.load import ImageDataset
 from warminit.lab.networks.build import build_model
 from warminit.lab.runs.arithmetic import check_precision
 from warminit.lab.runs.batches import check_batch_size
 from warminit.lab.runs.environment import NUMERIC_VERSION, device_kind
-from warminit.lab.study.checks import check_parameters, published_patches
+from warminit.lab.study.key_checks import check_parameters, published_patches
 from warminit.lab.study.protocol import affordable_interval, learning_rates
 from warminit.lab.study.spec import ArmSpec, RunSpec
 from warminit.lab.study.study import Study
@@ -51,7 +51,8 @@ def plan_runs(
 
     The rules are derived once per data set and model, from the training split. Every arm that
     accepts `patches_per_image` (or any keyword) gets them; parameters of the study have priority.
-    Arms use the paper's k-means unless the study says otherwise.
+    Arms use the paper's k-means unless the study says otherwise. With `patch_counts = "own"` every
+    arm is called as `init_` calls it.
 
     Args:
         study: Study to plan.
@@ -70,18 +71,15 @@ def plan_runs(
     for dataset in datasets.values():
         check_batch_size(len(dataset.train_images), study.protocol.batch_size, dataset.name)
     pairs = [(dataset, model) for dataset in study.datasets for model in study.models]
-    rules = {pair: model_rules(datasets[pair[0]], pair[1]) for pair in pairs}
+    rules = {pair: _derived(study, datasets[pair[0]], *pair) for pair in pairs}
     work: dict[tuple[str, str], float] = {}
     if len(pairs) > 1:  # one alone has nothing to be ordered by
         work = {pair: _work(study, datasets[pair[0]], pair[1]) for pair in pairs}
     planned = []
     for asked in study.runs():
-        spec = _evaluated(asked, len(datasets[asked.dataset].test_images))
-        hyper = rules[spec.dataset, spec.model]
-        n_patches = hyper.n_patches
-        if study.patch_counts == "as-published":
-            n_patches = published_patches(spec.dataset)
-        derived = {"patches_per_image": n_patches, "algorithm": "paper"}
+        n_evaluated = len(datasets[asked.dataset].test_images)
+        spec = _evaluated(asked, n_evaluated, fine=bool(study.thresholds))
+        derived = rules[spec.dataset, spec.model]
         parameters = arm_parameters(get_method(spec.arm.name), derived, spec.arm)
         key = _key(spec, parameters, datasets[spec.dataset], device, threads)
         planned.append(
@@ -90,9 +88,20 @@ def plan_runs(
     return tuple(planned)
 
 
-def _evaluated(spec: RunSpec, n_evaluated: int) -> RunSpec:
-    """Write the default interval of a short run into its protocol, and thus into its key."""
-    interval = affordable_interval(spec.protocol, n_evaluated)
+def _derived(study: Study, dataset: ImageDataset, name: str, model: str) -> dict[str, Any]:
+    """Return the parameters that the study derives for its arms on a data set and model."""
+    if study.patch_counts == "own":
+        return {}
+    if study.patch_counts == "as-published":
+        n_patches = published_patches(name)
+    else:
+        n_patches = model_rules(dataset, model).n_patches
+    return {"patches_per_image": n_patches, "algorithm": "paper"}
+
+
+def _evaluated(spec: RunSpec, n_evaluated: int, *, fine: bool) -> RunSpec:
+    """Write the default interval of a run into its protocol, and thus into its key."""
+    interval = affordable_interval(spec.protocol, n_evaluated, fine=fine)
     if interval is None:
         return spec
     protocol = spec.protocol.model_copy(update={"eval_interval": interval})

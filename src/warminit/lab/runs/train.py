@@ -1,7 +1,6 @@
 """dataset, run specification, arm -> RunResult, a pure function of its arguments."""
 
 import dataclasses
-import hashlib
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
@@ -10,15 +9,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from warminit.errors import WarminitError
+from warminit.checks import check_seed
 from warminit.lab.networks.build import build_model
 from warminit.lab.runs.arithmetic import arithmetic, check_precision
 from warminit.lab.runs.batches import Split, check_batch_size, first_batch, place_split
+from warminit.lab.runs.environment import device_kind
 from warminit.lab.runs.evaluate import evaluator, named_metrics
 from warminit.lab.runs.kept_filters import keep_filters
 from warminit.lab.runs.recording import recorded
 from warminit.lab.runs.results import RunResult
 from warminit.lab.runs.stepping import PLANNED_STEPS, Stepper
+from warminit.lab.runs.weights import weights_digest
 from warminit.lab.study.protocol import learning_rates
 from warminit.lab.study.spec import RunSpec
 from warminit.models.randomness import (
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 OnStep = Callable[[int, float], None]
 """Function of (finished optimizer steps, last loss)."""
 
+OnEnd = Callable[[nn.Module], None]
+"""Called with the trained model, once, where its final metrics are finite."""
+
 REPORT_EVERY = 10
 """Steps per turn, and between two calls of `on_step`, each of which waits for the loss."""
 
@@ -49,6 +53,7 @@ def train(
     arm_parameters: Mapping[str, Any],
     device: str | torch.device = "cpu",
     on_step: OnStep | None = None,
+    on_end: OnEnd | None = None,
 ) -> RunResult:
     """Train and evaluate one model (Section 3.3).
 
@@ -66,6 +71,7 @@ def train(
         device: Device of the run. On a GPU steps and evaluations are replayed as CUDA graphs if
             the model allows it (`lab/runs/recording.py`).
         on_step: Function of (finished steps, last loss), called every 10 steps and at the end.
+        on_end: Function of the trained model, which must not change it.
 
     Returns:
         The metrics and curves of the run. Everything except the measured times is bit-identical in
@@ -95,7 +101,13 @@ def train(
         ((1, 2), 2)
     """
     turns = train_in_turns(
-        dataset, spec, arm=arm, arm_parameters=arm_parameters, device=device, on_step=on_step
+        dataset,
+        spec,
+        arm=arm,
+        arm_parameters=arm_parameters,
+        device=device,
+        on_step=on_step,
+        on_end=on_end,
     )
     while True:
         try:
@@ -113,6 +125,7 @@ def train_in_turns(
     arm_parameters: Mapping[str, Any],
     device: str | torch.device = "cpu",
     on_step: OnStep | None = None,
+    on_end: OnEnd | None = None,
 ) -> Generator[int, None, RunResult]:
     """Train as `train` does, but pause every 10 steps, so runs can share one process.
 
@@ -126,9 +139,10 @@ def train_in_turns(
     Returns:
         The result of `train`. Its times include the turns of other runs.
     """
-    place, precision = _checked_device(device), spec.protocol.precision
+    device_kind(str(device))  # refuses one that is not there
+    place, precision = torch.device(device), spec.protocol.precision
     check_precision(precision, place)
-    turns, own = _run(dataset, spec, arm, arm_parameters, place, on_step), None
+    turns, own = _run(dataset, spec, arm, arm_parameters, place, on_step, on_end), None
     with _borrowed_stream(place) as stream:
         while True:
             with random_state_kept(place), torch.cuda.stream(stream), arithmetic(precision, place):
@@ -150,13 +164,10 @@ def _run(
     arm_parameters: Mapping[str, Any],
     place: torch.device,
     on_step: OnStep | None,
+    on_end: OnEnd | None,
 ) -> Generator[int, None, RunResult]:
     protocol, seed = spec.protocol, spec.seed
-    if not 0 <= seed < 2**32:
-        raise WarminitError(
-            f"seed={seed} is out of range: expected 0 to 2**32 - 1, since NumPy and scikit-learn "
-            "accept no others. Choose another seed."
-        )
+    check_seed(seed)
     check_batch_size(len(dataset.train_images), protocol.batch_size, dataset.name)
     training = place_split(dataset, "train", place)
     testing = place_split(dataset, "test", place)
@@ -180,7 +191,7 @@ def _run(
     # Apart from the others, so that results with and without it have the same metrics.
     calibration_error = [metrics.pop("calibration_error") for metrics in evaluations][-1]
     trained_filters = keep_filters(model, images)
-    return RunResult(
+    result = RunResult(
         metrics=evaluations[-1],
         train_loss=tuple(losses.tolist()),
         eval_steps=protocol.evaluation_steps,
@@ -194,6 +205,9 @@ def _run(
         trained_filters=trained_filters,
         calibration_error=calibration_error,
     )
+    if on_end is not None and result.finite:
+        on_end(model)
+    return result
 
 
 def _fit(
@@ -232,34 +246,6 @@ def _fit(
             yield done
     metrics = [named_metrics(values, n_classes) for values in torch.stack(evaluations).cpu()]
     return stepper.losses.cpu(), metrics
-
-
-def weights_digest(model: nn.Module) -> str:
-    """Return SHA-256 (hexadecimal) over the names, types, shapes and bytes of the model's state.
-
-    It covers parameters and buffers in the order of their names, but not the memory format or the
-    device.
-    """
-    digest = hashlib.sha256()
-    for name, value in sorted(model.state_dict().items()):
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
-        digest.update(value.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _checked_device(device: str | torch.device) -> torch.device:
-    try:
-        place = torch.device(device)
-    except RuntimeError:
-        place = torch.device("meta")  # no such kind: refused below as every other is
-    if place.type == "cpu" or (
-        place.type == "cuda" and (place.index or 0) < torch.cuda.device_count()
-    ):
-        return place
-    raise WarminitError(
-        f"device={str(device)!r} is not available: expected cpu, or cuda if there is a GPU (torch "
-        f"sees {torch.cuda.device_count()}). Choose device='cpu'."
-    )
 
 
 @contextmanager

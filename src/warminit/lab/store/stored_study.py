@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 from warminit.errors import WarminitError
 from warminit.lab.store.store import Store, StoredRun
 from warminit.lab.study.study import Study
+from warminit.layout import Layout, Tabled
 
 STORE_NAME = "study.sqlite"
 
@@ -17,7 +18,7 @@ _NAMES = TypeAdapter(list[str])
 
 
 @dataclass(frozen=True, slots=True)
-class StoredStudy:
+class StoredStudy(Tabled):
     """Hold the content of a store; reading needs no data set.
 
     Attributes:
@@ -29,6 +30,24 @@ class StoredStudy:
     study: Study
     runs: tuple[StoredRun, ...]
     partial: frozenset[str] = frozenset()
+
+    __repr__ = Tabled.__str__  # the results of all runs would fill pages
+
+    def tables(self) -> list[Layout]:
+        """Return one row a data set, model and arm: how many runs are done, and how many failed."""
+        done: dict[tuple[str, ...], list[bool]] = {}
+        for run in self.runs:
+            arm = run.spec.arm.label
+            place = (arm,) if self.study.own_loop else (run.spec.dataset, run.spec.model, arm)
+            done.setdefault(place, []).append(run.error is None)
+        rows = [
+            (*place, str(sum(states)), str(len(states) - sum(states)))
+            for place, states in done.items()
+        ]
+        places = () if self.study.own_loop else ("data set", "model")
+        headings = (*places, "arm", "done", "failed")
+        title = f"{self.study.name}: {len(self.runs):,} runs"
+        return [Layout(title, rows, headings if rows else ())]
 
 
 def read_study(folder: str | Path) -> StoredStudy:

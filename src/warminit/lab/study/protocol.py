@@ -8,8 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from warminit.errors import unexpected
 from warminit.lab.study.table1 import OTHER_LEARNING_RATES, STEPS, TABLE_1
 
-EVALUATION_SHARE = 0.1
-"""Largest share of a short run's time for evaluations, by default."""
+EVALUATIONS, EVALUATION_SHARE = 20, 0.1
+"""Number of evaluations of a run by default, and their largest share of a short run's time."""
+FINE_EVALUATIONS, FINE_SHARE = 50, 0.3
+"""The same in a study with `thresholds`, whose times are then known to 2 % of the run."""
 
 Precision = Literal["float32", "tf32", "bfloat16"]
 
@@ -34,8 +36,9 @@ class Protocol(Strict):
         warmup: Number of steps in which the learning rate climbs linearly to `lr_start`; the
             schedule covers the others.
         augmentation: `none`, or `flip-crop` (mirror and shift by up to 4 zero-padded pixels).
-        eval_interval: Steps between evaluations. None means steps / 20, or more if evaluations
-            would take over a tenth of a short run (`affordable_interval`).
+        eval_interval: Steps between evaluations. None means steps / 20, or steps / 50 in a study
+            with `thresholds`. It means more if evaluations would take over a tenth of a short run,
+            or three tenths of it with `thresholds` (`affordable_interval`).
         precision: `float32`; `tf32`, products of float32 values rounded to 11 significant bits (on
             a GPU only); or `bfloat16` autocast.
     """
@@ -73,12 +76,12 @@ class Protocol(Strict):
     @property
     def evaluation_steps(self) -> tuple[int, ...]:
         """Return the steps after which the model is evaluated, including the last."""
-        every = self.eval_interval or max(1, self.steps // 20)
+        every = self.eval_interval or max(1, self.steps // EVALUATIONS)
         return tuple(sorted({*range(every, self.steps + 1, every), self.steps}))
 
 
-def affordable_interval(protocol: Protocol, n_evaluated: int) -> int | None:
-    """Return the steps between evaluations that cost at most a tenth of a run.
+def affordable_interval(protocol: Protocol, n_evaluated: int, *, fine: bool = False) -> int | None:
+    """Return the steps between evaluations that cost at most a share of a run.
 
     A step costs about three forward passes of its images: one forward, and a backward pass of twice
     the size. An evaluation costs one forward pass per evaluated image. The last evaluation is
@@ -87,21 +90,25 @@ def affordable_interval(protocol: Protocol, n_evaluated: int) -> int | None:
     Args:
         protocol: Protocol of the run.
         n_evaluated: Number of images in the evaluation split.
+        fine: Whether the study asks for times to accuracies. The run then has 50 evaluations, at
+            most three tenths of its time, instead of 20 and a tenth.
 
     Returns:
-        The interval. None if the protocol sets one, if the default is cheap enough, or for runs as
-        long as the paper's, which keep 20 evaluations.
+        The interval. None if the protocol sets one, or if its 20 evaluations cost no more. Runs as
+        long as the paper's keep all evaluations.
 
     Example:
         >>> affordable_interval(Protocol(steps=200, batch_size=64), 2000)
         100
     """
-    if protocol.eval_interval is not None or protocol.steps >= STEPS:
+    if protocol.eval_interval is not None:
         return None
+    share = FINE_SHARE if fine else EVALUATION_SHARE
+    wanted = max(1, protocol.steps // (FINE_EVALUATIONS if fine else EVALUATIONS))
     training = 3 * protocol.steps * protocol.batch_size
-    most = int(training * EVALUATION_SHARE / (1 - EVALUATION_SHARE) / n_evaluated)
-    if len(protocol.evaluation_steps) <= most:
-        return None
+    most = int(training * share / (1 - share) / n_evaluated)
+    if protocol.steps >= STEPS or math.ceil(protocol.steps / wanted) <= most:
+        return wanted if fine else None
     return math.ceil(protocol.steps / max(1, most))
 
 

@@ -10,12 +10,13 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from warminit.errors import WarminitError, unexpected, unknown
 from warminit.lab.sequential.design import Design
-from warminit.lab.study.checks import YOURS, check_paths, check_study, explain
+from warminit.lab.study.key_checks import YOURS, check_paths, check_study, explain
 from warminit.lab.study.lines import lines_at_fault
 from warminit.lab.study.protocol import Protocol, Strict
 from warminit.lab.study.sequential import Sequential, completed
 from warminit.lab.study.spec import ArmSpec, RunSpec
 from warminit.lab.study.tune import Tune
+from warminit.layout import Layout, Tabled
 
 LOSSES = ("loss", "train_loss", "calibration_error")
 METRICS = ("accuracy", "balanced_accuracy", "accuracy_area", *LOSSES)
@@ -29,7 +30,7 @@ MOST_SEEDS = 10_000
 """Most seeds of a study; a larger number is a typo."""
 
 
-class Study(Strict):
+class Study(Tabled, Strict):
     """Define a study: data sets x models x arms x seeds, with one protocol.
 
     Attributes:
@@ -44,7 +45,8 @@ class Study(Strict):
         protocol: Training of each run.
         validation: Number of training images that replace the test set for evaluation; 0 uses the
             test set.
-        patch_counts: `rule` derives n_patches from the training split, `as-published` uses Table 1.
+        patch_counts: `rule` derives n_patches from the training split, `as-published` uses
+            Table 1, `own` leaves patches and k-means to each initializer, as `init_` does.
         metric: The primary metric, one of `METRICS`: `accuracy`, ..., or `train_loss`, the mean of
             the last 50 training losses. In a user's training loop, any name.
         higher_is_better: Whether a higher primary metric is better; None: True except for losses.
@@ -55,7 +57,7 @@ class Study(Strict):
         stuck_below: Final accuracy below which a run counts as failed; None: half of its arm's
             best, if that is at least 0.3.
         thresholds: Accuracies as shares. The report has each arm's steps to them, and to the
-            baseline's final accuracy.
+            baseline's final accuracy. Runs are then evaluated more often.
         tune: Search for each arm's learning rate, on validation images and separate seeds. The arms
             are then compared at their best rates, and all at the baseline's best.
         sequential: Design that decides each comparison as soon as its seeds suffice, or true for
@@ -72,7 +74,7 @@ class Study(Strict):
     seeds: tuple[int, ...] = PAPER_SEEDS
     protocol: Protocol = Protocol()
     validation: int = Field(default=0, ge=0)
-    patch_counts: Literal["rule", "as-published"] = "rule"
+    patch_counts: Literal["rule", "as-published", "own"] = "rule"
     metric: str = "accuracy"
     higher_is_better: bool | None = None
     unit: str | None = None
@@ -82,6 +84,27 @@ class Study(Strict):
     thresholds: tuple[Annotated[float, Field(gt=0, le=1)], ...] = ()
     tune: Tune | None = None
     sequential: Sequential | None = None
+
+    def tables(self) -> list[Layout]:
+        """Return what differs from the defaults, one line a key of a study file."""
+        unsaid = {
+            "name",
+            "description",
+            *(("datasets", "models", "protocol") if self.own_loop else ()),
+        }
+        rows = []
+        for key in self.model_dump(exclude_defaults=True, exclude=unsaid):
+            value = getattr(self, key)
+            if isinstance(value, tuple):
+                rows.append((key, ", ".join(getattr(each, "label", str(each)) for each in value)))
+            elif isinstance(value, Strict):
+                rows += [
+                    (f"{key}.{name}", str(each))
+                    for name, each in value.model_dump(exclude_defaults=True).items()
+                ]
+            else:
+                rows.append((key, str(value)))
+        return [Layout(f"{self.name}: {self.description}".removesuffix(": "), rows)]
 
     @model_validator(mode="before")
     @classmethod
@@ -127,17 +150,17 @@ class Study(Strict):
             raise unknown("baseline", self.baseline, labels)
         if not self.own_loop and self.metric not in METRICS:
             raise unknown("metric", self.metric, METRICS)
-        if self.tune is not None:
-            self._check_tune(self.tune)
         if self.sequential is not None:
             self.__dict__["seeds"] = self._up_to(self.sequential.max_seeds)
             self.design()
+        if self.tune is not None:
+            self._check_tune(self.tune)
         return self
 
     def _check_tune(self, tune: Tune) -> None:
-        if self.sequential is not None or self.own_loop:
-            other = "a training loop of the user" if self.own_loop else "sequential"
-            raise unexpected("tune", list(tune.lr_start), f"none beside {other}", "Leave it out.")
+        if self.own_loop:
+            expected = "none beside a training loop of the user"
+            raise unexpected("tune", list(tune.lr_start), expected, "Leave it out.")
         shared = sorted({*tune.seeds} & {*self.seeds})
         if shared:
             step = "Tune on other seeds, or leave tune.seeds out."

@@ -9,9 +9,9 @@ from rich.table import Table
 from warminit.lab.paper.published import Erratum
 from warminit.lab.verdict.analysis import Analysis
 from warminit.lab.verdict.cells import Row, cell_rows
+from warminit.lab.verdict.chosen_rates import OWN_BEST, at_baselines_best, tuning_sentences
 from warminit.lab.verdict.rows import last_line
 from warminit.lab.verdict.times import times
-from warminit.lab.verdict.tuning import OWN_BEST, at_baselines_best, tuning_sentences
 from warminit.lab.verdict.wording import counted, notes
 
 MARK = "≠"

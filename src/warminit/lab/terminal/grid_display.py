@@ -4,14 +4,14 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from warminit.initializers.stems.rules import PATCH_NORM_CONSTANT
+from warminit.initializers.stems.design_rules import PATCH_NORM_CONSTANT
 from warminit.lab.paper.grid_table import Claim, GridRow, grid_caveats, multiplicity
 from warminit.lab.paper.patch_fit import Optimum, fit_constant
 from warminit.lab.paper.published import COLOUR_OPTIMA
 from warminit.lab.paper.reproduce import NOT_AVAILABLE, Candidate
 from warminit.lab.terminal.display import MARK, new_table, say
 from warminit.lab.verdict.analysis import Analysis
-from warminit.lab.verdict.cells import p_text
+from warminit.lab.verdict.scale import p_text
 from warminit.lab.verdict.wording import stars
 
 GRID_ROWS_SHOWN = 20

@@ -18,7 +18,7 @@ from warminit.lab.paper.training_tables import Table3Row, caveats, means
 from warminit.lab.study.table1 import SEEDS
 from warminit.lab.terminal.display import DAGGER, MARK, new_table, print_errata, say
 from warminit.lab.verdict.analysis import Analysis
-from warminit.lab.verdict.cells import p_text
+from warminit.lab.verdict.scale import p_text
 from warminit.lab.verdict.wording import stars
 
 

@@ -4,7 +4,8 @@ Statistics and their verdicts, and the rows and sentences that every display sha
 loads pandas, is imported from its module.
 """
 
-from warminit.lab.verdict.analysis import Analysis, Cell, analyse, read_analysis
+from warminit.lab.verdict.analysis import Analysis, analyse, read_analysis
+from warminit.lab.verdict.cell import Cell
 from warminit.lab.verdict.comparison import Comparison, Outcome
 from warminit.lab.verdict.family import holm, holm_adjust
 from warminit.lab.verdict.paired import compare_paired, relative_error_change

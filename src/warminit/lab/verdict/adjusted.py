@@ -12,6 +12,7 @@ from warminit.lab.runs.looks import Cell, Scores, cell_of, decisions, needed, sc
 from warminit.lab.sequential.decision import Decision
 from warminit.lab.store.store import StoredRun
 from warminit.lab.study.study import Study
+from warminit.lab.verdict.at_look import without_fixed
 from warminit.lab.verdict.comparison import Comparison
 from warminit.lab.verdict.paired import compare_paired
 
@@ -73,33 +74,14 @@ def spared(study: Study, runs: Sequence[StoredRun]) -> int:
     return len(asked - there - needed(study, scores_of(study, runs)))
 
 
-def untested(comparison: Comparison) -> Comparison:
-    """Return a comparison without what holds for a fixed number of seeds only."""
-    return replace(
-        comparison,
-        confidence_interval=None,
-        equivalence_interval=None,
-        p_one_sided=None,
-        p_two_sided=None,
-        p_sign_flip=None,
-        sign_flip_method=None,
-        p_wilcoxon=None,
-        p_equivalence=None,
-        p_noninferiority=None,
-        p_holm=None,
-        power=None,
-        power_at=None,
-        seeds_needed=None,
-        seeds_to_decide=None,
-    )
-
-
 def _adjusted(comparison: Comparison, decision: Decision) -> Comparison:
     interval = decision.interval
+    if interval is not None and not all(map(math.isfinite, interval)):
+        interval = None  # differences that are all equal have none
     if interval is not None and not comparison.higher_is_better:
         interval = (-interval[1], -interval[0])  # differences are arm minus baseline
     return replace(
-        untested(comparison),
+        without_fixed(comparison),
         decision=decision,
         confidence_interval=interval,
         equivalence_interval=interval if decision.outcome == "equivalent" else None,

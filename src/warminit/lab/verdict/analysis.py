@@ -1,7 +1,6 @@
 """stored runs -> Analysis. Every arm against the baseline, at the seeds that both finished."""
 
 import math
-import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,57 +9,24 @@ from warminit.lab.runs.tuning import Tuned, at_baseline, chosen, is_at, tuned
 from warminit.lab.store.store import StoredRun
 from warminit.lab.store.stored_study import read_study
 from warminit.lab.study.study import Study
-from warminit.lab.verdict.adjusted import adjusted_comparisons, spared, untested
+from warminit.lab.verdict.adjusted import adjusted_comparisons, spared
+from warminit.lab.verdict.at_look import adjusted_failures, adjusted_losses, without_fixed
+from warminit.lab.verdict.cell import Cell
 from warminit.lab.verdict.comparison import Comparison
-from warminit.lab.verdict.failures import Failures, compare_failures, stuck_below
+from warminit.lab.verdict.failures import compare_failures, stuck_below
 from warminit.lab.verdict.family import holm
 from warminit.lab.verdict.mixed import refuse_mixed
 from warminit.lab.verdict.paired import compare_paired
+from warminit.lab.verdict.printed import printed
+from warminit.lab.verdict.scale import scale_for
+from warminit.layout import Layout, Tabled
 
 OWN_LOOP = "your training loop"
 """What headings call the place of a comparison whose data set and model are the user's own."""
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
-    """One arm on one data set and model.
-
-    Attributes:
-        dataset: Name of the data set.
-        model: Name of the model.
-        arm: Label of the arm.
-        scores: The primary metric by seed, of the runs that finished.
-        failed: Seeds whose run failed, is stuck, or has no finite value of the metric.
-        comparison: With the baseline at the seeds that both have; None for the baseline itself, and
-            where they share none.
-        losses: Cross-entropy by seed, of the same runs, where they report it.
-        cross_entropy: The comparison of `losses`; None also if cross-entropy is primary.
-        failures: Beside the baseline's, at the seeds that have ended in both.
-    """
-
-    dataset: str
-    model: str
-    arm: str
-    scores: dict[int, float]
-    failed: tuple[int, ...] = ()
-    comparison: Comparison | None = None
-    losses: dict[int, float] = field(default_factory=dict)
-    cross_entropy: Comparison | None = None
-    failures: Failures | None = None
-
-    @property
-    def mean(self) -> float | None:
-        """Mean over the seeds, or None where no run finished."""
-        return math.fsum(self.scores.values()) / len(self.scores) if self.scores else None
-
-    @property
-    def sd(self) -> float | None:
-        """Sample standard deviation over the seeds (n - 1), or None with fewer than two."""
-        return statistics.stdev(self.scores.values()) if len(self.scores) > 1 else None
-
-
-@dataclass(frozen=True, slots=True)
-class Analysis:
+class Analysis(Tabled):
     """What a study's runs say, as far as they are finished.
 
     Attributes:
@@ -92,6 +58,19 @@ class Analysis:
         verdicts = [each.verdict for each in self.comparisons]
         head = f"{type(self).__name__} of {self.study.name}: {len(self.runs)} runs"
         return "\n".join((head, *verdicts))
+
+    def tables(self) -> list[Layout]:
+        """Return one row a data set, model and arm, and the verdicts below."""
+        known = f"{len(self.runs) - len(self.failed):,} of {self.asked - self.spared:,} runs"
+        failed = f", {len(self.failed)} failed" if self.failed else ""
+        if self.at_baseline is not None:
+            failed += ", each arm at its own best learning rate"
+        places = None if self.study.own_loop else [self.title(cell.dataset) for cell in self.cells]
+        headings, rows = printed(
+            self.cells, self.study.metric, scale_for(_unit(self.study)), self.study.baseline, places
+        )
+        verdicts = ["", *(each.verdict for each in self.comparisons)] if self.comparisons else []
+        return [Layout(f"{self.study.name}: {known}{failed}", rows, headings, verdicts)]
 
     @property
     def in_points(self) -> bool:
@@ -140,8 +119,8 @@ def analyse(
     """Compare every arm with the baseline on the study's primary metric.
 
     Holm's correction goes over the family: every comparison of the study. Those of cross-entropy
-    are a family of their own; a sequential study, decided look by look, does not test them. In a
-    tuned study the comparison at each arm's best is one family, that at the baseline's another.
+    are a family of their own. In a tuned study the comparison at each arm's best is one family,
+    that at the baseline's another.
 
     Args:
         study: What was asked.
@@ -178,7 +157,7 @@ def analyse(
     for dataset in study.datasets:
         for model in study.models:
             group = {
-                arm.label: _cell(study, dataset, model, arm.label, by_cell) for arm in study.arms
+                arm.label: _cell(study, (dataset, model, arm.label), by_cell) for arm in study.arms
             }
             cells += [_compared(study, cell, group[study.baseline]) for cell in group.values()]
     primary = iter(holm(cell.comparison for cell in cells if cell.comparison))
@@ -191,13 +170,17 @@ def analyse(
         )
         for cell in cells
     ]
-    if study.sequential is not None:
+    design = study.design()
+    if design is not None:
         adjusted = adjusted_comparisons(study, runs, unit=_unit(study))
+        losses = adjusted_losses(study, {cell.place: cell.losses for cell in cells}, adjusted)
         cells = [
             replace(
                 cell,
-                comparison=adjusted.get((cell.dataset, cell.model, cell.arm)),
-                cross_entropy=cell.cross_entropy and untested(cell.cross_entropy),
+                comparison=adjusted.get(cell.place),
+                cross_entropy=losses.get(cell.place)
+                or (cell.cross_entropy and without_fixed(cell.cross_entropy)),
+                failures=cell.failures and adjusted_failures(design, cell.failures),
             )
             for cell in cells
         ]
@@ -223,13 +206,9 @@ def read_analysis(folder: str | Path, *, allow_mixed: bool = False) -> Analysis:
 
 
 def _cell(
-    study: Study,
-    dataset: str,
-    model: str,
-    arm: str,
-    by_cell: dict[tuple[str, str, str], list[StoredRun]],
+    study: Study, place: tuple[str, str, str], by_cell: dict[tuple[str, str, str], list[StoredRun]]
 ) -> Cell:
-    runs = {run.spec.seed: run for run in by_cell.get((dataset, model, arm), [])}
+    runs = {run.spec.seed: run for run in by_cell.get(place, [])}
     scores = {
         seed: math.nan if result is None else result.metric(study.metric)
         for seed in study.seeds
@@ -244,15 +223,13 @@ def _cell(
         floor = 0.0  # its looks have counted every score already
     done = [s for s, score in scores.items() if math.isfinite(score) and known.get(s, 1.0) >= floor]
     return Cell(
-        dataset=dataset,
-        model=model,
-        arm=arm,
+        *place,
         scores={seed: scores[seed] for seed in done},
         failed=tuple(seed for seed in scores if seed not in done),
         losses={
             seed: loss
             for seed in done
-            if (loss := results[seed].metrics.get(study.cross_entropy)) is not None
+            if math.isfinite(loss := results[seed].metrics.get(study.cross_entropy, math.nan))
         },
     )
 
@@ -264,33 +241,30 @@ def _compared(study: Study, cell: Cell, baseline: Cell) -> Cell:
     if ended:
         failed = [[seed in each.failed for seed in ended] for each in (cell, baseline)]
         cell = replace(cell, failures=compare_failures(*failed))
-    shared = [seed for seed in cell.scores if seed in baseline.scores]
-    if not shared:
-        return cell
-    comparison = compare_paired(
-        [cell.scores[seed] for seed in shared],
-        [baseline.scores[seed] for seed in shared],
-        arm=cell.arm,
-        baseline=baseline.arm,
-        margin=study.margin,
-        higher_is_better=not study.lower_is_better,
-        unit=_unit(study),
-    )
-    return replace(cell, comparison=comparison, cross_entropy=_cross_entropy(study, cell, baseline))
 
+    def paired(
+        arm: dict[int, float], other: dict[int, float], margin: float, unit: str, *, falls: bool
+    ) -> Comparison | None:
+        shared = [seed for seed in arm if seed in other]
+        if not shared:
+            return None
+        scores = ([each[seed] for seed in shared] for each in (arm, other))
+        return compare_paired(
+            *scores,
+            arm=cell.arm,
+            baseline=baseline.arm,
+            margin=margin,
+            unit=unit,
+            higher_is_better=not falls,
+        )
 
-def _cross_entropy(study: Study, cell: Cell, baseline: Cell) -> Comparison | None:
-    shared = [seed for seed in cell.losses if seed in baseline.losses]
-    if not shared or study.metric == study.cross_entropy:
-        return None
-    return compare_paired(
-        [cell.losses[seed] for seed in shared],
-        [baseline.losses[seed] for seed in shared],
-        arm=cell.arm,
-        baseline=baseline.arm,
-        margin=study.loss_margin,
-        higher_is_better=False,
-        unit="nats",
+    beside = {} if study.metric == study.cross_entropy else cell.losses
+    return replace(
+        cell,
+        comparison=paired(
+            cell.scores, baseline.scores, study.margin, _unit(study), falls=study.lower_is_better
+        ),
+        cross_entropy=paired(beside, baseline.losses, study.loss_margin, "nats", falls=True),
     )
 
 

@@ -6,33 +6,10 @@ The one model of a result: terminal, page, charts, export, LaTeX and kept result
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from warminit.lab.verdict.analysis import Analysis, Cell
+from warminit.lab.verdict.analysis import Analysis
+from warminit.lab.verdict.cell import Cell
+from warminit.lab.verdict.scale import Scale, p_text, scale_for
 from warminit.lab.verdict.wording import stars
-
-
-@dataclass(frozen=True, slots=True)
-class Scale:
-    """How values of a study's primary metric are printed.
-
-    Attributes:
-        factor: What values are multiplied by: 100 where they are shares.
-        digits: Digits after the point.
-        unit: Unit of a difference, "" where it has none.
-        percent: Whether a mean is printed in percent.
-    """
-
-    factor: float
-    digits: int
-    unit: str
-    percent: bool
-
-    def level(self, value: float | None) -> str:
-        """Return a value as text, "" for None."""
-        return "" if value is None else f"{self.factor * value:.{self.digits}f}"
-
-    def difference(self, value: float | None) -> str:
-        """Return a value with its sign, "" for None."""
-        return "" if value is None else f"{self.factor * value:+.{self.digits}f}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +117,7 @@ class Row:
 
 def scale_of(analysis: Analysis) -> Scale:
     """Return how values of a study's primary metric are printed."""
-    if analysis.in_points:
-        return Scale(100.0, 2, "points", percent=True)
-    return Scale(1.0, 4, analysis.study.unit or "", percent=False)
+    return scale_for("points" if analysis.in_points else analysis.study.unit or "")
 
 
 def p_heading(analysis: Analysis) -> str:
@@ -154,18 +129,6 @@ def cell_rows(analysis: Analysis) -> list[Row]:
     """Return one row a cell, in the study's order."""
     scale = scale_of(analysis)
     return [_row(analysis, cell, scale) for cell in analysis.cells]
-
-
-def p_text(p: float | None) -> str:
-    """Return a p as Table 3 prints it, four digits.
-
-    Example:
-        >>> p_text(0.0308), p_text(1e-6), p_text(None)
-        ('0.0308', '< 0.0001', '')
-    """
-    if p is None:
-        return ""
-    return f"{p:.4f}" if p >= 0.0001 else "< 0.0001"
 
 
 def _row(analysis: Analysis, cell: Cell, scale: Scale) -> Row:
@@ -221,8 +184,6 @@ def _row(analysis: Analysis, cell: Cell, scale: Scale) -> Row:
 
 def _beside(analysis: Analysis, cell: Cell) -> tuple[str, ...]:
     loss = cell.cross_entropy.beside("Cross-entropy") if cell.cross_entropy else ""
-    if loss and analysis.study.sequential is not None:
-        loss += " This is not adjusted for the looks."
     baseline = analysis.study.baseline
     failures = cell.failures.sentence(cell.arm, baseline) if cell.failures else ""
     return tuple(text for text in (loss, failures) if text)

@@ -9,7 +9,9 @@ from typing import Any, Literal
 
 from warminit.lab.sequential.decision import Decision
 from warminit.lab.verdict.decided import decided_sentence
+from warminit.lab.verdict.scale import p_text, scale_for
 from warminit.lab.verdict.tests import MAX_SEEDS, FlipMethod
+from warminit.layout import Layout, Tabled
 
 #: Differences that a study plans for, in the metric's unit: 0.1, 0.2 and 0.5 points of accuracy.
 EFFECTS = (0.001, 0.002, 0.005)
@@ -22,7 +24,7 @@ Outcome = Literal["helps", "harms", "equivalent", "undecided", "not tested"]
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class Comparison(Tabled):
     """One arm against its baseline at the same seeds.
 
     Differences are arm minus baseline in the metric's own unit (accuracy: 0 to 1). One-sided p are
@@ -84,22 +86,24 @@ class Comparison:
     @property
     def verdict(self) -> str:
         """The verdict as one plain sentence with its numbers."""
+        return ": ".join(self.claim_and_evidence())
+
+    def claim_and_evidence(self) -> tuple[str, str]:
+        """Return the two halves of the verdict: what was found, and the numbers that show it."""
         if self.decision is not None:
             return self._decided(self.decision)
         seeds = f"{self.n} seed{'s' if self.n > 1 else ''}"
         if self.confidence_interval is None or self.p_equivalence is None:
-            return (
-                f"{self.arm} against {self.baseline}: {self._signed(self.mean_difference)}"
-                f" with {seeds}, not tested ({self.note.rstrip('.')})."
-            )
+            why = f"not tested ({self.note.rstrip('.')})"
+            numbers = f"{self._signed(self.mean_difference)} with {seeds}, {why}."
+            return f"{self.arm} against {self.baseline}", numbers
         tost = f"TOST p {_p(self.p_equivalence)}"
         within = f"within {self._size(self.margin)}"
         if self.outcome == "equivalent":
             # The interval that TOST uses: it lies within the margin where TOST says so.
             found = f"{self._signed(self.mean_difference)} ({self._inner()})"
-            return (
-                f"{self.arm} and {self.baseline} are equivalent {within}: {found}, {seeds}, {tost}."
-            )
+            claim = f"{self.arm} and {self.baseline} are equivalent {within}"
+            return claim, f"{found}, {seeds}, {tost}."
         if self.p_holm is None:
             p = f"two-sided p {_p(self.p_two_sided)}, not corrected for other comparisons"
         else:
@@ -112,16 +116,41 @@ class Comparison:
                 if self.p_equivalence < self.alpha
                 else ""
             )
-            return f"{self.arm} {self.outcome}: {size} ({self._outer()}), {seeds}, {p}{both}."
+            return f"{self.arm} {self.outcome}", f"{size} ({self._outer()}), {seeds}, {p}{both}."
         alone = ""
         if self.p_two_sided is not None and self.p_two_sided < self.alpha:
             # Only the correction took it back: the interval, which is not corrected, leaves out 0.
             alone = f", for this comparison alone: p {_p(self.p_two_sided)}"
             p += " over all comparisons"
-        return (
-            f"no detectable difference between {self.arm} and {self.baseline} with {seeds}:"
-            f" {self._signed(self.mean_difference)} ({self._outer()}{alone}), {p}; {self._plan()}."
-        )
+        claim = f"no detectable difference between {self.arm} and {self.baseline} with {seeds}"
+        found = f"{self._signed(self.mean_difference)} ({self._outer()}{alone})"
+        return claim, f"{found}, {p}; {self._plan()}."
+
+    @property
+    def gain(self) -> float:
+        """The mean difference in the direction that is better, in the metric's own unit."""
+        return self.mean_difference if self.higher_is_better else -self.mean_difference
+
+    def tables(self) -> list[Layout]:
+        """Return the numbers that a reader asks for first, and the verdict below."""
+        scale = scale_for(self.unit)
+        low, high = self.confidence_interval or (None, None)
+        unit = f" {self.unit}".rstrip()
+        rows = [
+            ("outcome", self.outcome),
+            (self.arm, scale.level(self.mean_arm)),
+            (self.baseline, scale.level(self.mean_baseline)),
+            ("difference", scale.difference(self.mean_difference) + unit),
+            (
+                "interval",
+                "" if low is None else f"{scale.difference(low)} to {scale.difference(high)}",
+            ),
+            ("two-sided p", p_text(self.p_two_sided)),
+            ("Holm p" if self.decision is None else "adjusted p", p_text(self.p_holm)),
+            ("wins, ties, losses", f"{self.wins}, {self.ties}, {self.losses} of {self.n} seeds"),
+        ]
+        shown = [row for row in rows if row[1]]
+        return [Layout(f"{self.arm} against {self.baseline}", shown, below=[self.verdict])]
 
     def values(self) -> dict[str, Any]:
         """Return every value by name; the decision only in a sequential study."""
@@ -130,7 +159,7 @@ class Comparison:
             del found["decision"]
         return found
 
-    def _decided(self, decision: Decision) -> str:
+    def _decided(self, decision: Decision) -> tuple[str, str]:
         ends, covers, p = self.confidence_interval, decision.confidence, decision.p
         side = "above" if self.mean_difference > 0 else "below"
         return decided_sentence(
@@ -141,7 +170,9 @@ class Comparison:
             difference=self._signed(self.mean_difference),
             size=f"{self._unsigned(self.mean_difference)} {side}",
             margin=self._size(self.margin),
-            interval="" if covers is None else self._interval(ends, round(covers, 5)),
+            interval=""
+            if ends is None or covers is None
+            else self._interval(ends, round(covers, 5)),
             p="" if p is None else _p(p),
         )
 

@@ -1,4 +1,4 @@
-"""a Decision, texts of its numbers -> the verdict of a sequential comparison in one sentence."""
+"""a Decision, texts of its numbers -> what a sequential comparison shows, and its evidence."""
 
 from warminit.lab.sequential.decision import Decision
 
@@ -14,8 +14,8 @@ def decided_sentence(
     margin: str,
     interval: str,
     p: str,
-) -> str:
-    """Say what a sequential comparison shows.
+) -> tuple[str, str]:
+    """Return what a sequential comparison shows, and by which numbers.
 
     Args:
         decision: What the looks say.
@@ -32,25 +32,24 @@ def decided_sentence(
     numbers = f"{difference} ({interval}), adjusted p {p}" if interval else difference
     seeds = f"{n} seed{'' if n == 1 else 's'}"
     if decision.outcome in ("helps", "harms"):
-        return (
-            f"{arm} {decision.outcome}: {size} {baseline} ({interval}), decided after {n} of at "
-            f"most {most} seeds, adjusted p {p}."
+        return f"{arm} {decision.outcome}", (
+            f"{size} {baseline} ({interval}), decided after {n} of at most {most} seeds, adjusted "
+            f"p {p}."
         )
     if decision.outcome == "equivalent":
-        return (
-            f"{arm} and {baseline} are equivalent within {margin}: {numbers}, decided after {n} of "
-            f"at most {most} seeds."
-        )
+        claim = f"{arm} and {baseline} are equivalent within {margin}"
+        return claim, f"{numbers}, decided after {n} of at most {most} seeds."
     if decision.outcome == "go on":
-        return f"{arm} against {baseline} is open after {n} of at most {most} seeds: {numbers}."
+        return f"{arm} against {baseline} is open after {n} of at most {most} seeds", f"{numbers}."
     if decision.reason == "failure":
-        return (
-            f"{arm} against {baseline} is undecidable, because a run failed: {difference} over "
-            f"{seeds} that both finished, not tested."
-        )
+        claim = f"{arm} against {baseline} is undecidable, because a run failed"
+        return claim, f"{difference} over {seeds} that both finished, not tested."
     why = (
         "the maximum"
         if decision.reason == "maximum"
         else f"ended early because {most} seeds are unlikely to decide"
     )
-    return f"no detectable difference between {arm} and {baseline} with {seeds}, {why}: {numbers}."
+    return (
+        f"no detectable difference between {arm} and {baseline} with {seeds}, {why}",
+        f"{numbers}.",
+    )

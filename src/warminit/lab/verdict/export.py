@@ -1,15 +1,13 @@
 """Analysis -> files: one row a run as CSV or parquet, a table for LaTeX, and everything as JSON."""
 
-import json
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from warminit.errors import unknown
+from warminit.lab.store.plain_json import plain_json
 from warminit.lab.store.whole_file import written_whole
 from warminit.lab.verdict.analysis import Analysis
 from warminit.lab.verdict.cells import cell_rows, p_heading, scale_of
@@ -39,7 +37,7 @@ def _json_pieces(analysis: Analysis) -> Iterator[str]:
         if cell.comparison is not None
     ]
     content = summary(analysis) | {"runs": [], "comparisons": comparisons}
-    before, empty, after = _json(content).partition('\n "runs": []')
+    before, empty, after = plain_json(content).partition('\n "runs": []')
     yield before + empty[:-1]
     for number, run in enumerate(analysis.runs):
         values = {
@@ -52,26 +50,13 @@ def _json_pieces(analysis: Analysis) -> Iterator[str]:
             "finished_at": run.finished_at,
         }
         # No line of JSON ends within a text, so that all of them can be moved to the right.
-        yield ("," if number else "") + f"\n{_json(values)}".replace("\n", "\n  ")
+        yield ("," if number else "") + f"\n{plain_json(values)}".replace("\n", "\n  ")
     yield ("\n " if analysis.runs else "") + f"]{after}\n"
-
-
-def _json(content: Any) -> str:
-    return json.dumps(_finite(content), indent=1, default=str, allow_nan=False)
 
 
 def _write_json(analysis: Analysis, path: Path) -> None:
     with path.open("w", encoding="utf-8") as file:
         file.writelines(_json_pieces(analysis))
-
-
-def _finite(value: Any) -> Any:
-    """Return plain values with None for what is not a number: JSON has neither NaN nor infinity."""
-    if isinstance(value, dict):
-        return {key: _finite(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def to_latex(analysis: Analysis) -> str:

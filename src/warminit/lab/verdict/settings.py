@@ -15,7 +15,8 @@ from warminit.lab.verdict.across import (
     probability_of_improvement,
     significantly_worse,
 )
-from warminit.lab.verdict.analysis import Analysis, Cell
+from warminit.lab.verdict.analysis import Analysis
+from warminit.lab.verdict.cell import Cell
 from warminit.lab.verdict.cells import scale_of
 from warminit.lab.verdict.comparison import Comparison
 from warminit.lab.verdict.family import holm

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from warminit.lab.runs.results import RunResult
-from warminit.lab.verdict.analysis import Analysis, Cell
+from warminit.lab.verdict.analysis import Analysis
+from warminit.lab.verdict.at_look import ALPHA, look_level
+from warminit.lab.verdict.cell import Cell
 from warminit.lab.verdict.time_to import TimeTo, time_to
 
 Runs = Mapping[int, RunResult | None]
@@ -46,11 +48,18 @@ class ArmTime:
         interval = (
             "" if t.interval is None else ", 95 % interval {:.2f} to {:.2f}".format(*t.interval)
         )
+        if not t.arrived_arm + t.arrived_baseline:
+            return (
+                f"Time to {100 * t.threshold:.2f} %{what}: none of {t.n} runs of either arm reaches"
+                f" it in {t.horizon:,.0f} steps."
+            )
+        apart = abs(t.steps_arm - t.steps_baseline)
+        coarse = ", which is more than the difference" if 0 < apart < t.spacing else ""
         return (
             f"Time to {100 * t.threshold:.2f} %{what}: {t.steps_arm:,.0f} steps, {self.baseline}"
             f" {t.steps_baseline:,.0f} (ratio {t.ratio:.2f}{interval}). It is reached by"
             f" {t.arrived_arm} of {t.n} runs, {self.baseline} {t.arrived_baseline} of {t.n};"
-            f" evaluated every {t.spacing:,.0f} steps."
+            f" evaluated every {t.spacing:,.0f} steps{coarse}."
         )
 
 
@@ -94,8 +103,13 @@ def _times(
     finals = [
         r.metrics["accuracy"] for s in baseline.scores if (r := baseline_runs.get(s)) and _curve(r)
     ]
+    decision = cell.comparison.decision if cell.comparison else None
+    if decision is not None and decision.outcome != "go on" and decision.reason != "failure":
+        seeds = seeds[: decision.seeds]  # as the verdict
     if not steps or not seeds or not finals:
         return []
+    design = analysis.study.design()
+    alpha = ALPHA if design is None else look_level(design, len(seeds))
     arm_curves, baseline_curves = (
         [_curve(runs[seed]) or [math.nan] * len(steps) for seed in seeds]
         for runs in (arm_runs, baseline_runs)
@@ -104,7 +118,7 @@ def _times(
     final = math.floor(fmean(finals) * 1e6 + 1e-3) / 1e6
     found: list[ArmTime] = []
     for threshold in (final, *analysis.study.thresholds):
-        reached = time_to(steps, arm_curves, baseline_curves, threshold)
+        reached = time_to(steps, arm_curves, baseline_curves, threshold, alpha=alpha)
         found.append(
             ArmTime(
                 dataset=cell.dataset,

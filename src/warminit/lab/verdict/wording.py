@@ -52,12 +52,16 @@ def _of_look(study: Study) -> str:
 def _sequential(analysis: Analysis) -> list[str]:
     """Return how a sequential study was decided, and what that spared."""
     study, family = analysis.study, counted(len(analysis.comparisons), "comparison")
-    told = [f"Decided look by look: every interval and p is adjusted for the looks and {family}."]
-    if analysis.spared and not analysis.missing:
-        told.append(
-            f"{analysis.spared:,} of {counted(analysis.asked, 'run')} were spared: "
-            f"{len(study.seeds)} seeds of every arm would have taken them all."
-        )
+    adjusted = f"every interval and p is adjusted for the looks, and every verdict for {family}"
+    told = [f"Decided look by look: {adjusted}."]
+    own, other = ", each arm at its own best,", f", every arm at the best of {study.baseline},"
+    parts = [(analysis, "" if analysis.at_baseline is None else own), (analysis.at_baseline, other)]
+    for part, where in parts:
+        if part is not None and part.spared and not analysis.missing:
+            told.append(
+                f"{part.spared:,} of {counted(part.asked, 'run')}{where} were spared: "
+                f"{len(study.seeds)} seeds of every arm would have taken them all."
+            )
     return told
 
 

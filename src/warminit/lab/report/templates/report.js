@@ -36,6 +36,20 @@
   });
   dark.addEventListener("change", redraw);
 
+  // ---------------------------------------------------------------- contents: beside, or folded above
+  const contents = document.getElementById("contents");
+  const wide = window.matchMedia("(min-width: 68rem)");
+  function place() { contents.open = wide.matches; contents.firstElementChild.tabIndex = wide.matches ? -1 : 0; }
+  wide.addEventListener("change", place);
+  place();
+  for (const link of contents.querySelectorAll("a")) {
+    link.addEventListener("click", () => {
+      const folded = document.getElementById(link.hash.slice(1)).parentElement.querySelector(":scope > details");
+      if (folded) folded.open = true;
+      if (!wide.matches) contents.open = false;
+    });
+  }
+
   // ---------------------------------------------------------------- charts
   function specOf(element) { return JSON.parse(document.getElementById(element.dataset.spec).textContent); }
   async function embed(element, config, theme) {
