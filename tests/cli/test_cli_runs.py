@@ -390,7 +390,7 @@ def test_reproduce_alone_lists_the_claims_and_what_is_missing(
     assert "2 h 13 min" in ended.output  # 16 runs x 5,000 steps x 0.1 s
     assert max(len(line.rstrip()) for line in ended.output.splitlines()) <= 80
     rows = {each["key"]: each for each in json.loads(invoke(*arguments, "--json").output)["claims"]}
-    assert rows["gain-mnist"]["data"] == "at hand"
+    assert rows["gain-mnist"]["data"] == "available"
     assert rows["gain-cifar10"]["core_seconds"] == pytest.approx(16 * 5000 * 0.3)
 
 

@@ -40,9 +40,8 @@ def texts(source: Path) -> Iterator[tuple[int, str]]:
             inside |= {id(each) for each in ast.walk(node)}
             parts = [v.value for v in node.values if isinstance(v, ast.Constant)]
             yield node.lineno, "_".join(str(part) for part in parts)
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            if id(node) not in inside and " " in node.value:
-                yield node.lineno, node.value
+        elif isinstance(node, ast.Constant) and id(node) not in inside:
+            yield node.lineno, node.value if isinstance(node.value, str) else ""
 
 
 def broken(text: str) -> list[str]:

@@ -195,7 +195,7 @@ def test_a_driver_without_a_gpu_plans_for_the_kind_that_a_worker_names(
         run_study(study, tmp_path, source, engine=RAY, listener=listener)
     with device_elsewhere("cuda", "some GPU"):
         assert planned == [run.key for run in plan(study, source)]
-    with pytest.raises(WarminitError, match="device='cuda' is not at hand"):
+    with pytest.raises(WarminitError, match="device='cuda' is not available"):
         plan(study, source)
 
 
@@ -203,8 +203,8 @@ def test_a_driver_without_a_gpu_plans_for_the_kind_that_a_worker_names(
 @pytest.mark.parametrize(
     ("gpus", "told"),
     [
-        (1, r"node .* that was asked for it answers: device='cuda' is not at hand.* Give all"),
-        (2, r"neither at hand here nor on any node of the cluster, .*gpus_per_run=2\. Give the"),
+        (1, r"node .* answers: device='cuda' is not available.* Give all"),
+        (2, r"is not available here or on any node of the cluster, .*gpus_per_run=2\. Give the"),
     ],
 )
 def test_a_cluster_that_has_no_gpu_either_is_one_clear_error_before_data_are_read(

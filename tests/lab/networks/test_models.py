@@ -228,9 +228,9 @@ def test_a_users_model_is_imported_when_it_is_named_and_called_by_keyword(
         (("simplecnn", 1, (28, 3), 10), r"image_size=28 x 3 is too small.*4 x 4 pixels\. Resize"),
         (("simplecnn-nobn", 1, (2, 9), 10), r"image_size=2 x 9 is too small"),
         (("small-vit", 1, (3, 28), 10), r"image_size=3 x 28 is too small for small-vit.*4 x 4"),
-        (("simplecnn", 0, (28, 28), 10), r"in_channels=0: at least 1 is needed"),
-        (("resnet20", 3, (0, 8), 10), r"image_size=\(0, 8\): at least 1 is needed"),
-        (("resnet20", 3, (8, 8), 1), r"n_classes=1: at least 2 is needed to build resnet20"),
+        (("simplecnn", 0, (28, 28), 10), r"in_channels=0: expected at least 1"),
+        (("resnet20", 3, (0, 8), 10), r"image_size=\(0, 8\): expected at least 1"),
+        (("resnet20", 3, (8, 8), 1), r"n_classes=1: expected at least 2 to build resnet20"),
     ],
 )
 def test_sizes_and_names_that_cannot_be(

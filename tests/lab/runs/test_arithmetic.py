@@ -14,7 +14,7 @@ from warminit.lab.runs.arithmetic import arithmetic, emulated
 from warminit.lab.study.protocol import Precision
 
 REFUSED = (
-    "precision='tf32' is not to be had on device='cpu': expected cuda, for only GPUs have this "
+    "precision='tf32' on device='cpu': expected cuda, since only GPUs support this "
     "format. Choose precision='float32', or 'bfloat16', or device='cuda'."
 )
 

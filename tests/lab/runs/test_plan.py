@@ -238,9 +238,9 @@ def test_the_work_of_a_run_is_counted_in_multiplications(dataset: ImageDataset) 
     ("changes", "options", "text"),
     [
         ({"protocol": {"batch_size": 76}}, {}, "batch_size=76 is larger than the 75 training"),
-        ({}, {"device": "cuda:99"}, r"device='cuda:99' is not at hand; .* Choose device='cpu'"),
-        ({}, {"device": "tpu"}, "device='tpu' is not at hand"),
-        ({}, {"device": "cuda:x"}, "device='cuda:x' is not at hand"),
+        ({}, {"device": "cuda:99"}, r"device='cuda:99' is not available: .* Choose device='cpu'"),
+        ({}, {"device": "tpu"}, "device='tpu' is not available"),
+        ({}, {"device": "cuda:x"}, "device='cuda:x' is not available"),
     ],
 )
 def test_what_cannot_run_is_refused_before_anything_runs(

@@ -181,8 +181,8 @@ def _read_npz(path: Path, class_names: tuple[str, ...] | None) -> ImageArrays:
         labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
         if labels.shape != (len(images),):
             raise WarminitError(
-                f"{labels_key}.shape={labels.shape}: expected ({len(images)},), one label for each of "
-                f"{images_key}. Correct the file."
+                f"{labels_key} has shape {labels.shape}: expected ({len(images)},), one label "
+                f"for each of {images_key}. Correct the file."
             )
         splits.append((images, labels))
     if splits[0][0].shape[1:] != splits[-1][0].shape[1:]:

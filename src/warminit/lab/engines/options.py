@@ -46,7 +46,7 @@ class EngineOptions:
             `host:port`, `ray://host:port`, or `local`, one on this machine for as long as the study
             runs. Default: the environment variable RAY_ADDRESS, else `local`.
         cpus_per_run: CPUs that Ray reserves per run; by default the threads per run.
-        gpus_per_run: GPUs, or a share of one, that Ray reserves; by default 1 on `cuda`, 0 on the CPU.
+        gpus_per_run: GPUs, or a share of one, per run; by default 1 on `cuda`, 0 on the CPU.
 
     Example:
         >>> EngineOptions("ray", address="auto", gpus_per_run=0.25, time_limit=3600).retries
