@@ -10,9 +10,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
-from warminit import InitReport, whiten_
+from warminit import InitReport, derive_rules, whiten_
 from warminit.errors import unexpected, unknown
-from warminit.initializers.stems.design_rules import derive_rules
 from warminit.lab.data.arrays import mean_and_std
 from warminit.lab.data.load import ImageDataset, load_dataset
 from warminit.lab.runs.batches import first_batch, place_split

@@ -19,6 +19,7 @@ from sklearn.datasets import load_sample_images
 from torch import Tensor, nn
 
 from warminit import adapt_stem_, whiten_
+from warminit.initializers.adapt.stem import AdaptMethod
 
 FILE = Path(__file__).parents[1] / "docs" / "adapted-filters.png"
 YCBCR = torch.tensor([[0.299, 0.587, 0.114], [-0.169, -0.331, 0.5], [0.5, -0.419, -0.081]])
@@ -33,19 +34,24 @@ def photographs() -> Tensor:
 
 
 def seen_in_rgb() -> dict[str, Tensor]:
-    """Return (F, 3, 7, 7) before, and after each method, as the filters see red, green and blue."""
+    """Return (F, 3, 7, 7) before, and after each way, as the filters see red, green and blue."""
     rgb = photographs()
     ycbcr = torch.einsum("oc,nchw->nohw", YCBCR, rgb)
+    given: dict[str, dict[str, Any]] = {
+        "repeat": {},
+        "least-squares": {"old_images": rgb},
+        "paired": {"old_images": rgb, "paired": True},
+    }
     rows = {}
-    for method in ("repeat", "least-squares"):
+    for name, options in given.items():
         with torch.random.fork_rng():
             torch.manual_seed(0)
             conv = nn.Conv2d(3, FILTERS, 7)
         whiten_(conv, rgb, n_filters=FILTERS, seed=0)
         rows["before"] = conv.weight.detach().clone()
-        given: dict[str, Any] = {"old_images": rgb} if method == "least-squares" else {}
-        adapt_stem_(conv, ycbcr, method=method, **given)
-        rows[method] = torch.einsum("fokl,oc->fckl", conv.weight.detach(), YCBCR)
+        method: AdaptMethod = "repeat" if name == "repeat" else "least-squares"
+        adapt_stem_(conv, ycbcr, method=method, **options)
+        rows[name] = torch.einsum("fokl,oc->fckl", conv.weight.detach(), YCBCR)
     return rows
 
 

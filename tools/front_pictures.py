@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kept_format import RESULTS
 from warminit.lab.data.load import load_dataset
-from warminit.lab.figures.pictures import Picture, mosaic
+from warminit.lab.figures.pictures import COLUMNS, Picture, mosaic
 from warminit.lab.figures.theme import FONT, VERMILLION
 from warminit.lab.report.starts import start_of
 from warminit.lab.store.store import StoredRun
@@ -24,8 +24,8 @@ INKS = {"light": ("#1b1f24", "#59636e"), "dark": ("#f0f3f6", "#9aa4af")}
 BETWEEN, HEAD = 72, 62
 """Units between the two panels, where the arrow is, and above them."""
 
-COLUMNS, SET = 8, 16
-"""Filters a row; the arm sets the first half of 32, so that one frame holds them."""
+SET = 16
+"""Filters that the arm sets, the first half of 32, so that one frame holds them."""
 
 
 def kept_run() -> StoredRun:

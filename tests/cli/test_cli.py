@@ -9,11 +9,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 import typer
+from safetensors.torch import load_file
 from typer.testing import CliRunner
 
+from warminit import load_filters_
 from warminit.cli import app
 from warminit.errors import WarminitError
+from warminit.lab.networks.build import build_model
 
 GROUP: Any = typer.main.get_command(app)
 COMMANDS = tuple(GROUP.commands)
@@ -221,3 +225,17 @@ def test_rules_of_a_data_set() -> None:
     text = words(invoke("rules").output)
     assert "n_patches 22" in text
     assert "Otsu's foreground density" in text
+
+
+def test_filters_of_one_domain_go_into_a_model_of_another(tmp_path: Path) -> None:
+    file, made = tmp_path / "digits.safetensors", ("filters", "digits", "--arm", "whitening")
+    assert invoke(*made, "--out", str(file)).exit_code == 0
+    clothes = build_model("simplecnn", 1, (28, 28), 10)
+    kept = clothes.state_dict()["conv1.weight"][16:].clone()
+    report = load_filters_(clothes, file)
+    assert (report.layer, report.filters_set) == ("conv1", 16)
+    filters = clothes.state_dict()["conv1.weight"]
+    assert torch.equal(filters[:16], load_file(file)["filters"])
+    assert torch.equal(filters[16:], kept)
+    with pytest.raises(WarminitError, match="filters of 1 channels, and conv1 takes 3"):
+        load_filters_(build_model("simplecnn", 3, (32, 32), 10), file)

@@ -60,7 +60,7 @@ def test_compare_prints_progress_table_and_verdicts(finished: tuple[Path, Any]) 
     assert len(re.findall(r"^\[\d/6, \d+ s\] digits simplecnn ", text, re.MULTILINE)) == 6
     assert "digits, simplecnn: 2 seeds" in text
     assert len(re.findall(r"^norm-matched-random +\d", text, re.MULTILINE)) == 1  # never cut
-    assert "A quick demonstration, not a result: 4 steps at batch 32" in text
+    assert "Shortened: 4 steps at batch 32" in text
     assert sum(line.startswith("- ") for line in text.splitlines()) == 2
     assert "\x1b" not in text
     table = text[text.index("digits, simplecnn: 2 seeds") : text.index("Results:")]

@@ -100,11 +100,7 @@ def _describe(module: Any, describe: Callable[[Any], Mapping[str, Any]]) -> None
 def _set_weight(name: str, module: Any, weight: Tensor) -> list[str]:
     old: nn.Parameter = module.weight
     values = weight.to(old.device, old.dtype)
-    if not bool(torch.isfinite(values).all()):
-        raise WarminitError(
-            f"the adapted filters reach {float(weight.abs().max()):.3g}, beyond what {name}'s "
-            f"{old.dtype} holds. Standardize the images, or adapt the model in float32."
-        )
+    _check_finite(name, values, weight)
     if values.shape == old.shape:
         old.copy_(values)
         return []
@@ -122,14 +118,27 @@ def _add_constant(name: str, module: Any, constant: Tensor, mean: Tensor | None)
     old = module.weight
     if module.bias is not None:
         module.bias.add_(constant.to(old.device, old.dtype))
+        _check_finite(name, module.bias, constant)
         return []
     if mean is not None:
         mean -= constant.to(mean.device, mean.dtype)
+        _check_finite(name, mean, constant)
         return [
             f"the running mean of the BatchNorm after {name} absorbs the difference of the means"
         ]
-    module.bias = nn.Parameter(constant.to(old.device, old.dtype), requires_grad=old.requires_grad)
+    values = constant.to(old.device, old.dtype)
+    _check_finite(name, values, constant)
+    module.bias = nn.Parameter(values, requires_grad=old.requires_grad)
     return [f"{name} has a bias now, which absorbs the difference of the means"]
+
+
+def _check_finite(name: str, values: Tensor, wanted: Tensor) -> None:
+    if not bool(torch.isfinite(values).all()):
+        raise WarminitError(
+            f"the adapted filters of {name}, or their bias, reach {float(wanted.abs().max()):.3g}, "
+            f"beyond what {values.dtype} holds. Standardize the images, or adapt the model in "
+            "float32."
+        )
 
 
 def _check_runs(stem: Stem, channels: int) -> list[str]:

@@ -116,32 +116,41 @@ def batch_norm_mean(survey: Survey, layer: nn.Module) -> Tensor | None:
                 survey.model(as_input(survey.model, survey.images))
         finally:
             handle.remove()
-    if len(uses.seen) != 1 or uses.seen[0][0] != "batch_norm":
-        return None
-    _, args, kwargs = uses.seen[0]
-    mean: Tensor | None = kwargs.get("running_mean", args[1] if len(args) > 1 else None)
-    return mean
+    mean = uses.seen[0] if len(uses.seen) == 1 else None
+    alone = sum(each is mean for each in uses.means) == 1
+    return mean if alone else None  # a BatchNorm that normalizes others too keeps its mean
 
 
 class _Uses(TorchFunctionMode):
-    """Record each function that receives one layer's output."""
+    """Record each function that receives one layer's output.
+
+    Attributes:
+        seen: For each such function the running mean of a BatchNorm, None for any other.
+        means: Running means of all functions of the pass.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.seen: list[tuple[str, Any, Any]] = []
+        self.seen: list[Tensor | None] = []
+        self.means: list[Tensor | None] = []
         self._given: list[Any] = []
 
     def gave(self, _module: nn.Module, _args: Any, output: Any) -> None:
         self._given.append(output)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        taken = [*args, *(kwargs or {}).values()]
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
+        mean = None
+        if getattr(func, "__name__", "") == "batch_norm":
+            mean = kwargs.get("running_mean", args[1] if len(args) > 1 else None)
+            self.means.append(mean)
+        taken = [*args, *kwargs.values()]
         taken += [each for group in taken if isinstance(group, list | tuple) for each in group]
         if isinstance(result, Tensor | list | tuple) and any(
             each is given for each in taken for given in self._given
         ):
-            self.seen.append((getattr(func, "__name__", ""), args, kwargs or {}))
+            self.seen.append(mean)
         return result
 
 
@@ -155,13 +164,18 @@ def _check_exchangeable(model: nn.Module, layer: FoundLayer) -> None:
         reason = "is parametrized, so its weight is computed"
     elif is_sharded(weight):
         reason = "is sharded over ranks"
-    elif sum(weight is each for m in model.modules() for each in m.parameters(recurse=False)) > 1:
-        reason = "shares its weight with another layer"
+    elif _is_shared(model, weight) or _is_shared(model, layer.module.bias):
+        reason = "shares its weight or its bias with another layer"
     if reason:
         raise WarminitError(
             f"{layer.name} {reason}: expected a plain convolution of one group. Adapt the model "
             "before its weight is changed that way, or name another layer with layers=."
         )
+
+
+def _is_shared(model: nn.Module, parameter: Tensor | None) -> bool:
+    held = [each for module in model.modules() for each in module.parameters(recurse=False)]
+    return sum(parameter is each for each in held) > 1
 
 
 def _size(model: Any, first: FoundLayer) -> tuple[int, ...]:

@@ -24,6 +24,7 @@ def create(**values: Any) -> Study:
         ({"sequential": True, "seeds": 6}, default_seeds(6), 0.001),
         ({"sequential": {"margin": 0.002}, "seeds": 18}, default_seeds(18), 0.002),
         ({"sequential": {"max_seeds": 9}, "margin": 0.003}, default_seeds(9), 0.003),
+        ({"sequential": {"max_seeds": 3}, "margin": 0.003}, default_seeds(3), 0.003),
         ({"sequential": {"max_seeds": 5}, "seeds": [3, 7]}, (3, 7, 42, 13, 99), 0.001),
     ],
 )

@@ -35,7 +35,7 @@ def refusal(**changes: Any) -> str:
         ),
         ({"datasets": ["fasion-mnist"]}, "or a hub id 'owner/name'. Did you mean 'fashion-mnist'?"),
         ({"datasets": ["imagenet"]}, "datasets='imagenet': expected one of mnist, fashion-mnist"),
-        ({"models": ["simplcnn"]}, "model='simplcnn' is not known; it must be one of simplecnn"),
+        ({"models": ["simplcnn"]}, "model='simplcnn': expected one of simplecnn"),
         ({"models": ["simplcnn"]}, "Did you mean 'simplecnn'?"),
         ({"models": ["no.such:thing"]}, "module 'no.such' cannot be imported"),
         (

@@ -1,1 +1,1 @@
-"""Read a data set by name, folder or file into decoded, cached uint8 images."""
+"""Read a data set by name, folder or file. Its images are decoded to uint8, checked and cached."""

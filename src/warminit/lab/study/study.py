@@ -167,7 +167,9 @@ class Study(Tabled, Strict):
             raise unexpected("tune.seeds", shared, "seeds that the comparison has not", step)
 
     def _up_to(self, most: int) -> tuple[int, ...]:
-        """Return the seeds, continued up to a number."""
+        """Return the seeds, continued up to a number; the default ones where none are given."""
+        if "seeds" not in self.model_fields_set:
+            return default_seeds(most)
         if len(self.seeds) > most:
             step = "Give max_seeds as many, or fewer seeds."
             raise unexpected("seeds", len(self.seeds), f"at most max_seeds={most} of them", step)

@@ -17,8 +17,8 @@ def notes(analysis: Analysis) -> list[str]:
     # The grid search is judged by an early training loss: its few steps are the paper's own.
     if protocol.steps < STEPS and not study.own_loop and study.metric != "train_loss":
         found.append(
-            f"A quick demonstration, not a result: {protocol.steps:,} steps at batch "
-            f"{protocol.batch_size}, where the paper trains {STEPS:,} at {BATCH_SIZE}."
+            f"Shortened: {protocol.steps:,} steps at batch {protocol.batch_size}, where the paper "
+            f"trains {STEPS:,} at {BATCH_SIZE}. An early lead may vanish."
         )
     if study.sequential is not None:
         found += _sequential(analysis)
