@@ -64,7 +64,7 @@ def count_positions(
     covered = [step * (k - 1) + 1 for k, step in zip(patch_size, steps, strict=True)]
     if any(cover > extent for cover, extent in zip(covered, size, strict=True)):
         raise WarminitError(
-            f"patches of {_times(covered)} do not fit images of {_times(size)}; expected a patch "
+            f"patches of {_times(covered)} do not fit images of {_times(size)}: expected a patch "
             f"no larger than the image. Use larger images, or {instead}."
         )
     return math.prod(extent - cover + 1 for cover, extent in zip(covered, size, strict=True))

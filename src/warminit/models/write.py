@@ -44,7 +44,7 @@ def check_weight(name: str, module: nn.Module) -> Tensor:
         )
     if weight.is_complex():
         raise WarminitError(
-            f"{name} has a weight of {weight.dtype}; expected real weights, since filters are "
+            f"{name} has a weight of {weight.dtype}: expected real weights, since filters are "
             "real. Name a layer of real weights with layers=."
         )
     if weight.dtype not in WRITABLE:

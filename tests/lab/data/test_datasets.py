@@ -210,7 +210,7 @@ def test_describe_shows_counts_and_balance(mini: ImageDataset) -> None:
     lines = mini.describe().splitlines()
     assert lines[0] == "fashion-mini: 6,000 train / 2,000 test images, 1 x 28 x 28, 10 classes"
     assert lines[1:3] == [f"mean {mini.mean[0]:.4f}", f"std  {mini.std[0]:.4f}"]
-    assert lines[3] == "class balance: 600 to 600 training images a class"
+    assert lines[3] == "class balance: 600 to 600 training images per class"
     assert lines[5].split() == ["T-shirt/top", "600", "200"]
     assert len(lines) == 15
     many = replace(mini, class_names=tuple(str(label) for label in range(25)))

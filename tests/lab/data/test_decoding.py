@@ -101,8 +101,8 @@ def sixteen_bit_rgb() -> bytes:
 @pytest.mark.parametrize(
     ("content", "text"),
     [
-        (png(np.zeros((4, 4), np.uint16)), "more than 8 bits a channel .Pillow mode I;16"),
-        (sixteen_bit_rgb(), "more than 8 bits a channel .Pillow mode RGB"),
+        (png(np.zeros((4, 4), np.uint16)), "more than 8 bits per channel .Pillow mode I;16"),
+        (sixteen_bit_rgb(), "more than 8 bits per channel .Pillow mode RGB"),
         (b"no image", "cannot identify image file"),
         (png(random_images(1, 4, 4)[0])[:-30], "(truncated|broken)"),
         (None, "holds no image"),

@@ -32,8 +32,8 @@ def own_cache_and_no_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         ("fashion_mnst", "name='fashion_mnst' is no data set.*Did you mean 'fashion-mnist'"),
         ("no/such/folder", "no file or folder '.*no/such/folder' exists"),
         ("missing/file.npz", "no file or folder"),
-        ("", "name='' names no data set. Give one of mnist, fashion-mnist, cifar10"),
-        (None, "name=None names no data set"),
+        ("", "name='': expected a data set. Pass one of mnist, fashion-mnist, cifar10"),
+        (None, "name=None: expected a data set"),
     ],
 )
 def test_unknown_names(name: Any, text: str) -> None:
@@ -43,7 +43,7 @@ def test_unknown_names(name: Any, text: str) -> None:
 
 def test_files_of_another_kind(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("1,2")
-    with pytest.raises(WarminitError, match=r"another kind than .npz and .parquet"):
+    with pytest.raises(WarminitError, match=r"expected a .npz or .parquet file"):
         load_dataset(str(tmp_path / "x.csv"))
 
 

@@ -122,7 +122,7 @@ def test_names_that_say_train_hide_no_other_image(tmp_path: Path) -> None:
         ("archive.zip", "archive.zip' belongs to no split"),
         ("train/stray.png", "stray.png' is no class"),
         ("test/a/deeper/0.png", "test/a' is empty or holds a folder"),
-        ("train/link", "link' is no file that can be read"),
+        ("train/link", "link' cannot be read: expected a file"),
     ],
 )
 def test_whatever_is_not_read_is_named(extra: str, text: str | None, tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ def test_images_beside_their_metadata(tmp_path: Path) -> None:
     assert np.array_equal(dataset.test_images[:, 0].numpy(), images[10:])
     assert dataset.train_labels.tolist() == [0, 1] * 5
     (tmp_path / "x/Test/unlisted.png").write_bytes(png(images[0]))
-    with pytest.raises(WarminitError, match=r"unlisted.png' is not in the metadata beside it"):
+    with pytest.raises(WarminitError, match=r"unlisted.png' is not in its folder's metadata"):
         load_dataset(str(tmp_path / "x"))
     gc.collect()  # `datasets` leaves the metadata's file open
 

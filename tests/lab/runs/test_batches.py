@@ -143,5 +143,5 @@ def test_an_empty_split_and_a_constant_channel_are_refused() -> None:
         place_split(dataset, "test", CPU)
     dataset = make_dataset()
     object.__setattr__(dataset, "std", (0.0,))
-    with pytest.raises(WarminitError, match=r"std=\[0\.0\]; every channel's must be above 0"):
+    with pytest.raises(WarminitError, match=r"std=\[0\.0\]: expected values above 0"):
         place_split(dataset, "train", CPU)

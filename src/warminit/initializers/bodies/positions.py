@@ -68,7 +68,7 @@ def find_positions(model: nn.Module, seen: SeenAttention) -> Positions:
     if len(found) != 1 or not patches:
         names = ", ".join(name for name, _ in found) or "none"
         raise WarminitError(
-            f"learned positions of {patches} patches, {width} values each: {names}; expected one "
+            f"learned positions of {patches} patches, {width} values each: {names}: expected one "
             "parameter with 'pos' in its name. Choose an initializer that needs no positions."
         )
     name, parameter = found[0]

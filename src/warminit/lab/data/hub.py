@@ -221,7 +221,7 @@ def _columns(features: Any, source: Source) -> tuple[str, str]:
         if len(found) != 1:
             listed = ", ".join(f"{name} ({kind})" for name, kind in kinds.items())
             raise WarminitError(
-                f"{source.name!r} has {len(found)} columns of {what} among {listed}; expected "
+                f"{source.name!r} has {len(found)} columns of {what} among {listed}: expected "
                 f"exactly 1. Name one of them {example!r} with encoded images or class numbers in "
                 "it "
                 "and leave out the others."

@@ -96,7 +96,7 @@ def check_labels(
         raise WarminitError("the source holds 0 images: expected at least 1. Add images.")
     if labels.ndim != 1 or labels.dtype.kind not in "iu":
         raise WarminitError(
-            f"labels have type {labels.dtype} and shape {labels.shape}; expected whole numbers, "
+            f"labels have type {labels.dtype} and shape {labels.shape}: expected whole numbers, "
             "one per image. Convert them."
         )
     outside = np.flatnonzero((labels < 0) | (labels >= n_classes))
@@ -160,7 +160,7 @@ def _read_npz(path: Path, class_names: tuple[str, ...] | None) -> ImageArrays:
             missing = [key for key in keys or () if key is not None and key not in archive]
             if keys is None or missing:
                 raise WarminitError(
-                    f"{path.name!r} holds the arrays {', '.join(archive.files)}; expected "
+                    f"{path.name!r} holds the arrays {', '.join(archive.files)}: expected "
                     "train_images, train_labels, test_images and test_labels (or images and "
                     "labels). Save them under these names."
                 )
@@ -188,7 +188,7 @@ def _read_npz(path: Path, class_names: tuple[str, ...] | None) -> ImageArrays:
     if splits[0][0].shape[1:] != splits[-1][0].shape[1:]:
         raise WarminitError(
             f"{keys[0]} holds images of {splits[0][0].shape[1:]}, {keys[2]} of "
-            f"{splits[-1][0].shape[1:]} (channels, height, width); expected the same size. "
+            f"{splits[-1][0].shape[1:]} (channels, height, width): expected the same size. "
             "Correct the file."
         )
     if "class_names" in read:
@@ -213,7 +213,7 @@ def _class_names(names: NDArray[Any], path: Path) -> tuple[str, ...]:
             raise ValueError("class_names has one name twice")
     except ValueError as error:  # a name that is not UTF-8 is one too
         raise WarminitError(
-            f"{path.name!r}: {error}; expected an array of one name per class, in label order. "
+            f"{path.name!r}: {error}: expected an array of one name per class, in label order. "
             "Correct class_names, or leave it out."
         ) from None
     return found
@@ -237,7 +237,7 @@ def numbered_classes(labels: NDArray[Any]) -> tuple[str, ...]:
     largest = int(labels.max()) if labels.size and labels.dtype.kind in "iu" else 0
     if largest >= max(len(labels), 2):
         raise WarminitError(
-            f"the largest label is {largest} with {len(labels)} images; expected class numbers "
+            f"the largest label is {largest} with {len(labels)} images: expected class numbers "
             "from 0 on. Renumber the labels."
         )
     return tuple(str(label) for label in range(largest + 1))

@@ -63,7 +63,7 @@ def last_page(
     datasets: Mapping[str, ImageDataset] | None = None,
     command: str | None = None,
 ) -> Path | None:
-    """Write the whole page at a study's end, finished or stopped; None where it cannot be.
+    """Write the whole page at a study's end, finished or stopped; None if it cannot be written.
 
     Args:
         analysis: What the page says.
@@ -72,8 +72,7 @@ def last_page(
         command: That reproduces the study.
 
     Warns:
-        WarminitWarning: Where the page cannot be written; the results are in the store all the
-            same.
+        WarminitWarning: If the page cannot be written. The results are then in the store.
     """
     if _missing():
         return None  # said when the study began

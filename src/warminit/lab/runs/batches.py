@@ -76,7 +76,7 @@ def place_split(
         )
     if not all(value > 0 for value in dataset.std):
         raise WarminitError(
-            f"dataset={dataset.name!r} has std={list(dataset.std)}; expected values above 0, but "
+            f"dataset={dataset.name!r} has std={list(dataset.std)}: expected values above 0, but "
             "one channel is constant. Drop that channel, or check how it was read."
         )
     mean, std = (
