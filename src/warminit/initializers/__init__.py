@@ -60,7 +60,7 @@ def init_(
         method: Name from `methods()`, or your function as `module:function`. A list of names sets
             several parts of the model, in this order and with one seed. The default depends on the
             architecture (`initializers/default.py`). Today it is `whitening_small_head` for all. It
-            sets whitening filters in the first convolution and makes the last linear layer small,
+            sets whitening filters in the first convolution. It makes the last linear layer small,
             unless a normalization feeds that layer or its outputs are small.
         seed: Seed of the method's own generator.
         **parameters: Options of the method; docs/initializers.md lists them. With a list of

@@ -42,9 +42,9 @@ class EngineOptions:
         retries: Maximum number of restarts of a run after a lost worker or node, or the time limit.
             A run that raises or diverges is reported at once.
         time_limit: Seconds after which a run counts as hanging; None: never.
-        address: Address of the Ray cluster: `auto` (the one that this machine is part of),
-            `host:port`, `ray://host:port`, or `local`, one on this machine for as long as the study
-            runs. Default: the environment variable RAY_ADDRESS, else `local`.
+        address: Address of the Ray cluster: `host:port`, `ray://host:port`, `auto` or `local`.
+            `auto` is the cluster that this machine is part of; `local` makes one here for the
+            study. Default: the environment variable RAY_ADDRESS, else `local`.
         cpus_per_run: CPUs that Ray reserves per run; by default the threads per run.
         gpus_per_run: GPUs, or a share of one, per run; by default 1 on `cuda`, 0 on the CPU.
 

@@ -70,8 +70,7 @@ def forest(analysis: Analysis, width: Width = FILE_WIDTH) -> Layered:
     """Draw every comparison as a point with its interval.
 
     Filled points are significant after Holm's correction. The band is the equivalence margin. A
-    vertical tick is the paper's own figure, where Table 3 has one for the arm, model and data set
-    and the study has the paper's protocol.
+    vertical tick is the paper's own figure from Table 3, in a study with the paper's protocol.
     """
     study, rows = analysis.study, forest_rows(analysis)
     factor, unit = (100.0, "points") if analysis.in_points else (1.0, study.unit or "")

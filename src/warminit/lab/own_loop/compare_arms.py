@@ -55,15 +55,15 @@ def compare(
 ) -> Analysis:
     """Compare initializers in your own training loop, seed by seed.
 
-    `train(init, seed)` builds a model, calls `init(model, images)` once with a batch as the model
-    is fed, trains, and returns its metrics. Before the call, `seed` seeds the global generators of
+    `train(init, seed)` builds a model, trains it, and returns its metrics. Between the two it calls
+    `init(model, images)` once, with a batch as the model is fed. Before the call, `seed` seeds the global generators of
     Python, NumPy and torch, and `init` does not change them. So all arms share the other weights
     and the batches, if the loop draws only from these generators or from `seed`. `init(model,
     images, mean=..., std=...)` passes options to every arm that accepts them.
 
-    A finished run is stored at once, and the same call does not repeat it. A run is new if one of
-    these changes: the arm, its parameters, the seed, the device or its threads, `version`, the
-    source of `train`, or a plain value that `train` reads from its scope. Pass another `version` if
+    A finished run is stored at once, and the same call does not repeat it. A run is new if its arm,
+    parameters, seed, device or threads change. So it is if `version`, the source of `train`, or a
+    plain value that `train` reads from its scope changes. Pass another `version` if
     anything else changes, for example a function that `train` calls.
 
     Args:
