@@ -56,10 +56,10 @@ def compare(
     """Compare initializers in your own training loop, seed by seed.
 
     `train(init, seed)` builds a model, trains it, and returns its metrics. Between the two it calls
-    `init(model, images)` once, with a batch as the model is fed. Before the call, `seed` seeds the global generators of
-    Python, NumPy and torch, and `init` does not change them. So all arms share the other weights
-    and the batches, if the loop draws only from these generators or from `seed`. `init(model,
-    images, mean=..., std=...)` passes options to every arm that accepts them.
+    `init(model, images)` once, with a batch as the model is fed. Before the call, `seed` seeds the
+    global generators of Python, NumPy and torch, and `init` does not change them. So all arms share
+    the other weights and the batches, if the loop draws only from these generators or from `seed`.
+    `init(model, images, mean=..., std=...)` passes options to every arm that accepts them.
 
     A finished run is stored at once, and the same call does not repeat it. A run is new if its arm,
     parameters, seed, device or threads change. So it is if `version`, the source of `train`, or a
