@@ -84,7 +84,7 @@ def test_ctrl_c_leaves_an_unfinished_page_and_the_command(monkeypatch: pytest.Mo
     assert ended.exit_code == 130, ended.output
     tail = ended.output.splitlines()[-2:]
     assert tail == [
-        "Interrupted; 3 finished runs kept. The same command goes on:",
+        "Interrupted; 3 finished runs kept. Continue with the same command:",
         f"  warminit {shlex.join(ARGUMENTS)}",
     ]
     assert lead(PAGE.read_text("utf-8")) == "This study is not finished"

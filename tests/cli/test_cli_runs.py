@@ -333,7 +333,9 @@ def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on(tmp_path: Pa
     rest, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, rest
     assert re.search(
-        r"^Interrupted; \d finished runs? kept\. The same command goes on:$", rest, re.MULTILINE
+        r"^Interrupted; \d finished runs? kept\. Continue with the same command:$",
+        rest,
+        re.MULTILINE,
     )
     assert rest.splitlines()[-1] == "  " + shlex.join(["warminit", *command[3:]])
     assert "Traceback" not in rest

@@ -138,8 +138,8 @@ def test_npz_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arrays", "text"),
     [
-        ({"pictures": np.zeros(3)}, "holds the arrays pictures; wanted are train_images"),
-        ({"x": np.zeros((4, 3, 3))}, "wanted are train_images"),
+        ({"pictures": np.zeros(3)}, "holds the arrays pictures: expected train_images"),
+        ({"x": np.zeros((4, 3, 3))}, "expected train_images"),
         ({"x": np.zeros((4, 3, 3)), "y": np.zeros(4, int)}, "x has type float64 and shape"),
         ({"x": np.zeros((4, 3, 5, 3), np.uint8), "y": np.zeros(4, int)}, "x has type uint8 and"),
         ({"x": np.zeros((4, 5, 5), np.uint8), "y": np.zeros(3, int)}, r"y has shape \(3,\); \(4,"),
@@ -178,7 +178,7 @@ def test_a_pickle_is_never_run(tmp_path: Path) -> None:
         ({"label": "kind"}, [0, 1] * 5, r"0 columns of classes among image .*kind \(Value\)"),
         ({}, [0.5, 1.0] * 5, "labels have type float64"),
         ({}, [0, None] * 5, "train row 1 of x.parquet has no label"),
-        ({}, [0, 1, 2, 3, -1] * 2, "label of train row 4 of x.parquet is -1; 0 to 3 is wanted"),
+        ({}, [0, 1, 2, 3, -1] * 2, "label of train row 4 of x.parquet is -1; 0 to 3 is expected"),
     ],
 )
 def test_columns_and_labels_that_cannot_be_used(

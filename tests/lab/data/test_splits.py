@@ -146,7 +146,7 @@ def test_whatever_is_not_read_is_named(extra: str, text: str | None, tmp_path: P
     [
         (("set1/a", "set1/b", "set2/a", "set2/b"), "'set1', 'set2': which is the training and"),
         (("train", "test"), "holds images in test, train without a folder for each class"),
-        (("test/a", "test/b"), "has the splits 'test': 'train' is wanted"),
+        (("test/a", "test/b"), "has the splits 'test': expected 'train'"),
     ],
 )
 def test_folders_that_say_no_split_or_no_class(

@@ -202,7 +202,7 @@ def test_an_address_of_a_grpc_server_is_let_through(installed: None) -> None:
 
 @pytest.mark.parametrize("address", ["nowhere", "host:", ":1", "host:0", "host:99999", "ray://"])
 def test_an_address_that_is_none_is_refused(address: str, installed: None) -> None:
-    with pytest.raises(WarminitError, match="is no address of a Ray cluster; auto, local"):
+    with pytest.raises(WarminitError, match="expected auto, local"):
         EngineOptions("ray", address=address).check()
 
 
