@@ -188,7 +188,7 @@ def test_the_last_rate_keeps_its_ratio() -> None:
         ({"tune": {"lr_start": [0.1, 0.1]}}, "each rate once"),
         ({"tune": {"lr_start": [0.1, 0.2], "seeds": [42]}}, "seeds that the comparison has not"),
         (
-            {"tune": {"lr_start": [0.1, 0.2], "seeds": [1001]}, "sequential": True},
+            {"tune": {"lr_start": [0.1, 0.2], "seeds": [1001]}, "sequential": {"max_seeds": 12}},
             "seeds that the comparison has not",
         ),
         ({"tune": {"lr_stat": [0.1, 0.2]}}, "Did you mean 'lr_start'"),
