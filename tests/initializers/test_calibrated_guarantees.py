@@ -199,7 +199,7 @@ BAD: list[tuple[Any, Any, dict[str, Any], tuple[str, ...]]] = [
     (lsuv, Net(), {"scope": "some"}, ("scope='some'", "'first' or 'all'", "Choose")),
     (lsuv, Net(), {"seed": -1}, ("seed=-1", "0 to 2**32 - 1")),
     (lsuv, Net(channels=3), {}, ("images has 1 channels", "(16, 1, 9, 9)", "Pass the batch")),
-    (krahenbuhl, Net(channels=3), {"layers": "stem"}, ("Net cannot run", "(16, 1, 9, 9)", "pass")),
+    (krahenbuhl, Net(channels=3), {"layers": "stem"}, ("Net cannot run", "(16, 1, 9, 9)", "Pass")),
     (lsuv, Broken(late=False), {}, ("layer stem", "NaN or infinite", "Use float32")),
     (lsuv, nn.Sequential(nn.Flatten(), nn.Linear(81, 2)), {}, ("no convolution",)),
     (lsuv, nn.Sequential(nn.Conv2d(1, 2, 3), nn.LazyLinear(2)), {}, ("1.weight is lazy", "Run")),

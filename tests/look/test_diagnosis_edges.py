@@ -144,7 +144,7 @@ def test_two_models_side_by_side() -> None:
             make_conv(),
             IMAGES.double() * 1e70,
             {},
-            ("images, as sampled, has", "1e+60", "normalization"),
+            ("sampled images has", "1e+60", "normalization"),
         ),
         (make_conv(), IMAGES[:, :1], {}, ("1 channels", "3 channels", "Pass the batch")),
         (make_conv(kernel=5, dilation=2), IMAGES[:, :, :8], {}, ("8 x 9", "9 x 9", "Pass")),

@@ -128,7 +128,7 @@ def weight(*shape: int) -> Tensor:
 @pytest.mark.parametrize(
     ("given", "options", "text"),
     [
-        (weight(4, 4), {}, r"the weight has shape \(4, 4\); filters \(F, C, \*K\)"),
+        (weight(4, 4), {}, r"the weight has shape \(4, 4\): expected filters \(F, C, \*K\)"),
         (weight(4, 0, 3, 3), {}, "Pass the weight of a convolution"),
         (weight(1, 1, 2, 2) / 0, {}, "4 values of 4 that are not finite"),
         (weight(4, 1, 3, 3), {"conditioned": 5}, "names filter 4, and there are 4"),
