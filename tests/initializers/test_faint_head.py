@@ -100,7 +100,7 @@ def test_a_deep_network_without_a_norm_keeps_its_head(arm: str) -> None:
     assert bits(model.head.weight) == before
     assert (report.parameters["head_scale"], report.provenance["head_scale"]) == (
         None,
-        "left as it is",
+        "unchanged",
     )
     assert report.notes[-1] == (
         f"15 is unchanged: its outputs are small already, {size:.2g}. Pass head_scale=0.1 to make "

@@ -420,21 +420,21 @@ def test_a_head_behind_a_normalization_is_left_unless_asked_for(case: str) -> No
     assert bits(head_of(left).weight) == before
     assert (report.parameters["head_scale"], report.provenance["head_scale"]) == (
         None,
-        "left as it is",
+        "unchanged",
     )
     name = next(name for name, each in left.named_modules() if each is head_of(left))
     assert re.fullmatch(
         rf"{name} is unchanged: [\w.]+ normalizes its input\. Pass head_scale=0\.1 to "
         r"make it small anyway\.", report.notes[-1]
     )  # fmt: skip
-    told = re.search(r"it is: ([\w.]+) normalizes", report.notes[-1])
+    told = re.search(r"is unchanged: ([\w.]+) normalizes", report.notes[-1])
     assert told is not None
     assert told[1] == case or "Norm" in type(left.get_submodule(told[1])).__name__
     assert init_(asked, IMAGES, head_scale=0.1).parameters["head_scale"] == 0.1
     alone = init_(control, IMAGES, "small-head")
     assert bits(head_of(control).weight) == before
     assert (alone.filters_set, alone.parameters, alone.provenance["head_scale"], alone.notes) == (
-        0, {"head_scale": None}, "left as it is", report.notes[-1:]
+        0, {"head_scale": None}, "unchanged", report.notes[-1:]
     )  # fmt: skip
     alone = init_(control, IMAGES, "small-head", head_scale=0.1)
     assert bits(head_of(asked).weight) == bits(head_of(control).weight) != before

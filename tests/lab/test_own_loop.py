@@ -362,8 +362,8 @@ def test_it_has_at_most_twelve_keywords() -> None:
     [
         (None, "train returned None: expected a dict of metrics"),
         ({}, "expected a dict of metrics"),
-        ({"accuracy": "high"}, "each metric must be one number"),
-        ({"accuracy": torch.zeros(2)}, "each metric must be one number"),
+        ({"accuracy": "high"}, "expected one number per metric"),
+        ({"accuracy": torch.zeros(2)}, "expected one number per metric"),
         ({"accuracy": float("nan")}, "the run diverged"),
     ],
 )

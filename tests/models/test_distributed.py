@@ -167,7 +167,7 @@ def test_every_method_sets_a_model_of_fsdp2_as_a_whole_one_or_says_why_not(
     for name, answer in told.items():
         if name in {"lsuv", "krahenbuhl"}:
             assert "is sharded" in answer
-            assert "Initialize the model before it is sharded. Kept: True" in answer
+            assert "Initialize the model before you shard it. Kept: True" in answer
         else:
             assert answer == EQUAL, (name, answer)
 

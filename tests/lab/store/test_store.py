@@ -110,7 +110,7 @@ def test_a_newer_schema_is_refused_and_untouched(path: Path, journal: str) -> No
         journal_file = path.with_name(f"{path.name}-wal")
         logged = journal_file.read_bytes() if journal_file.exists() else b""
         for opening in (open_to_write, Store.existing):
-            with pytest.raises(WarminitError, match="newer warminit: schema 2, and this one knows"):
+            with pytest.raises(WarminitError, match="newer warminit: schema 2, and this version knows"):
                 opening(path)
             assert path.read_bytes() == before
             assert (journal_file.read_bytes() if journal_file.exists() else b"") == logged
@@ -143,7 +143,7 @@ def test_another_program_s_file_is_refused_and_untouched(tmp_path: Path) -> None
 
 def test_an_absent_or_empty_study_is_named(tmp_path: Path) -> None:
     path = tmp_path / "study.sqlite"
-    with pytest.raises(WarminitError, match=r"no study at .*Give the folder"):
+    with pytest.raises(WarminitError, match=r"no study at .*Pass a folder"):
         Store.existing(path)
     path.touch()  # a driver that was killed just then
     with pytest.raises(WarminitError, match="holds no study yet"):

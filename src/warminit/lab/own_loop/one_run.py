@@ -112,6 +112,6 @@ def _checked(metrics: object) -> dict[str, float]:
         return {str(name): float(value) for name, value in metrics.items()}
     except (TypeError, ValueError) as error:
         raise WarminitError(
-            f"train returned {dict(metrics)!r}, : expected one number per metric ({error}). "
+            f"train returned {dict(metrics)!r}: expected one number per metric ({error}). "
             "Return float values."
         ) from error
