@@ -31,7 +31,7 @@ def test_the_readme_is_short() -> None:
 GAIN = re.compile(r"([-+]\d+\.\d\d) \(([-+]\d+\.\d\d to [-+]\d+\.\d\d)\)")
 MEASURED = {
     "CNN with BatchNorm, hidden linear layer": ("confirmation", "simplecnn", 1000, 16),
-    "CNN, no normalization": ("robustness-plain", "experiments.plain:vgg", 500, 8),
+    "six-convolution CNN, no normalization": ("robustness-plain", "experiments.plain:vgg", 500, 8),
     "ResNet-20": ("robustness-models", "resnet20", 300, 8),
     "small ViT": ("robustness-models", "small-vit", 300, 8),
 }
