@@ -54,6 +54,7 @@ def test_thresholds_of_the_study_come_after_it_and_who_never_arrives_is_censored
     assert (low.steps.steps_arm, low.steps.steps_baseline) == (50, 100)
     assert (high.steps.arrived_arm, high.steps.arrived_baseline) == (3, 0)
     assert (high.steps.steps_arm, high.steps.steps_baseline) == (200, 200)
+    assert "200 steps, torch-default at least 200 (ratio 1.00" in high.sentence
     assert final.steps.threshold == pytest.approx(0.8)
     *_, never = times(analysed({"torch-default": SLOW, "prewarm": FAST}, thresholds=[0.99]))
     assert (

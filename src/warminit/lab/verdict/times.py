@@ -53,11 +53,18 @@ class ArmTime:
                 f"Time to {100 * t.threshold:.2f} %{what}: none of {t.n} runs of either arm reaches"
                 f" it in {t.horizon:,.0f} steps."
             )
+        arm, other = (
+            f"{'' if arrived else 'at least '}{steps:,.0f}"
+            for arrived, steps in (
+                (t.arrived_arm, t.steps_arm),
+                (t.arrived_baseline, t.steps_baseline),
+            )
+        )
         apart = abs(t.steps_arm - t.steps_baseline)
         coarse = ", which is more than the difference" if 0 < apart < t.spacing else ""
         return (
-            f"Time to {100 * t.threshold:.2f} %{what}: {t.steps_arm:,.0f} steps, {self.baseline}"
-            f" {t.steps_baseline:,.0f} (ratio {t.ratio:.2f}{interval}). It is reached by"
+            f"Time to {100 * t.threshold:.2f} %{what}: {arm} steps, {self.baseline}"
+            f" {other} (ratio {t.ratio:.2f}{interval}). It is reached by"
             f" {t.arrived_arm} of {t.n} runs, {self.baseline} {t.arrived_baseline} of {t.n};"
             f" evaluated every {t.spacing:,.0f} steps{coarse}."
         )
