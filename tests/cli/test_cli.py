@@ -93,7 +93,7 @@ def test_every_option_has_help_and_a_default() -> None:
 
 def test_the_exit_codes_are_documented() -> None:
     text = words(invoke("--help").output)
-    for code in ("0 all went well", "1 a run failed", "2 the input", "130 interrupted"):
+    for code in ("0 success", "1 a run or", "2 invalid input", "130 interrupted"):
         assert code in text
 
 
@@ -113,7 +113,7 @@ def test_the_exit_codes_are_documented() -> None:
         (["reproduce", "table3", "--datasets", "minst"], "expected a data set of the paper: mnist"),
         (["reproduce", "table1", "--axes"], "--axes belongs to grid, not to table1."),
         (["reproduce", "--control"], "--control belongs to table3, not to the list of claims."),
-        (["reproduce", "table1", "--steps", "3"], "table1 trains nothing, so --steps has no use"),
+        (["reproduce", "table1", "--steps", "3"], "table1 trains nothing: expected no --steps with it"),
         (["export", ".", "--format", "cvs"], "Did you mean 'csv'?"),
         (["export", "gone"], "study='gone': expected a folder with study.sqlite"),
         (["compare", "--seeds", "0"], "Invalid value for '--seeds'"),
@@ -142,7 +142,7 @@ def test_absent_data_say_how_to_go_on_without_them(tmp_path: Path) -> None:
     assert ended.exit_code == 2
     said = words(ended.output)
     assert "data not available: name='fashion-mnist'" in said
-    assert "Or leave it out: name the others with --datasets." in said
+    assert "Or name only the other data sets with --datasets." in said
 
 
 @pytest.mark.parametrize("debug", [False, True])
@@ -155,7 +155,7 @@ def test_no_traceback_unless_asked(monkeypatch: pytest.MonkeyPatch, debug: bool)
     assert ended.exit_code == 1
     assert "warminit failed: RuntimeError: an error of our own" in ended.output
     assert ("Traceback" in ended.output) is debug
-    assert ("--debug shows where" in ended.output) is not debug
+    assert ("Add --debug to see where" in ended.output) is not debug
 
 
 def test_a_traceback_of_bad_input_too(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -97,7 +97,7 @@ def test_the_path_from_nothing_to_the_same_study_again(compared: tuple[Path, str
     command = page.by_id["command"]
     again = typed(f"{command} --dry-run", folder)
     assert again.returncode == 0, again.stderr
-    assert "runs   8, 0 are to do" in again.stdout
+    assert "runs   8, of which 0 are to do" in again.stdout
     # The study file on the page is that study.
     file = folder / "study.toml"
     file.write_text(page.by_id["study-file"], encoding="utf-8")

@@ -71,7 +71,7 @@ def print_estimate(study: "Study", place: Place, forecast: Forecast, console: "C
     measured = "from a few steps measured on this machine"
     lines = (
         describe(study),
-        f"runs   {most}{found.runs:,}, {found.to_do:,} are to do",
+        f"runs   {most}{found.runs:,}, of which {found.to_do:,} are to do",
         f"time   {most or 'about '}{duration(found.seconds)}, {measured}",
         f"       {100 * found.evaluation_share:.0f} % of it for evaluations",
         f"disk   about {found.megabytes:.1f} MB",
