@@ -120,7 +120,7 @@ def test_an_unusable_share(arm: str, head: Any) -> None:
     before = {name: bits(each) for name, each in net.state_dict().items()}
     with pytest.raises(WarminitError, match="expected a number from 0 to 1") as error:
         init_(net, IMAGES, arm, seed=0, **parameters(arm, head_scale=head))
-    assert str(error.value).startswith(f"head_scale={head!r};")
+    assert str(error.value).startswith(f"head_scale={head!r}:")
     assert {name: bits(each) for name, each in net.state_dict().items()} == before
 
 
@@ -328,7 +328,7 @@ REFUSED: dict[str, tuple[str, Callable[[], nn.Module]]] = {
     "normed": ("the weight of 6 is parametrized", normed),
     "NaN": (NONE, lambda: filled(math.nan)),
     "infinite": (
-        "the 15 weights of 6 have the deviation inf: expected a finite one. Initialize the",
+        "the 15 weights of 6 have the deviation inf: expected a finite number. Initialize the",
         lambda: filled(math.inf),
     ),
     "expanded": ("6 has an expanded weight, shape (3, 5) with strides (1, 0): its va", expanded),

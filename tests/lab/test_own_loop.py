@@ -196,7 +196,7 @@ def test_a_changed_version_function_or_value_is_another_run(
 
 def test_a_function_without_text_needs_a_version(tmp_path: Path) -> None:
     bound = partial(train)
-    with pytest.raises(WarminitError, match=r"version=None: the source .* Give version='1'"):
+    with pytest.raises(WarminitError, match=r"version=None: the source .* Pass version='1'"):
         compare(bound, ["torch-default"], seeds=1, out=tmp_path)
     assert len(compare(bound, ["torch-default"], seeds=1, out=tmp_path, version="1").runs) == 1
 
@@ -377,12 +377,12 @@ def test_what_train_returns_is_checked(tmp_path: Path, returned: Any, text: str)
 
 
 def test_a_loop_that_never_calls_init_is_told_so(tmp_path: Path) -> None:
-    with pytest.raises(WarminitError, match=r"did not call init\(model, images\).*Call it once"):
+    with pytest.raises(WarminitError, match=r"did not call init\(model, images\).*expected one call"):
         compare(lambda init, seed: {"accuracy": 0.5}, ["torch-default"], seeds=1, out=tmp_path)
 
 
 def test_an_unknown_metric_is_told_after_the_first_run(tmp_path: Path) -> None:
-    with pytest.raises(WarminitError, match=r"metric='acuracy' is not among .*: accuracy, size"):
+    with pytest.raises(WarminitError, match=r"metric='acuracy': expected one of accuracy, size"):
         compare(train, ARMS, seeds=8, out=tmp_path, metric="acuracy")
     assert len(CALLS) == 1
     with closing(Store.existing(tmp_path / STORE_NAME)) as store:
@@ -414,8 +414,8 @@ def test_bad_input_is_refused_before_anything_runs(
 
 # ---------------------------------------------------------------- workers
 def test_workers_give_what_this_process_gives(tmp_path: Path, one_thread: None) -> None:
-    here = compare(train, ARMS, seeds=2, out=tmp_path / "here")
-    there = compare(train, ARMS, seeds=2, out=tmp_path / "there", workers=1)
+    here = compare(train, ARMS, seeds=2, out=tmp_path / "here" / "study")
+    there = compare(train, ARMS, seeds=2, out=tmp_path / "there" / "study", workers=1)
     assert len(CALLS) == 4  # those of this process
     for ours, theirs in zip(here.runs, there.runs, strict=True):
         assert ours.key == theirs.key
@@ -469,9 +469,9 @@ def test_the_name_stays_the_function_and_others_are_unknown() -> None:
 
 
 def test_files_and_texts_name_nothing_that_is_inside_the_loop(tmp_path: Path) -> None:
-    analysis = compare(train, ARMS, seeds=2, out=tmp_path, quiet=True)
+    analysis = compare(train, ARMS, seeds=2, out=tmp_path / ".my study (2)", quiet=True)
     assert repr(analysis).splitlines() == [
-        "Analysis of own-loop: 4 runs", analysis.comparisons[0].verdict,
+        "Analysis of my-study-2-: 4 runs", analysis.comparisons[0].verdict,
     ]  # fmt: skip
     for kind in ("csv", "latex"):
         text = export(analysis, tmp_path / kind, kind).read_text()
@@ -482,4 +482,4 @@ def test_files_and_texts_name_nothing_that_is_inside_the_loop(tmp_path: Path) ->
     header, first = (tmp_path / "csv").read_text().splitlines()[:2]
     assert header.startswith("arm,seed,accuracy,")
     assert first.startswith("torch-default,42,")
-    assert "yours" not in (tmp_path / "report.html").read_text()
+    assert "yours" not in (tmp_path / ".my study (2)" / "report.html").read_text()

@@ -65,7 +65,7 @@ def test_what_stays_and_what_the_report_says() -> None:
     report = dirac(model, images(2, 3, 9, 9), seed=0)
     changed = [name for name, each in model.named_parameters() if bits(each) != before[name]]
     assert changed == ["3.weight"]
-    assert report.notes == ("Convolutions left alone: 1 without neighbours, 1 of even size",)
+    assert report.notes == ("Convolutions not set: 1 without neighbours, 1 of even size",)
 
 
 def test_a_layer_that_standardizes_its_weight_stays() -> None:
@@ -78,7 +78,7 @@ def test_a_layer_that_standardizes_its_weight_stays() -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 3), Standardized(4, 4, 3), nn.Conv2d(4, 4, 3))
     report = dirac(model, images(2, 3, 9, 9), seed=0)
     assert report.layer == "2"
-    assert report.notes == ("Convolutions left alone: 1 that compute their weight",)
+    assert report.notes == ("Convolutions not set: 1 that compute their weight",)
 
 
 def test_the_control_has_the_norms_and_no_identity() -> None:

@@ -113,7 +113,7 @@ def test_sums_that_are_no_residual_stay() -> None:
     model = nn.Sequential(conv(3), twins, rectified, Residual(branch(nn.BatchNorm2d(4))))
     report = zero_residual(model, images(), seed=0)
     assert report.layer == "3.branch.3.weight"
-    assert report.notes == ("1 branches left alone: another operation comes last",)
+    assert report.notes == ("1 branches not set: another operation comes last",)
 
 
 def test_positions_are_no_skip() -> None:

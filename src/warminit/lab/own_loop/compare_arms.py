@@ -1,5 +1,6 @@
 """a user's train function -> runs, store, statistics and verdict."""
 
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
@@ -73,7 +74,7 @@ def compare(
         seeds: List of seeds, or their number, from the paper's eight and then 1001, 1002, ...; 8 by
             default, at most 18 with `until_decided`.
         baseline: Label of the arm to compare with; the first by default.
-        out: Folder of the store and of the report page, `report.html`.
+        out: Folder of the store and of the report page, `report.html`; its name is the study's.
         metric: Name of the metric that decides.
         higher_is_better: Whether larger values are better; False for a loss.
         unit: `points` for a share from 0 to 1, or any other name. The default is `points`, or no
@@ -105,7 +106,7 @@ def compare(
     out = expanded(out)
     study = Study.create(
         "the comparison",
-        name="own-loop",
+        name=re.sub(r"[^A-Za-z0-9._-]+", "-", out.resolve().name).lstrip("._-") or "own-loop",
         datasets=[YOURS],
         models=[YOURS],
         arms=arms if isinstance(arms, str) else list(arms),
