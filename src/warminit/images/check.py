@@ -113,8 +113,8 @@ def channel_values(values: Sequence[float] | float | Tensor, channels: int, name
         result = result.expand(channels)
     if result.numel() != channels:
         raise WarminitError(
-            f"{name} has {result.numel()} values: expected 1 or {channels}, the number of "
-            "channels. Pass one value per channel, or a single number."
+            f"{name} has {result.numel()} values: expected 1, or one for each of {channels} "
+            "channels. Pass a single number, or one value per channel."
         )
     if not bool(torch.isfinite(result).all()) or (name == "std" and bool((result <= 0).any())):
         need = "finite and above 0" if name == "std" else "finite"
