@@ -91,7 +91,7 @@ def test_one_process_of_several_gpus_is_refused() -> None:
     with pytest.raises(WarminitError) as caught:
         WarmInit("prewarm").on_train_begin(arguments, state, None, model=nn.Conv2d(1, 8, 3))
     assert str(caught.value) == (
-        "one process drives n_gpu=2 GPUs: expected one process a GPU. Start the script with "
+        "one process drives n_gpu=2 GPUs: expected one process per GPU. Start the script with "
         "torchrun or accelerate launch, or set CUDA_VISIBLE_DEVICES."
     )
 

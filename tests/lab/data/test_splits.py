@@ -112,7 +112,7 @@ def test_names_that_say_train_hide_no_other_image(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("extra", "text"),
     [
-        ("more/a/0.png", "more' belongs to no split, and test, train do"),
+        ("more/a/0.png", "more' belongs to no split, but test, train do"),
         ("stray.png", "stray.png' belongs to no split"),
         (
             "Training/a/0.png",
@@ -161,8 +161,8 @@ def test_folders_that_say_no_split_or_no_class(
     ("files", "text"),
     [
         (("train.parquet", "extra.parquet"), "extra.parquet' names no split"),
-        (("one/train.parquet", "two/train.parquet"), "holds data in '.*one', '.*two': one of"),
-        (("one/a.parquet", "two/a.parquet"), "holds data in '.*one', '.*two': one of"),
+        (("one/train.parquet", "two/train.parquet"), "holds data in '.*one', '.*two': expected only one"),
+        (("one/a.parquet", "two/a.parquet"), "holds data in '.*one', '.*two': expected only one"),
         (("train.parquet", "test.parquet", "cat.png"), "cannot be read: expected images in one"),
         (("train.parquet", "test.bin"), "cannot be read: expected images in one"),
         (("notes.txt",), "found no file"),
@@ -238,7 +238,7 @@ def test_a_class_that_is_absent_from_one_split_is_said(tmp_path: Path) -> None:
 def test_class_names_that_cannot_be_used(names: NDArray[Any], text: str, tmp_path: Path) -> None:
     labels = np.arange(10) % 2
     np.savez(tmp_path / "x.npz", images=random_images(10, 3, 3), labels=labels, class_names=names)
-    with pytest.raises(WarminitError, match=rf"'x.npz': .*{text}.*one name a class"):
+    with pytest.raises(WarminitError, match=rf"'x.npz': .*{text}.*one name per class"):
         load_dataset(str(tmp_path / "x.npz"))
 
 
