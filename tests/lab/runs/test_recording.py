@@ -135,7 +135,7 @@ def test_a_graph_is_recorded_on_the_runs_stream_and_replayed(
 def test_what_torch_cannot_record_is_computed_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
     graphs, numbers = Graphs(RuntimeError("operation not permitted")), iter(range(1, 9))
     graphs.install(monkeypatch)
-    text = r"cannot be recorded as a CUDA graph \(operation not permitted\); it is computed"
+    text = r"cannot be recorded as a CUDA graph \(operation not permitted\); it runs without"
     with pytest.warns(WarminitWarning, match=text):
         again = record_graph(lambda: next(numbers))
     assert [again(), again()] == [2, 3]

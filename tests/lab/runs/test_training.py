@@ -238,7 +238,7 @@ def test_the_digest_is_sha256_over_names_types_shapes_and_bytes() -> None:
         ({"batch_size": 76}, "cpu", r"batch_size=76 is larger than the 75 training .*=75 or less"),
         ({"seed": -1}, "cpu", r"seed=-1: expected a whole number from 0 to 2\*\*32 - 1"),
         ({"seed": 2**32}, "cpu", r"seed=4294967296: expected a whole number from 0"),
-        ({"model": "resnet"}, "cpu", r"model='resnet' is not known.*'resnet20'"),
+        ({"model": "resnet"}, "cpu", r"model='resnet': expected one of.*'resnet20'"),
         ({}, "cuda:99", r"device='cuda:99' is not available: expected cpu"),
         ({}, "abacus", r"device='abacus' is not available.*Choose device='cpu'"),
         (
