@@ -49,9 +49,7 @@ class Comparison(Tabled):
     sd_baseline: float | None = None
     sd_difference: float | None = None
     confidence_interval: tuple[float, float] | None = None  # of the mean difference, 1 - alpha
-    equivalence_interval: tuple[float, float] | None = (
-        None  # of the mean difference, 1 - 2 alpha, for TOST
-    )
+    equivalence_interval: tuple[float, float] | None = None  # the same, 1 - 2 alpha, for TOST
     p_one_sided: float | None = None  # paired t, as are the two-sided p and the margin's
     p_two_sided: float | None = None
     p_sign_flip: float | None = None  # one-sided
