@@ -1,6 +1,7 @@
-"""Do many runs, in processes on this machine or on a Ray cluster, and store each at once.
+"""Execute many runs, in processes on this machine or on a Ray cluster, and store each at once.
 
-The driver knows what is missing and keeps it; an engine does the runs, and a dead worker costs one.
+The driver plans the missing runs and stores their results. An engine executes them; a dead worker
+costs one run.
 """
 
 from warminit.lab.engines.driver import Listener, finished_runs, plan, run_study

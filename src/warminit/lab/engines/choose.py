@@ -1,4 +1,4 @@
-"""options -> the engine of a study: this machine or a cluster, checked before any data load."""
+"""options -> the engine of a study, this machine or a cluster, checked before data are loaded."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -14,10 +14,10 @@ from warminit.lab.runs.plan import PlannedRun
 
 @contextmanager
 def planning_device(options: EngineOptions, source: DataSource) -> Iterator[None]:
-    """Let a driver without a GPU plan for those of its cluster: a worker is asked for their kind.
+    """Allow plans on a driver without a GPU: a worker of the cluster returns the GPU's kind.
 
     Raises:
-        WarminitError: If the cluster has none either.
+        WarminitError: If the cluster has no GPU either.
     """
     try:
         device_kind(source.device)
@@ -46,13 +46,13 @@ def engine_for(
     """Return the engine that the options ask for.
 
     Args:
-        options: Which one, and how.
-        make_job: Given where workers find the data, returns what is done with each run.
+        options: Engine and its resources.
+        make_job: Function from the workers' data source to the job of each run.
         source: Data root, device and threads of a run.
-        make_begin: As `make_job`, for runs that can take turns: on a GPU of this machine.
-        datasets: Loaded, by the study's names: a cluster is given them once. None for a job that
-            needs none, such as a user's own training loop.
-        places: Filled with the environments of the machines of a cluster, run by run.
+        make_begin: Function like `make_job`, for runs that take turns on a GPU of this machine.
+        datasets: Loaded data sets by the study's names, sent to a cluster once. None for a job
+            without data sets, for example a user's training loop.
+        places: Mapping to fill with the environments of a cluster's machines, run by run.
     """
 
     def engine(

@@ -1,4 +1,4 @@
-"""a study -> every run done and stored. Resumes: what the store has is not run again."""
+"""a study -> every run executed and stored; runs that are in the store are not repeated."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -24,13 +24,14 @@ from warminit.lab.study.study import Study
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """What a driver tells while it works. Each is called in the driver's own process.
+    """Hold callbacks for a driver's progress, which the driver calls in its own process.
 
     Attributes:
-        loading: (data set, images decoded, images in all), while a data set is first decoded.
-        planned: (all runs, those that are already finished).
-        stepped: (key of a run, optimizer steps done).
-        finished: (run, its outcome), after it is stored.
+        loading: Callback with (data set, decoded images, all images), while a data set is decoded
+            for the first time.
+        planned: Callback with (all runs, number of finished runs).
+        stepped: Callback with (key of a run, finished optimizer steps).
+        finished: Callback with (run, its outcome), after the outcome is stored.
     """
 
     planned: Callable[[tuple[PlannedRun, ...], int], None] = lambda _runs, _done: None
@@ -136,15 +137,15 @@ def complete(
     before: tuple[PlannedRun, ...] = (),
     parts: Sequence[Part] = (),
 ) -> tuple[StoredRun, ...]:
-    """Have an engine do those of the planned runs that are still needed, and store each at once.
+    """Execute the planned runs that are still needed with an engine, and store each at once.
 
-    A fixed study needs all that the store lacks; a sequential one those of its next look, until
-    every comparison is decided.
+    A fixed study needs all runs that are not in the store. A sequential study needs the runs of its
+    next look, until every comparison is decided.
 
-    `about` is kept beside them, so that their results can be read without the data. `places` has
-    the environments of the runs that were done on other machines, by key, once they are yielded.
-    `before` are runs of the study that have ended: they are not tried again, and are returned too.
-    `parts` are its comparisons where they are decided apart; by default all runs are one.
+    `about` is stored beside the runs, so that their results can be read without the data. `places`
+    has the environments of runs on other machines, by key, once the runs are yielded. `before` has
+    runs of the study that have ended; they are not repeated, and are returned too. `parts` has the
+    comparisons that are decided separately; by default there is one comparison with all runs.
     """
     listener = listener or Listener()
     here, places = environment(device), {} if places is None else places
@@ -161,7 +162,7 @@ def complete(
         listener.planned(runs, sum(run.key in finished for run in runs))
         due = Due(parts or [(study, runs)], _results(study, finished, store))
         if due.runs:
-            # Closed here, not when it is collected: no worker outlives an error or Ctrl-C.
+            # Closed here, not by the garbage collector: no worker outlives an error or Ctrl-C.
             with closing(engine(due.runs, listener.stepped)) as outcomes:  # type: ignore[type-var]  # a generator
                 for run, outcome in outcomes:
                     store.add(run, places.pop(run.key, here), outcome)
@@ -171,7 +172,7 @@ def complete(
 
 
 def _results(study: Study, finished: Iterable[str], store: Store) -> Mapping[str, RunResult | None]:
-    """Return the finished runs by key; their results only where a sequential study needs them."""
+    """Return the finished runs by key, with results only if a sequential study needs them."""
     if study.sequential is None:
         return dict.fromkeys(finished)
     return {run.key: run.result for run in store.runs() if run.result is not None}
@@ -180,12 +181,12 @@ def _results(study: Study, finished: Iterable[str], store: Store) -> Mapping[str
 def finished_runs(
     study: Study, folder: Path, source: DataSource | None = None
 ) -> tuple[StoredRun, ...]:
-    """Return what the store has of a study, running nothing: as `run_study` returns it."""
+    """Return the stored runs of a study, as `run_study` returns them, without running any."""
     with closing(Store.existing(folder / STORE_NAME)) as store:
         if store.about("study") == study.model_dump_json():
             return runs_in_order(json.loads(store.about("keys") or "[]"), store)
         if study.tune is not None:
-            return ()  # which runs it has depends on what they measured
+            return ()  # the planned runs depend on their results
         runs = plan(study, source or DataSource())
         return runs_in_order([run.key for run in runs], store)
 

@@ -1,4 +1,4 @@
-"""a study, what its store has -> the runs that are to be done now, and after each outcome more."""
+"""a study, its stored results -> the runs to execute now, and further runs after each outcome."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -9,21 +9,21 @@ from warminit.lab.runs.results import RunResult
 from warminit.lab.study.study import Study
 
 Part = tuple[Study, Sequence[PlannedRun]]
-"""A study, or one of the two comparisons of a tuned one, with all runs that it can need."""
+"""A study, or one of the two comparisons of a tuned study, with all runs that it can need."""
 
 
 class Due:
-    """The runs that a study still needs.
+    """Hold the runs that a study still needs.
 
-    Of a fixed study these are the missing ones. Of a sequential study they are those of the next
-    look, and once all of them have ended those of the look after it, as long as any comparison is
-    open. The two comparisons of a tuned study are decided apart; a run that both need is done once.
+    A fixed study needs its missing runs. A sequential study needs the runs of its next look. Once
+    they have ended, it needs the runs of the following look, as long as any comparison is open. The
+    two comparisons of a tuned study are decided separately; a run that both need is executed once.
     """
 
     def __init__(self, parts: Sequence[Part], finished: Mapping[str, RunResult | None]) -> None:
-        """Take all planned runs, and the results that are there, by key.
+        """Take all planned runs, and the stored results by key.
 
-        Only a sequential study reads the results. What failed before is tried again.
+        Only a sequential study reads the results. Failed runs are repeated.
         """
         self.runs: list[PlannedRun] = []
         self._keys: set[str] = set()
@@ -36,9 +36,9 @@ class Due:
             self._add(looks.next())
 
     def after(self, run: PlannedRun, outcome: Outcome) -> None:
-        """Take the outcome of a run; where it was the last of its look, `runs` grows by the next.
+        """Take the outcome of a run; the last outcome of a look adds the next look to `runs`.
 
-        An engine that is given `runs` finds there what is added while it hands an outcome over.
+        An engine that iterates over `runs` sees the new runs after it has yielded an outcome.
         """
         ended = [looks for looks in self._looks if looks.note({run.key: outcome})]
         for looks in ended:
@@ -52,7 +52,7 @@ class Due:
 
 
 class _Looks:
-    """The looks of one sequential comparison."""
+    """Hold the looks of one sequential comparison."""
 
     def __init__(self, study: Study, runs: Sequence[PlannedRun]) -> None:
         self._study, self._runs = study, runs
@@ -60,7 +60,7 @@ class _Looks:
         self._waiting: set[str] = set()
 
     def note(self, outcomes: Mapping[str, Outcome | None]) -> bool:
-        """Take outcomes, and tell whether they were the last that this look waited for."""
+        """Take outcomes, and return whether the current look is complete."""
         for run in self._runs:
             if run.key in outcomes:
                 scores = self._scores.setdefault(cell_of(run.spec), {})
@@ -70,7 +70,7 @@ class _Looks:
         return waited and not self._waiting
 
     def next(self) -> list[PlannedRun]:
-        """Return the runs of the next look; none once everything is decided."""
+        """Return the runs of the next look; none once every comparison is decided."""
         wanted = needed(self._study, self._scores)
         new = [run for run in self._runs if (cell_of(run.spec), run.spec.seed) in wanted]
         self._waiting = {run.key for run in new}

@@ -1,4 +1,4 @@
-"""planned runs -> Estimate: how many are missing, how long they take, how much they store."""
+"""planned runs -> Estimate: number of missing runs, their time, and their stored bytes."""
 
 import dataclasses
 import json
@@ -23,20 +23,20 @@ from warminit.lab.runs.train import train
 from warminit.lab.study.protocol import Protocol
 
 MEASURING_SECONDS = 3.0
-"""About what an estimate may take in all; a step that is slower than its share is taken once."""
+"""Approximate time limit of an estimate; a step slower than its share is measured once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a study will need, from steps that were taken on this machine.
+    """Hold the estimated needs of a study, from steps measured on this machine.
 
     Attributes:
-        runs: All runs of the plan.
-        to_do: Of these, those without a result.
-        seconds: Time for what is to do, with the workers that there will be. Other programs on the
-            machine, and workers that share its memory, make it longer.
-        megabytes: Disk for the results of all runs (10**6 bytes).
-        evaluation_share: Of the time of all runs, from 0 to 1, what the evaluations take.
+        runs: Number of runs in the plan.
+        to_do: Number of runs without a result.
+        seconds: Time for the runs without a result, with the planned workers. Other programs, and
+            workers that share the memory, make it longer.
+        megabytes: Disk space for the results of all runs (10**6 bytes).
+        evaluation_share: Share of the evaluations in the time of all runs, from 0 to 1.
     """
 
     runs: int
@@ -53,16 +53,16 @@ def estimate(
     *,
     workers: int | None = None,
 ) -> Estimate:
-    """Take a few real steps of each data set, model and protocol, and count up.
+    """Measure a few real steps of each data set, model and protocol, and add up the plan.
 
     Args:
-        runs: As planned.
-        source: Data root, device and threads, as the runs will have them.
-        finished: Keys of the runs that have a result.
-        workers: Processes; as for `run_study`.
+        runs: Planned runs.
+        source: Data root, device and threads of the runs.
+        finished: Keys of the runs with a result.
+        workers: Maximum number of parallel runs, as for `run_study`.
 
     Returns:
-        The estimate. `seconds` is 0 where nothing is to do, and at least that of the longest run.
+        The estimate. `seconds` is at least the time of the longest run, or 0 if no run is missing.
 
     Raises:
         WarminitError: If a data set, a model or an arm cannot be used.
@@ -76,7 +76,7 @@ def estimate(
             measured[kind] = _measure(run, source, MEASURING_SECONDS / len(kinds))
     needed = [measured[run.spec.dataset, run.spec.model, run.spec.protocol] for run in runs]
     seconds = [each[0] for run, each in zip(runs, needed, strict=True) if run.key not in finished]
-    # Runs that share a GPU also share its speed: their number says little of the time.
+    # Runs that share a GPU also share its speed: their number hardly changes the time.
     processes = 1 if source.device != "cpu" else workers or default_workers(source.threads)
     return Estimate(
         runs=len(runs),
@@ -88,16 +88,16 @@ def estimate(
 
 
 def _measure(run: PlannedRun, source: DataSource, budget: float) -> tuple[float, float, int]:
-    """Return the seconds of one run, those of its evaluations, and its stored bytes."""
+    """Return the seconds of one run, the seconds of its evaluations, and its stored bytes."""
     dataset = source.load(run.spec.dataset, run.spec.validation)
-    # Evaluations are measured apart, because a run takes few of them but each on a whole split.
+    # Evaluations are measured separately: a run has few, but each covers a whole split.
     short = dataclasses.replace(
         dataset, test_images=dataset.test_images[:2], test_labels=dataset.test_labels[:2]
     )
     started = time.perf_counter()
-    result = _train(run, short, source, steps=1)  # what is slow only the first time
+    result = _train(run, short, source, steps=1)  # warm-up
     left = budget - (time.perf_counter() - started)
-    # Three at least, whatever the budget: the first step of a process says nothing about others.
+    # At least three steps: the first step of a process is not typical.
     steps = min(run.spec.protocol.steps, max(3, min(20, int(left / 2 / result.train_seconds))))
     result = _train(run, short, source, steps=steps)
     protocol = run.spec.protocol
@@ -137,7 +137,7 @@ def _evaluation_seconds(run: PlannedRun, dataset: ImageDataset, source: DataSour
 
 
 def _filled(result: RunResult, protocol: Protocol) -> RunResult:
-    """Return a result as long as the protocol's will be, for its size."""
+    """Return a result with as many values as the protocol gives, to measure its size."""
     times = len(protocol.evaluation_steps)
     return dataclasses.replace(
         result,
@@ -151,7 +151,7 @@ def _filled(result: RunResult, protocol: Protocol) -> RunResult:
 
 @contextmanager
 def torch_threads(threads: int) -> Iterator[None]:
-    """Let torch use so many threads inside, and as many as before afterwards."""
+    """Set torch's number of threads, and restore it afterwards."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:

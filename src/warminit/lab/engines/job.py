@@ -1,4 +1,4 @@
-"""one planned run -> one outcome, in whatever process an engine chose for it."""
+"""one planned run -> one outcome, in the process that an engine chose for the run."""
 
 import ctypes
 import traceback
@@ -21,31 +21,31 @@ from warminit.lab.runs.train import OnEnd, train, train_in_turns
 from warminit.lab.runs.weights import save_weights
 
 Outcome = RunResult | str
-"""A result, or the text of the error that the run ended with."""
+"""Result of a run, or the text of its error."""
 
 OnStep = Callable[[int, float], None]
-"""Called with (optimizer steps done, loss of the last one)."""
+"""Callback with (finished optimizer steps, loss of the last step)."""
 
 Job = Callable[[PlannedRun, OnStep | None], Outcome]
-"""What an engine does with each run; pickled on its way to a worker process."""
+"""Function that executes one run; it is pickled for a worker process."""
 
 Turns = Generator[int, None, Outcome]
-"""A run under way: every turn gives the optimizer steps that it has done, the end its outcome."""
+"""Generator of a run: each turn yields the finished optimizer steps; the end is the outcome."""
 
 Begin = Callable[[PlannedRun], Turns]
-"""What an engine begins each run with, where one process has many of them; pickled as a job is."""
+"""Function that begins one of many runs in a process; it is pickled like a job."""
 
 
 @dataclass(frozen=True, slots=True)
 class DataSource:
-    """What every worker of a study needs to know besides the run.
+    """Hold the settings that every worker of a study needs besides the run.
 
     Attributes:
         data_root: Folder laid out like the hub, or None.
-        resize: As for `load_dataset`.
-        device: Where runs take place.
-        threads: CPU threads of a run.
-        weights: Folder where each run leaves its final weights; None: they are not kept.
+        resize: Image size, as for `load_dataset`.
+        device: Device of the runs.
+        threads: CPU threads per run.
+        weights: Folder for the final weights of each run; None: weights are not kept.
     """
 
     data_root: str | None = None
@@ -60,9 +60,9 @@ class DataSource:
         validation: int = 0,
         progress: Callable[[int, int], None] | None = None,
     ) -> ImageDataset:
-        """Load a data set, with its validation split carved where one is asked for.
+        """Load a data set, with a validation split if one is requested.
 
-        What this process still holds is not loaded again, unless its files have changed.
+        A data set that this process still holds is loaded again only if its files have changed.
         """
         found = find_source(name, self.data_root)
         key = found.name, found.location, found.fingerprint, self.resize, validation
@@ -79,9 +79,9 @@ _HELD: WeakValueDictionary[tuple[object, ...], ImageDataset] = WeakValueDictiona
 
 
 def execute(run: PlannedRun, on_step: OnStep | None, *, source: DataSource) -> Outcome:
-    """Do one run of the laboratory's own training; what it raises becomes the text of its outcome.
+    """Execute one run of the laboratory's training, and return an exception as its text.
 
-    With `source` bound (`functools.partial`) it is the `Job` of every study.
+    With `source` bound (`functools.partial`), this is the `Job` of every study.
     """
     return guarded(
         lambda: train(
@@ -97,11 +97,11 @@ def execute(run: PlannedRun, on_step: OnStep | None, *, source: DataSource) -> O
 
 
 def begin(run: PlannedRun, *, source: DataSource) -> Turns:
-    """Begin the run that `execute` does in one go; its outcome is the same, bit for bit.
+    """Begin a run that takes turns; its outcome has the same bits as that of `execute`.
 
     Raises:
-        RuntimeError: From a turn, where the run has brought the GPU into a state that no run of
-            this process comes out of. The process is to end.
+        RuntimeError: If the run has broken the GPU's state for this process (raised from a turn).
+            The process must end.
     """
     try:
         result = yield from train_in_turns(
@@ -125,14 +125,14 @@ def weights_file(folder: Path, key: str) -> Path:
 
 
 def _keeping(run: PlannedRun, source: DataSource) -> OnEnd | None:
-    """Return what keeps the weights of a run, where they are wanted."""
+    """Return the function that keeps the weights of a run, or None if they are not kept."""
     if source.weights is None:
         return None
     return partial(save_weights, path=weights_file(source.weights, run.key))
 
 
 def guarded(work: Callable[[], RunResult]) -> Outcome:
-    """Return the result of a run; one that raises or diverges ends as the text of its error."""
+    """Return the result of a run, or the text of its error if the run raises or diverges."""
     try:
         return _finite(work())
     except Exception as error:  # noqa: BLE001 - as above
@@ -152,11 +152,11 @@ def _text(error: Exception) -> str:
 @lru_cache(maxsize=4)
 def _loaded(source: DataSource, name: str, validation: int) -> ImageDataset:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", WarminitWarning)  # said where the study was planned
+        warnings.simplefilter("ignore", WarminitWarning)  # reported when the study was planned
         dataset = source.load(name, validation)
     if source.device == "cpu":
         return dataset
-    # Once for all runs of this process: `place_split` copies nothing that is there already.
+    # Once for all runs of this process: `place_split` does not copy tensors on the device.
     tensors = {
         name: getattr(dataset, name).to(source.device)
         for name in ("train_images", "train_labels", "test_images", "test_labels")
@@ -165,18 +165,18 @@ def _loaded(source: DataSource, name: str, validation: int) -> ImageDataset:
 
 
 def keep_freed_memory() -> None:
-    """Let the process keep what training frees, where the C library is glibc.
+    """Keep freed memory in the process, if the C library is glibc.
 
-    By default glibc gives every large block back to the kernel and asks for it anew, page by page
-    and zeroed, at every step. Kept blocks save 15 % of the CPU time of a step (measured, SimpleCNN
-    at batch 256); a worker lives for nothing else, so it has no other use for the memory.
+    By default glibc returns every large block to the kernel. At every step it requests the block
+    again, page by page and zeroed. Kept blocks save 15 % of the CPU time of a step (measured,
+    SimpleCNN at batch 256). A worker only trains, so it has no other use for the memory.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):
         return  # another C library, or another system
     m_trim_threshold, m_mmap_threshold = -1, -3
-    for size in (1 << 30, 32 << 20):  # older versions take no more than 32 MiB
+    for size in (1 << 30, 32 << 20):  # older versions accept at most 32 MiB
         if mallopt(m_mmap_threshold, size):
             break
     mallopt(m_trim_threshold, 1 << 30)

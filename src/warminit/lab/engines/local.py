@@ -1,6 +1,6 @@
-"""many runs -> many outcomes, on this machine: one single-threaded process a core.
+"""many runs -> many outcomes, on this machine: one single-threaded process per core.
 
-Or, on a GPU, one process in which many runs take turns.
+On a GPU, many runs take turns in one process.
 """
 
 import multiprocessing
@@ -22,13 +22,13 @@ from warminit.lab.runs.environment import available_cores
 from warminit.lab.runs.plan import PlannedRun
 
 MAX_FAILED_STARTS = 3
-"""Workers that may end one after another before they could start."""
+"""Workers in a row that may end before they are ready."""
 
 RUNS_AT_ONCE = 8
-"""Runs that share a GPU by default. Chosen, not measured."""
+"""Runs that share a GPU by default; chosen, not measured."""
 
 LOST = object()
-"""Stands for what a dead worker cannot send."""
+"""Message in place of those from a dead worker."""
 
 
 def default_workers(threads: int) -> int:
@@ -56,15 +56,16 @@ def run_all(
     to end the workers early; they also end with this process.
 
     Args:
-        runs: What is to be run; a list may grow while an outcome is handed over.
-        job: What is done with each run.
-        threads: CPU threads of a run.
+        runs: Runs to execute; a list may grow after each yielded outcome.
+        job: Function that executes a run.
+        threads: CPU threads per run.
         workers: Number of processes; by default the available cores divided by `threads`.
-        retries: Times a run is started again before it is reported as failed.
-        time_limit: Seconds after which a run is taken to hang and its worker is ended; None: never.
-        on_progress: Called in this process while runs go on.
-        at_once: Runs that take turns in one worker process, where there is only that one; `job` is
-            then what begins a run (`job.begin`). None: one run at a time in each of `workers`.
+        retries: Maximum number of restarts of a run before it is reported as failed.
+        time_limit: Seconds after which a run counts as hanging and its worker is ended; None:
+            never.
+        on_progress: Callback for finished steps, called in this process.
+        at_once: Number of runs that take turns in a single worker process; `job` is then a function
+            that begins a run (`job.begin`). None: one run at a time in each of `workers`.
 
     Raises:
         WarminitError: If worker processes cannot start, or the job cannot be sent to them.
@@ -101,7 +102,7 @@ def run_all(
 
 @dataclass(slots=True, eq=False)
 class _Worker:
-    """A process, the pipe to it, and the runs that it has at present, by key, each since when."""
+    """Hold a process, the pipe to it, and its current runs by key, each with its starting time."""
 
     process: Any
     pipe: "connection.Connection[Any, Any]"
@@ -111,7 +112,7 @@ class _Worker:
 
 
 class _Crew:
-    """The workers, what waits for them, and how often each run was started."""
+    """Hold the workers, the waiting runs, and the number of attempts at each run."""
 
     def __init__(
         self,
@@ -133,40 +134,40 @@ class _Crew:
         self._time_limit = time_limit
 
     def busy(self) -> int:
-        """Take the runs that are new, and return how many are not done."""
+        """Take the new runs, and return the number of unfinished runs."""
         new = self._runs[self._taken :]
         self._taken += len(new)
-        # Sorting keeps the order of equals, so that paired runs finish close together.
+        # Sorting keeps the order of equal runs, so paired runs finish close together.
         self.waiting.extend(sorted(new, key=lambda run: -run.work))
         return len(self.waiting) + sum(len(worker.runs) for worker in self.workers)
 
     def hire(self) -> None:
-        """Start workers until there is one for every run, or the crew is full."""
+        """Start workers until every run has one, or the crew is full."""
         while len(self.workers) < min(self._size, self.busy()):
             self.workers.append(_start(*self._start))
 
     def hand_out(self) -> None:
-        """Give every worker the next runs, as far as it has room for them."""
+        """Give every worker the next runs that it has room for."""
         for worker in self.workers:
             while worker.ready and self.waiting and self._has_room(worker):
                 run = self.waiting.popleft()
                 worker.runs[run.key] = (run, time.monotonic())
                 self.attempts[run.key] += 1
-                # One that died just now is found out by `listen`, with the run on its account.
+                # If the worker has just died, `listen` finds out and charges it with the run.
                 with suppress(OSError):
                     worker.pipe.send(run)
 
     def _has_room(self, worker: _Worker) -> bool:
-        """Tell whether the next run can join those of a worker; what was lost once runs alone."""
+        """Return whether the next run can join those of a worker; a lost run runs alone."""
         alone = self.attempts[self.waiting[0].key] or any(
             self.attempts[key] > 1 for key in worker.runs
         )
         return len(worker.runs) < (1 if alone else self._room)
 
     def listen(self) -> Iterator[tuple[_Worker, Any]]:
-        """Wait until some workers have something to tell, and yield it; LOST of a dead one.
+        """Wait for messages from workers, and yield them; yield LOST for a dead worker.
 
-        Nothing is yielded where the next time limit ends first.
+        Yield nothing if the next time limit ends first.
         """
         owners = {id(worker.pipe): worker for worker in self.workers}
         left = None
@@ -186,7 +187,7 @@ class _Crew:
             yield worker, message
 
     def end_overdue(self) -> None:
-        """Kill the workers of runs that have overrun their time; `listen` finds them dead."""
+        """Kill the workers of runs beyond the time limit; `listen` then finds them dead."""
         for worker in self._limited():
             if self._time_limit is not None:
                 latest = time.monotonic() - self._time_limit
@@ -200,14 +201,14 @@ class _Crew:
         return [worker for worker in self.workers if worker.runs and not worker.overdue]
 
     def replace(self, worker: _Worker) -> Iterator[tuple[PlannedRun, Outcome]]:
-        """Let a dead worker go; its runs wait again, or have failed."""
+        """Remove a dead worker; its runs wait again, or have failed."""
         self.workers.remove(worker)
         worker.pipe.close()
         worker.process.join()
         code = worker.process.exitcode
         if not worker.ready:
             self.failed_starts += 1
-            # Ended by a signal, not by an error of its own: another one takes its place.
+            # Ended by a signal, not by its own error: another worker replaces it.
             if code > 0 or self.failed_starts == MAX_FAILED_STARTS:
                 raise WarminitError(
                     f"a worker process ended before it could start (exit code {code}). In a script "
@@ -218,14 +219,14 @@ class _Crew:
         for key, (run, _) in reversed(worker.runs.items()):
             overdue = key in worker.overdue
             if worker.overdue and not overdue:
-                self.attempts[key] -= 1  # it is known which ones are to blame
+                self.attempts[key] -= 1  # the runs to blame are known
             if self.attempts[key] < self._max_attempts:
                 self.waiting.appendleft(run)
             else:
                 yield run, overran(self._max_attempts, self._time_limit) if overdue else death
 
     def dismiss(self) -> None:
-        """End the workers; nothing of what is under way is waited for."""
+        """End the workers without waiting for their runs."""
         for worker in self.workers:
             worker.process.kill()
         for worker in self.workers:
@@ -234,14 +235,14 @@ class _Crew:
 
 
 def overran(times: int, limit: float | None) -> str:
-    """Return the error of a run that was stopped at its time limit, the last of so many times."""
+    """Return the error of a run that was stopped at its time limit `times` times."""
     return f"it ran for longer than its time limit of {limit:g} s, last of {times} times"
 
 
 def _start(pickled: bytes, threads: int, at_once: int | None) -> _Worker:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    # Not daemonic: a user's training loop may start processes of its own.
+    # Not daemonic: a user's training loop may start further processes.
     process = context.Process(
         target=serve, args=(theirs, pickled, threads), kwargs={"turns": at_once is not None}
     )
@@ -253,15 +254,15 @@ def _start(pickled: bytes, threads: int, at_once: int | None) -> _Worker:
 
 @contextmanager
 def _without_interrupts() -> Iterator[None]:
-    """Start a process that Ctrl-C does not reach: the driver has it, and ends the workers itself.
+    """Block Ctrl-C for a process that is started here: the driver receives it and ends the workers.
 
-    The mask is inherited and so holds from the first instruction; an interrupt that comes in
-    between is delivered to the driver afterwards.
+    The process inherits the mask, which therefore applies from its first instruction. The driver
+    receives an interrupt from this time afterwards.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    resource_tracker.ensure_running()  # its own start would lift the mask
+    resource_tracker.ensure_running()  # starting later, it would lift the mask
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

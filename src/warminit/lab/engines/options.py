@@ -1,4 +1,4 @@
-"""keyword arguments -> EngineOptions (checked): where the runs of a study are done, and how."""
+"""keyword arguments -> EngineOptions (checked): the engine of a study and its resources."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
@@ -10,24 +10,24 @@ from warminit.lab.engines.job import Outcome
 from warminit.lab.runs.plan import PlannedRun
 
 RETRIES = 2
-"""Times a run is started again by default, whose worker process died or overran its time."""
+"""Default number of restarts of a run whose worker died or exceeded the time limit."""
 
 MOST_AT_ONCE = 24
-"""Runs that can share a GPU: torch has 32 streams for a process, and each run needs its own."""
+"""Maximum number of runs on one GPU: torch has 32 streams per process, and each run needs one."""
 
 OnProgress = Callable[[str, int], None]
-"""Called with (key of a run, optimizer steps that it has done)."""
+"""Callback with (key of a run, finished optimizer steps)."""
 
 Engine = Callable[[Sequence[PlannedRun], OnProgress], Iterator[tuple[PlannedRun, Outcome]]]
-"""Does runs and yields each with its outcome; a generator, closed when it is to stop.
+"""Function that executes runs and yields each with its outcome; close the generator to stop it.
 
-The runs may be a list that grows while an outcome is handed over: what is added is done too.
+The runs may be a list that grows after each yielded outcome; new runs are executed too.
 """
 
 ENGINES = ("local", "ray")
 
 Places = MutableMapping[str, Mapping[str, str]]
-"""By key of a run, the environment of the machine that did it, where that is not this one."""
+"""Environments of other machines by the key of the run that they executed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +64,8 @@ class EngineOptions:
     def check(self, device: str = "cpu") -> None:
         """Raise if the options are impossible, Ray is not installed, or no cluster answers.
 
-        Takes at most a few seconds. `run_study` does it too, but only after what it was called
-        with; call it first where much is done before.
+        The check takes at most a few seconds. `run_study` repeats it; call it earlier if a script
+        does long work before `run_study`.
 
         Raises:
             WarminitError: If an option is invalid; the text names its value and the expected value.

@@ -1,4 +1,4 @@
-"""many runs -> many outcomes, on a Ray cluster: Ray places them, the driver alone keeps them."""
+"""many runs -> many outcomes, on a Ray cluster: Ray places the runs, the driver stores them."""
 
 import sys
 import time
@@ -27,7 +27,7 @@ from warminit.lab.runs.environment import environment
 from warminit.lab.runs.plan import PlannedRun
 
 COUNT_EVERY = 10.0
-"""Seconds between two counts of what the cluster has room for: nodes come and go."""
+"""Seconds between two counts of the cluster's capacity, since nodes join and leave."""
 
 
 def run_on_ray(
@@ -40,21 +40,22 @@ def run_on_ray(
     places: Places,
     on_progress: OnProgress,
 ) -> Iterator[tuple[PlannedRun, Outcome]]:
-    """Run everything, the longest first, and yield each outcome as it is there.
+    """Execute all runs, the longest first, and yield each outcome as it finishes.
 
-    Data sets and the job go to the object store once. A run whose worker or node is lost, or that
-    overruns its time, is started again, `options.retries` times at most; one that raises or
-    diverges ends with the text of its error, as on one machine. Close the iterator to stop what is
-    under way.
+    Data sets and the job go to the object store once. A run restarts, at most `options.retries`
+    times, if its worker or node is lost or its time limit is exceeded. A run that raises or
+    diverges ends with the text of its error, as on one machine. Close the iterator to stop the
+    current runs.
 
     Args:
-        runs: What is to be run; a list may grow while an outcome is handed over.
-        make_job: Given where workers find the data, returns what is done with each run.
+        runs: Runs to execute; a list may grow after each yielded outcome.
+        make_job: Function from the workers' data source to the job of each run.
         source: Data root, device and threads of a run.
-        options: Address, resources of a run, runs at once, retries and time limit.
-        datasets: By the study's names; may be empty.
-        places: Filled with the environment of the machine that did a run, before it is yielded.
-        on_progress: Called in this process while runs go on.
+        options: Address, resources per run, parallel runs, retries and time limit.
+        datasets: Data sets by the study's names; may be empty.
+        places: Mapping to fill with the environment of each run's machine, before the run is
+            yielded.
+        on_progress: Callback for finished steps, called in this process.
 
     Raises:
         WarminitError: If there is no cluster, no node has room for a run, the data sets do not fit,
@@ -79,7 +80,7 @@ def run_on_ray(
 
 @dataclass(slots=True, eq=False)
 class _Flight:
-    """One attempt at a run: its number, Ray's reference, and when its worker said it started."""
+    """Hold one attempt at a run: its number, Ray's reference, and the reported starting time."""
 
     run: PlannedRun
     ticket: int
@@ -89,7 +90,7 @@ class _Flight:
 
 
 class _Dispatch:
-    """What waits, what is in flight, and how often each run was started."""
+    """Hold the waiting runs, the current attempts, and the number of attempts at each run."""
 
     def __init__(
         self, ray: Any, runs: Sequence[PlannedRun], source: DataSource, options: EngineOptions
@@ -108,7 +109,7 @@ class _Dispatch:
         self._notes: Any = None
 
     def put(self, value: object, name: str) -> Any:
-        """Put something into the object store."""
+        """Put a value into the object store."""
         try:
             return self._ray.put(value)
         except self._ray.exceptions.RayError as error:
@@ -124,7 +125,7 @@ class _Dispatch:
             ) from error
 
     def start(self, job: Job, objects: Mapping[str, Any]) -> None:
-        """Check that a run fits somewhere, and lay out what every worker is told."""
+        """Check that a node has room for a run, and prepare the orders for every worker."""
         ray, source = self._ray, self._source
         if not slots(ray, self._cpus, self._gpus):
             has = {name: value for name, value in ray.cluster_resources().items() if len(name) == 3}
@@ -146,24 +147,24 @@ class _Dispatch:
         )
         self._objects = objects
         self._given = (self.put(orders, "orders"), [self.put(job, "job")])
-        # What a lost worker means is decided here, not by Ray, which would not count it. Given in
-        # this form a process ends after a run on a GPU: the next one may be given another GPU.
+        # Lost workers are handled here, not by Ray, which would not count them. With these
+        # options a process ends after a run on a GPU: the next run may get another GPU.
         resources = {"num_cpus": self._cpus, "num_gpus": self._gpus}
         self._perform = ray.remote(**resources, max_retries=0)(perform)
 
     def busy(self) -> bool:
-        """Take the runs that are new, and tell whether any run is not done."""
+        """Take the new runs, and return whether any run is unfinished."""
         new = self._runs[self._taken :]
         self._taken += len(new)
-        # Sorting keeps the order of equals, so that paired runs finish close together.
+        # Sorting keeps the order of equal runs, so paired runs finish close together.
         self._waiting.extend(sorted(new, key=lambda run: -run.work))
         return bool(self._waiting or self._flying)
 
     def submit(self) -> None:
-        """Hand runs to Ray, up to the number that may be in flight."""
+        """Submit runs to Ray, up to the maximum number of current attempts."""
         now = time.monotonic()
         if self._options.workers is None and now >= self._counted_at:
-            # Twice the room: a slot that gets free has its next run before we know.
+            # Twice the capacity: a free slot gets its next run without waiting for the driver.
             self._room = max(1, 2 * slots(self._ray, self._cpus, self._gpus))
             self._counted_at = now + COUNT_EVERY
         most = self._options.workers or self._room
@@ -176,20 +177,20 @@ class _Dispatch:
             self._flying[reference] = _Flight(run, self._tickets, reference)
 
     def landed(self) -> list[_Flight]:
-        """Wait a little for attempts to end, however they do, and return those that did."""
+        """Wait briefly for attempts to end, and return the ended ones, successful or not."""
         references = list(self._flying)
         self._ray.wait(references, timeout=TELL_EVERY)
         ended, _ = self._ray.wait(references, num_returns=len(references), timeout=0)
         return [self._flying.pop(reference) for reference in ended]
 
     def settle(self, flight: _Flight, places: Places) -> Iterator[tuple[PlannedRun, Outcome]]:
-        """Yield the outcome of an attempt; none where its run is to be started again."""
+        """Yield the outcome of an attempt; nothing if its run restarts."""
         exceptions = self._ray.exceptions
         try:
             answer: Answer = self._ray.get(flight.reference)
         except exceptions.RayError as error:
-            cause = getattr(error, "cause", None)  # of what `perform` itself raised
-            # What could not be fetched was lost; what could not be read will never be.
+            cause = getattr(error, "cause", None)  # set if `perform` itself raised
+            # An object that cannot be fetched was lost; one that cannot be read stays unreadable.
             lost = isinstance(cause, exceptions.RayError)
             if cause is not None and (not lost or isinstance(cause, exceptions.RaySystemError)):
                 raise WarminitError(
@@ -217,7 +218,7 @@ class _Dispatch:
             yield run, f"its worker or node was lost {attempts} times, last: {why}"
 
     def read_board(self, on_progress: OnProgress) -> None:
-        """Read what the workers noted, without waiting for it."""
+        """Read the workers' notes on their steps, without waiting."""
         now = time.monotonic()
         if self._notes is None and now >= self._read_at:
             self._notes, self._read_at = self._board.take.remote(), now + TELL_EVERY
@@ -227,7 +228,7 @@ class _Dispatch:
         try:
             noted: dict[int, int] = self._ray.get(notes)
         except self._ray.exceptions.RayError:
-            return  # the board was lost with its node; Ray starts another one
+            return  # lost with its node; Ray starts another board
         flights = {flight.ticket: flight for flight in self._flying.values()}
         for ticket, step in noted.items():
             if ticket in flights:
@@ -236,7 +237,7 @@ class _Dispatch:
                 on_progress(flight.run.key, step)
 
     def stop_overdue(self) -> None:
-        """Stop the runs that have overrun their time; `landed` returns them."""
+        """Stop the runs beyond the time limit; `landed` returns them."""
         limit = self._options.time_limit
         for flight in self._flying.values():
             if limit is not None and flight.started is not None and not flight.overdue:
@@ -245,8 +246,8 @@ class _Dispatch:
                     self._ray.cancel(flight.reference, force=True)
 
     def cancel(self) -> None:
-        """Stop what is under way; nothing is waited for."""
-        # A cluster that is gone has nothing under way, and the error that is on its way says so.
+        """Stop the current attempts without waiting."""
+        # A lost cluster has no current attempts, and another error already reports the loss.
         with suppress(self._ray.exceptions.RayError, ConnectionError):
             for reference in self._flying:
                 self._ray.cancel(reference, force=True)
@@ -260,6 +261,6 @@ def _bytes(dataset: ImageDataset) -> int:
 
 
 def _first(error: BaseException) -> str:
-    """Return the first line of an error's text, or its type where it has none."""
+    """Return the first line of an error's text, or its type if the text is empty."""
     lines = str(error).strip().splitlines()
     return lines[0].rstrip(".") if lines else type(error).__name__

@@ -1,4 +1,4 @@
-"""address -> a Ray cluster to work on, or one clear error at once; cluster -> how many runs fit."""
+"""address -> a connected Ray cluster, or one clear error; cluster -> its capacity in runs."""
 
 import os
 import signal
@@ -13,49 +13,48 @@ from warminit.errors import WarminitError
 from warminit.lab.runs.environment import available_cores, device_kind
 
 PATIENCE = 5.0
-"""Seconds that an address has to answer in; Ray itself would wait for minutes."""
+"""Seconds to wait for an answer from an address; Ray itself would wait for minutes."""
 
 SMALLEST_STORE = 80 << 20
-"""Bytes of a cluster's object store on this machine, besides the data sets; Ray takes no less."""
+"""Bytes of a local cluster's object store, besides the data sets: the least that Ray accepts."""
 
 
 def check_address(address: str | None) -> None:
-    """Raise unless Ray is installed and, where an address is given, something of it answers there.
+    """Raise WarminitError if Ray is not installed, or no cluster answers at the address.
 
     Raises:
-        WarminitError: With the address, and how a cluster is started.
+        WarminitError: If so; the text names the address and the command that starts a cluster.
     """
     _imported("ray")
     address = _resolved(address)
     if address in ("local", "auto"):
-        return  # Ray answers for these at once
+        return  # Ray checks these at once
     host, port = _split(address)
     try:
         socket.create_connection((host, port), timeout=PATIENCE).close()
     except OSError as error:
         raise _unreachable(address, str(error)) from error
-    # With TLS, the keys for a call are Ray's own to read.
+    # With TLS, only Ray reads the keys for a call.
     if not os.environ.get("RAY_USE_TLS") and not _speaks_grpc(host, port):
         raise _unreachable(address, "what listens there does not answer as Ray does")
 
 
 @contextmanager
 def connected(address: str | None, room: int) -> Iterator[Any]:
-    """Yield the module `ray`, connected; what was not connected before is disconnected at the end.
+    """Yield the module `ray`, connected; a connection that was made here ends afterwards.
 
-    Of Ray's own words only what its nodes report of lost workers is printed. No statistics are sent
-    from a cluster that is started here, and the process's environment and handler of SIGTERM are as
-    before afterwards.
+    Ray prints only its nodes' reports of lost workers. A cluster that is started here sends no
+    usage statistics. The process's environment and SIGTERM handler are restored afterwards.
 
     Args:
-        address: As in `EngineOptions`.
-        room: Bytes of data sets that an object store which is started here must hold.
+        address: Address of the cluster, as in `EngineOptions`.
+        room: Bytes of data sets, for the object store of a cluster that is started here.
 
     Raises:
         WarminitError: If there is no cluster at the address, or it cannot be started.
     """
     ray = _imported("ray")
-    if ray.is_initialized():  # by the user's own script, which goes on with it
+    if ray.is_initialized():  # by the user's script, which keeps the connection
         yield ray
         return
     address = _resolved(address)
@@ -71,7 +70,7 @@ def connected(address: str | None, room: int) -> Iterator[Any]:
     with _process_kept():
         try:
             ray.init(**settings)
-        except Exception as error:  # what goes wrong in starting comes in many types
+        except Exception as error:  # failures to connect have many types
             raise _unreachable(address, " ".join(str(error).split())) from error
         try:
             yield ray
@@ -80,7 +79,7 @@ def connected(address: str | None, room: int) -> Iterator[Any]:
 
 
 def slots(ray: Any, cpus: float, gpus: float) -> int:
-    """Return how many runs the nodes of a cluster have room for; 0 where none has."""
+    """Return the number of runs that the nodes of a cluster have room for, at least 0."""
     found = 0
     for node in ray.nodes():
         if node["Alive"]:
@@ -89,7 +88,7 @@ def slots(ray: Any, cpus: float, gpus: float) -> int:
             fits = int(has.get("CPU", 0) / cpus + 1e-6)
             if gpus:
                 whole = int(has.get("GPU", 0))
-                # A run has a share of one GPU, never shares of two.
+                # A run uses a share of one GPU, never shares of two.
                 on_gpu = whole * int(1 / gpus + 1e-6) if gpus < 1 else int(whole / gpus)
                 fits = min(fits, on_gpu)
             found += fits
@@ -97,10 +96,10 @@ def slots(ray: Any, cpus: float, gpus: float) -> int:
 
 
 def kind_on(address: str | None, device: str, cpus: float, gpus: float) -> str:
-    """Return the kind of a device as a worker of a cluster sees it: `device_kind`, asked there.
+    """Return the kind of a device on a cluster: the `device_kind` of a worker.
 
     Raises:
-        WarminitError: If no node has such a device, or the one that says so cannot use it.
+        WarminitError: If no node has the device, or the node that reports the device cannot use it.
     """
     with connected(address, 0) as ray:
         if not slots(ray, cpus, gpus):
@@ -121,7 +120,7 @@ def kind_on(address: str | None, device: str, cpus: float, gpus: float) -> str:
 
 
 def _imported(name: str) -> Any:
-    """Return the module `ray`, or one that comes with it; WarminitError where it is not there."""
+    """Return the module `ray`, or one of its parts; raise WarminitError if it is not installed."""
     try:
         return import_module(name)
     except ImportError as error:
@@ -146,11 +145,11 @@ def _split(address: str) -> tuple[str, int]:
 
 
 def _speaks_grpc(host: str, port: int) -> bool:
-    """Tell whether a gRPC server answers a call, if only that it does not know what is called."""
+    """Return whether a gRPC server answers a call, even if it does not know the method."""
     grpc = _imported("grpc")
     target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     silence = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
-    # Ray itself goes to no proxy either.
+    # Ray itself uses no proxy either.
     with grpc.insecure_channel(target, (("grpc.enable_http_proxy", 0),)) as channel:
         try:
             channel.unary_unary("/grpc.health.v1.Health/Check")(b"", timeout=PATIENCE)
@@ -174,7 +173,7 @@ def _unreachable(address: str, why: str) -> WarminitError:
 
 @contextmanager
 def _process_kept() -> Iterator[None]:
-    """Give back what `ray.init` changes of the process: variables, the handler of SIGTERM."""
+    """Restore the changes of `ray.init` to the process: variables and the SIGTERM handler."""
     before = _variables()
     main = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGTERM) if main else None

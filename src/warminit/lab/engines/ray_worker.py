@@ -1,4 +1,4 @@
-"""one planned run, in a worker process of a Ray cluster -> its outcome, and where it was done."""
+"""one planned run, in a worker process of a Ray cluster -> its outcome and its machine."""
 
 import sys
 import time
@@ -20,22 +20,22 @@ from warminit.lab.runs.environment import NUMERIC_PACKAGES, environment
 from warminit.lab.runs.plan import PlannedRun
 
 MUST_AGREE = ("warminit", *NUMERIC_PACKAGES, "device")
-"""What a worker's environment must share with the driver's, for its results to be compared."""
+"""Environment entries that a worker must share with the driver, so that results are comparable."""
 
 TELL_EVERY = 0.5
-"""Seconds between two notes of a run's steps."""
+"""Seconds between two notes on a run's steps."""
 
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """What every worker of a study is told once.
+    """Hold the orders that every worker of a study receives once.
 
     Attributes:
-        board: Handle of the actor that the steps are noted on.
-        paths: The driver's `sys.path`, to find the user's own modules by.
-        device: Where runs take place.
-        threads: CPU threads of a run.
-        driver: The driver's environment.
+        board: Handle of the actor that collects the steps.
+        paths: The driver's `sys.path`, to import the user's modules.
+        device: Device of the runs.
+        threads: CPU threads per run.
+        driver: Environment of the driver.
     """
 
     board: Any
@@ -47,12 +47,12 @@ class Orders:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a worker gives back.
+    """Hold the answer of a worker.
 
     Attributes:
-        outcome: Outcome of the run; None where it was refused.
-        place: The environment of the worker's machine.
-        refused: Why the machine cannot do runs of this study, or "".
+        outcome: Outcome of the run; None if the worker refused it.
+        place: Environment of the worker's machine.
+        refused: Reason that the machine cannot execute runs of this study, or "".
     """
 
     outcome: Outcome | None
@@ -61,27 +61,27 @@ class Answer:
 
 
 class Board:
-    """Where workers note their steps and the driver reads them; an actor of its own."""
+    """Hold the steps of all workers for the driver, as an actor."""
 
     def __init__(self) -> None:
         self._notes: dict[int, int] = {}
 
     def note(self, ticket: int, step: int) -> None:
-        """Note that the attempt of this number has done so many steps; 0 when it starts."""
+        """Note the finished steps of an attempt by its number; 0 when the attempt starts."""
         self._notes[ticket] = step
 
     def take(self) -> dict[int, int]:
-        """Return what was noted since the last call."""
+        """Return the notes since the last call."""
         notes, self._notes = self._notes, {}
         return notes
 
 
 @dataclass(frozen=True, slots=True)
 class SharedSource(DataSource):
-    """Data sets that lie in the cluster's object store; a worker maps them and copies nothing.
+    """Hold data sets in the cluster's object store; a worker maps them without a copy.
 
     Attributes:
-        objects: (name of the data set, reference to what `packed` made of it).
+        objects: Pairs (name of the data set, reference to its `packed` form).
     """
 
     objects: tuple[tuple[str, Any], ...] = ()
@@ -90,16 +90,16 @@ class SharedSource(DataSource):
         self,
         name: str,
         validation: int = 0,  # noqa: ARG002 - carved by the driver
-        progress: Callable[[int, int], None] | None = None,  # noqa: ARG002 - it is at once there
+        progress: Callable[[int, int], None] | None = None,  # noqa: ARG002 - no decoding
     ) -> ImageDataset:
-        """Return a data set whose tensors are views of the store: to be read, never written."""
+        """Return a data set whose tensors are read-only views of the store."""
         import ray
 
         return unpacked(ray.get(dict(self.objects)[name]))
 
 
 def packed(dataset: ImageDataset) -> dict[str, Any]:
-    """Return a data set with NumPy arrays for tensors: what Ray shares without a copy."""
+    """Return a data set with NumPy arrays for tensors, which Ray shares without a copy."""
     values = {field.name: getattr(dataset, field.name) for field in fields(dataset)}
     return {
         name: value.numpy() if isinstance(value, Tensor) else value
@@ -108,10 +108,10 @@ def packed(dataset: ImageDataset) -> dict[str, Any]:
 
 
 def unpacked(values: Mapping[str, Any]) -> ImageDataset:
-    """Return the data set that was packed; nothing is copied."""
+    """Return the data set of a packed one, without a copy."""
     with warnings.catch_warnings():
-        # The store's arrays are read-only. No batch, model or arm is ever handed them: batches are
-        # gathered into tensors of their own.
+        # The store's arrays are read-only. Batches, models and arms never see them: a batch is
+        # gathered into a new tensor.
         warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
         tensors: dict[str, Any] = {
             name: torch.from_numpy(value) if isinstance(value, np.ndarray) else value
@@ -123,21 +123,21 @@ def unpacked(values: Mapping[str, Any]) -> ImageDataset:
 def perform(
     orders: Orders, job: list[Any], ticket: int, run: PlannedRun, _data: object = None
 ) -> Answer:
-    """Do one run; a remote function.
+    """Execute one run, as a remote function.
 
     Args:
-        orders: What every worker is told.
-        job: The reference to the job, in a list so that it is not read before the user's modules
-            can be found.
-        ticket: Number of this attempt.
-        run: What is to be done.
-        _data: The run's data set, which Ray brings to the machine before the run starts; an error
-            in that is then Ray's to report, not the run's.
+        orders: Orders for every worker.
+        job: Reference to the job, in a list so that Ray does not load it before the user's modules
+            can be imported.
+        ticket: Number of the attempt.
+        run: Run to execute.
+        _data: Data set of the run, which Ray copies to the machine before the run starts; Ray, not
+            the run, then reports an error in the copy.
     """
     _once(orders.paths, orders.threads)
     try:
         place = environment(orders.device)
-    except WarminitError as error:  # no such device here
+    except WarminitError as error:  # the device is not available here
         return Answer(None, {}, str(error))
     differing = [name for name in MUST_AGREE if place[name] != orders.driver[name]]
     if differing:
@@ -147,7 +147,7 @@ def perform(
         )
         return Answer(None, place, f"it has {here}, and the driver {there}")
     work = _job(job[0])
-    orders.board.note.remote(ticket, 0)  # from here on its time counts
+    orders.board.note.remote(ticket, 0)  # the time limit counts from here
     told = time.monotonic()
 
     def tell(step: int, _loss: float) -> None:

@@ -25,17 +25,17 @@ from warminit.lab.study.spec import RunSpec
 from warminit.lab.study.study import Study
 
 Track = Callable[[str, RunSpec, Mapping[str, Any], RunResult], None]
-"""(key, spec, arm parameters, result); a run that is there already is left as it is."""
+"""Function of (key, spec, arm parameters, result); a written run stays unchanged."""
 
 _NEEDS = {"tensorboard": ("tensorboard",), "mlflow": ("mlflow", "sqlalchemy", "alembic")}
-"""The trackers, and the packages that each imports."""
+"""Packages that each tracker imports."""
 
 _MOST_METRICS = 1000
-"""MLflow takes no more of them at once."""
+"""Maximum number of metrics that MLflow accepts at once."""
 
 
 def check_tracker(name: str) -> None:
-    """Raise WarminitError for a tracker that is unknown or not installed."""
+    """Raise WarminitError if a tracker is unknown or not installed."""
     if name not in _NEEDS:
         raise unknown("track", name, _NEEDS)
     missing = [each for each in _NEEDS[name] if importlib.util.find_spec(each) is None]
@@ -45,7 +45,7 @@ def check_tracker(name: str) -> None:
 
 
 def how_to_see(name: str, folder: Path) -> str:
-    """Return the command that shows what a tracker wrote."""
+    """Return the command that shows a tracker's files."""
     if name == "tensorboard":
         return f"tensorboard --logdir {shlex.quote(str(folder / 'tensorboard'))}"
     return f"mlflow ui --backend-store-uri {shlex.quote(f'sqlite:///{folder}/mlflow.db')}"
@@ -54,15 +54,16 @@ def how_to_see(name: str, folder: Path) -> str:
 def tracked(listener: Listener, name: str, study: Study, folder: Path) -> Listener:
     """Return a listener that also writes every finished run of a study to a tracker.
 
-    Runs that finished earlier are written when the study begins, and none is written twice: a run
-    is known by its key. What the tracker raises while runs are under way is told once as a warning;
-    the next call writes what is missing.
+    Earlier finished runs are written when the study begins. No run is written twice, since its key
+    identifies it. An error of the tracker during the study is reported once, as a warning; the next
+    call writes the missing runs.
 
     Args:
-        listener: Told everything as before, and first.
-        name: `tensorboard` writes `tensorboard/` in the folder, `mlflow` writes `mlflow.db`.
-        study: Names MLflow's experiment.
-        folder: Folder of the study's store; it is made where it is absent.
+        listener: Listener to extend; it is called first.
+        name: `tensorboard`, which writes `tensorboard/` in the folder, or `mlflow`, which writes
+            `mlflow.db`.
+        study: Study of the runs; its name is that of MLflow's experiment.
+        folder: Folder of the study's store; it is created if missing.
 
     Raises:
         WarminitError: If the tracker is unknown, not installed, or its files cannot be opened.
@@ -84,7 +85,7 @@ def tracked(listener: Listener, name: str, study: Study, folder: Path) -> Listen
             for run in runs:
                 if not failed:
                     track(*run)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the study goes on
+        except Exception as error:  # noqa: BLE001 - no error of a tracker stops the study
             failed = True
             warnings.warn(
                 f"nothing more is written to {name} ({error}); the study goes on. The same command "
@@ -111,7 +112,7 @@ def tracked(listener: Listener, name: str, study: Study, folder: Path) -> Listen
 
 
 def _tensorboard(folder: Path) -> Track:
-    """Write a folder a run, `data set/model/arm/seed-N-key`, whole or not at all."""
+    """Write one folder per run, `data set/model/arm/seed-N-key`, whole or not at all."""
     from torch.utils.tensorboard import SummaryWriter
     from torch.utils.tensorboard.summary import hparams
 
@@ -138,12 +139,12 @@ def _tensorboard(folder: Path) -> Track:
 
 
 def _mlflow(folder: Path, experiment: str) -> Track:
-    """Write a run of MLflow a run; one that was cut short is deleted and written again."""
+    """Write one MLflow run per run; an incomplete one is deleted and written again."""
     file = folder.resolve() / "mlflow.db"
-    # MLflow itself tries for more than a minute before it says that a file cannot be opened.
+    # MLflow itself tries for more than a minute before it reports a file that it cannot open.
     with closing(sqlite3.connect(file)) as connection:
         connection.execute("PRAGMA schema_version")
-    # A laboratory tells nobody what it does; set it yourself to have MLflow's own telemetry.
+    # No telemetry by default; set the variable to enable MLflow's telemetry.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     from mlflow import MlflowClient
     from mlflow.entities import Metric, Param
@@ -179,7 +180,7 @@ def _mlflow(folder: Path, experiment: str) -> Track:
 
 
 def _curves(result: RunResult) -> Iterator[tuple[str, int, float]]:
-    """Yield (name, optimizer steps done, value) of every point."""
+    """Yield (name, finished optimizer steps, value) of every point."""
     for step, loss in enumerate(result.train_loss, start=1):
         yield "train/loss", step, loss
     for name, curve in result.eval_metrics.items():
@@ -197,7 +198,7 @@ def _tags(spec: RunSpec) -> dict[str, Any]:
 
 
 def _settings(spec: RunSpec, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Return how the run was done, in values that both trackers take."""
+    """Return the settings of a run, in values that both trackers accept."""
     settings = {f"protocol.{name}": value for name, value in spec.protocol.model_dump().items()}
     settings |= {"validation": spec.validation}
     settings |= {f"arm.{name}": value for name, value in parameters.items()}
@@ -208,5 +209,5 @@ def _settings(spec: RunSpec, parameters: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _plain(name: str) -> str:
-    """Return a name that is one folder on every system."""
+    """Return a name that is a valid folder name on every system."""
     return re.sub(r"[^\w.,=+()-]+", "-", name).strip("-") or "-"

@@ -1,4 +1,4 @@
-"""a study with `tune` -> its planned runs: those that tune, then those at the chosen rates."""
+"""a study with `tune` -> its planned runs: tuning runs, then runs at the chosen rates."""
 
 from collections.abc import Mapping, Sequence
 
@@ -16,15 +16,15 @@ Datasets = Mapping[str, ImageDataset]
 def plan_tuning(
     study: Study, datasets: Datasets, source: DataSource
 ) -> tuple[tuple[PlannedRun, ...], dict[str, ImageDataset]]:
-    """Plan the runs that tune every arm, and load what they are evaluated on.
+    """Plan the tuning runs of every arm, and load their evaluation data.
 
     Args:
-        study: With `tune`.
+        study: Study with `tune`.
         datasets: Data sets of the comparison, by the study's names.
         source: Data root, device and threads.
 
     Returns:
-        The runs, whose keys are those of ordinary runs, and their data sets by name.
+        The runs, which have the keys of ordinary runs, and their data sets by name.
     """
     runs: list[PlannedRun] = []
     validated: dict[str, ImageDataset] = {}
@@ -40,7 +40,7 @@ def plan_tuning(
 def plan_tuned(
     study: Study, datasets: Datasets, source: DataSource, rates: Mapping[Cell, float]
 ) -> tuple[PlannedRun, ...]:
-    """Plan the comparison at each arm's best rate, and the one at the baseline's; each run once."""
+    """Plan the comparisons at each arm's best rate and at the baseline's, each run once."""
     both: Sequence[Mapping[Cell, float]] = (rates, at_baseline(study, rates))
     runs: dict[str, PlannedRun] = {}
     for rate in study.tune.lr_start if study.tune else ():
@@ -56,9 +56,9 @@ def plan_tuned(
 def apart(
     study: Study, runs: Sequence[PlannedRun], rates: Mapping[Cell, float]
 ) -> tuple[Part, ...]:
-    """Return the comparison at each arm's best rate and the one at the baseline's, with their runs.
+    """Return the comparisons at each arm's best rate and at the baseline's, with their runs.
 
-    A sequential study decides each of them by itself.
+    A sequential study decides the two comparisons separately.
     """
     plain = study.model_copy(update={"tune": None})
     both: Sequence[Mapping[Cell, float]] = (rates, at_baseline(study, rates))
@@ -66,7 +66,7 @@ def apart(
 
 
 def most_runs(study: Study, datasets: Datasets, source: DataSource) -> tuple[PlannedRun, ...]:
-    """Plan as many runs as a tuned study can have: every arm has another best than the baseline."""
+    """Plan the most runs of a tuned study: those if no arm shares the baseline's best rate."""
     tuning, _ = plan_tuning(study, datasets, source)
     first, second = study.tune.lr_start[:2] if study.tune else (0.0, 0.0)
     rates = {

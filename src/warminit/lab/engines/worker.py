@@ -1,7 +1,7 @@
-"""threads -> a worker process made ready; pipe -> its runs, until the driver goes.
+"""threads -> a ready worker process; pipe -> its runs, until the driver ends.
 
-The driver sends runs; what a worker sends is READY once, and then pairs of a run's key and either
-the steps that it has done or its outcome.
+The driver sends runs. A worker sends READY once, and then pairs of a run's key and either its
+finished steps or its outcome.
 """
 
 import multiprocessing
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
     from warminit.lab.engines.job import Begin, Job, Turns
 
 READY = "ready"
-"""What a worker sends once, when it can take a run."""
+"""Message that a worker sends once, when it can take a run."""
 
 
 def prepare(threads: int) -> None:
-    """Give a process that lives for runs alone their number of threads, in every library.
+    """Set the number of threads of a worker process, in every library.
 
     The number decides the order of floating point sums, so it is part of every run's key.
     """
     import torch
 
-    # scikit-learn brings an OpenMP of its own, which reads this when it is loaded: by the first
-    # arm that clusters, later than here.
+    # scikit-learn has a second OpenMP, which reads this when it is loaded: later than here, by
+    # the first arm that clusters.
     os.environ["OMP_NUM_THREADS"] = str(threads)
     torch.set_num_threads(threads)
     keep_freed_memory()
@@ -40,13 +40,13 @@ def prepare(threads: int) -> None:
 def serve(
     pipe: "connection.Connection[Any, Any]", pickled: bytes, threads: int, *, turns: bool
 ) -> None:
-    """Take runs and give outcomes until the driver closes the pipe or dies.
+    """Receive runs and send outcomes until the driver closes the pipe or dies.
 
     Args:
-        pipe: To the driver.
-        pickled: A job, or with `turns` what begins a run (`job.begin`).
-        threads: CPU threads of a run.
-        turns: Whether all runs that the driver has sent are under way at once.
+        pipe: Connection to the driver.
+        pickled: Pickled job, or with `turns` a function that begins a run (`job.begin`).
+        threads: CPU threads per run.
+        turns: Whether all received runs take turns.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_driver, daemon=True).start()
@@ -71,7 +71,7 @@ def _tell(pipe: "connection.Connection[Any, Any]", key: str, step: int, _loss: f
 
 
 def _take_turns(pipe: "connection.Connection[Any, Any]", begin: "Begin") -> None:
-    """Give every run that is there a turn, again and again: on a GPU their work overlaps."""
+    """Give every received run a turn, repeatedly: on a GPU their work overlaps."""
     under_way: dict[str, Turns] = {}
     while True:
         while not under_way or pipe.poll():
@@ -86,7 +86,7 @@ def _take_turns(pipe: "connection.Connection[Any, Any]", begin: "Begin") -> None
 
 
 def _end_with_driver() -> None:
-    """End this process when the driver dies, were it by `kill -9`: nobody waits for its results."""
+    """End this process when the driver dies, even by `kill -9`: nobody needs its results."""
     driver = multiprocessing.parent_process()
     if driver is not None:
         driver.join()

@@ -1,13 +1,13 @@
-"""Decide paired comparisons while their seeds are being run, with error rates that hold.
+"""Decide paired comparisons while their seeds still run, with controlled error rates.
 
-Pure functions of the differences, the same for one study and for 20,000 simulated ones; nothing
-here knows of runs. The rule, its assumptions and its error rates are in `docs/sequential.md`. What
-needs SciPy is imported from its module: runs come first.
+The functions depend on the differences alone, and serve one study or 20,000 simulated ones.
+`docs/sequential.md` explains the rule, its assumptions and its error rates. Functions that need
+SciPy are imported from their modules, so that a run need not load it.
 
     design.py      numbers chosen before the first run -> Design
-    boundaries.py  looks, level -> how large a paired t must be at each look
+    boundaries.py  looks, level -> the paired t that rejects at each look
     betting.py     bounded differences -> evidence without normality
-    replay.py      many studies' differences -> what each look decided, in arrays
+    replay.py      many studies' differences -> the decisions of each look, in arrays
     decide.py      one study's differences -> a Decision for each comparison
 """
 

@@ -1,7 +1,7 @@
-"""bounded differences -> the capital of bets against a mean. Valid whenever one stops to look.
+"""bounded differences -> the capital of bets against a mean, valid at every look.
 
-No normality is assumed, only a bound that no difference can pass. The price in seeds is measured in
-`docs/sequential.md`.
+The method does not assume normality, only a bound on the size of every difference. Its price in
+seeds is measured in `docs/sequential.md`.
 """
 
 import math
@@ -13,21 +13,21 @@ from warminit.errors import WarminitError
 
 Values = NDArray[np.float64]
 
-#: The most that a bet may lose of the capital: the paper's c.
+#: Largest share of the capital that a bet may lose: c in the paper.
 LARGEST_BET = 0.75
 
 
 class BettingLooks:
-    """Bets against a mean, one after each seed; what a bet wins is the evidence.
+    """Hold bets against a mean, one after each seed; the won capital is the evidence.
 
-    Every method asks one side: is the mean above `null`? For the other side pass the differences
+    Every method tests one side: is the mean above `null`? For the other side, pass the differences
     and the null with the opposite sign.
 
     Args:
-        looks: Numbers of seeds, rising.
-        max_seeds: Seeds for which the size of the bets is chosen; valid at any other number too.
-        bound: Every difference lies between -bound and +bound.
-        alpha: Two-sided level for which the size of the bets is chosen; valid at any other too.
+        looks: Numbers of seeds, increasing.
+        max_seeds: Number of seeds for which the size of the bets is chosen; any number is valid.
+        bound: Largest size of a difference, which lies between -bound and +bound.
+        alpha: Two-sided level for which the size of the bets is chosen; any level is valid.
 
     Source:
         Waudby-Smith and Ramdas 2024, "Estimating means of bounded random variables by betting",
@@ -39,18 +39,19 @@ class BettingLooks:
         self.bound, self.alpha = bound, alpha
 
     def evidence(self, differences: Values, null: float) -> Values:
-        """Compute the largest log capital up to every look.
+        """Compute the largest log capital up to each look.
 
         Args:
-            differences: Shape (..., max_seeds); NaN after the last seed that is there.
+            differences: Paired differences, shape (..., max_seeds); NaN after the last finished
+                seed.
             null: Mean under the null hypothesis, between -bound and +bound.
 
         Returns:
-            Shape (..., looks), at least 0. Under the null it passes log(1 / level) with at most the
-            chance `level`, over all looks.
+            The log capital, shape (..., looks), at least 0. Under the null, over all looks, it
+            exceeds log(1 / level) with probability at most `level`.
 
         Raises:
-            WarminitError: For a difference beyond the bound.
+            WarminitError: If a difference is beyond the bound.
         """
         if np.any(np.abs(differences) > self.bound):
             worst = float(np.nanmax(np.abs(differences)))
@@ -64,7 +65,7 @@ class BettingLooks:
         return np.asarray(best[..., np.array(self.looks) - 1])
 
     def threshold(self, level: float) -> Values:
-        """Compute the log capital that rejects at the one-sided level, the same at each look."""
+        """Compute the log capital that rejects at a one-sided level, the same at each look."""
         return np.full(len(self.looks), -math.log(level))
 
     def lower(self, differences: Values, k: int, level: float) -> float:
@@ -81,11 +82,11 @@ class BettingLooks:
 
     def p_value(self, evidence: float, k: int) -> float:
         """Compute the smallest one-sided level at which look k rejects, at most 1."""
-        del k  # capital means the same at every look
+        del k  # capital has one meaning at every look
         return math.exp(-evidence)
 
     def _stakes(self, differences: Values) -> Values:
-        """Give each seed's stake from the spread of the seeds before it."""
+        """Compute each seed's stake from the spread of the seeds before it."""
         seeds = np.arange(1, differences.shape[-1] + 1)
         mean = np.cumsum(differences, axis=-1) / (seeds + 1)  # shrunk to 0, the middle of the range
         squares = self.bound**2 + np.cumsum((differences - mean) ** 2, axis=-1)

@@ -1,8 +1,8 @@
-"""looks, level -> how large a paired t must be at each look, so that all looks share one level.
+"""looks, level -> the paired t that rejects at each look, so that all looks share one level.
 
-Under no effect the t statistics at 2, 3, 4, ... seeds form a Markov chain: the direction of the
-vector of differences is independent of its length. One integral a seed therefore gives the exact
-boundaries, without simulation. `docs/sequential.md` has the rule and its measured error rates.
+Without an effect, the t statistics at 2, 3, 4, ... seeds form a Markov chain: the direction of the
+vector of differences is independent of its length. One integral per seed therefore gives the exact
+boundaries, without simulation. `docs/sequential.md` explains the rule and its measured error rates.
 """
 
 import math
@@ -15,23 +15,23 @@ from scipy import optimize, stats
 
 Values = NDArray[np.float64]
 
-# The grid over the normal score of t. Beyond 8 no level that anyone asks for is left.
+# The grid over the normal score of t. A score beyond 8 is past every level in use.
 _EDGE, _NODES, _DRAWS = 8.0, 641, 400
 _GRID = np.linspace(-_EDGE, _EDGE, _NODES)
 _STEP = 2 * _EDGE / (_NODES - 1)
 
 
 def spent(looks: Sequence[int], max_seeds: int, level: float, *, gamma: float) -> Values:
-    """Compute how much of the level may be used up to each look.
+    """Compute the part of the level that may be spent up to each look.
 
     Args:
-        looks: Numbers of seeds, rising, at most `max_seeds`.
-        max_seeds: Seeds at which the whole level is spent.
+        looks: Numbers of seeds, increasing, at most `max_seeds`.
+        max_seeds: Number of seeds at which the whole level is spent.
         level: One-sided level of the whole study.
-        gamma: 1 spends early, 0 evenly, below 0 late.
+        gamma: Shape of the spending: 1 spends early, 0 evenly, below 0 late.
 
     Returns:
-        Shape (looks,), rising; `level` at `max_seeds`.
+        The spent level, shape (looks,), increasing; `level` at `max_seeds`.
 
     Source:
         Hwang, Shih and DeCani 1990.
@@ -50,18 +50,18 @@ def nominal_levels(looks: Sequence[int], cumulative: Sequence[float]) -> Values:
     """Compute the one-sided p at which the paired t rejects at each look.
 
     Args:
-        looks: Numbers of seeds, rising, each at least 2.
-        cumulative: Chance of having rejected up to each look, rising, in (0, 0.5).
+        looks: Numbers of seeds, increasing, each at least 2.
+        cumulative: Probability of a rejection up to each look, increasing, in (0, 0.5).
 
     Returns:
-        Shape (looks,). Invariant: with no effect and normal differences, the chance that the
-        one-sided p is at or below its nominal level by look k is `cumulative[k]`.
+        One-sided p, shape (looks,). Invariant: without an effect and with normal differences, the
+        test rejects by look k with probability `cumulative[k]`.
 
     Example:
         >>> [round(float(q), 4) for q in nominal_levels((5, 10), (0.0125, 0.025))]
         [0.0125, 0.0153]
     """
-    # going[i]: the chance that a path at grid point i has crossed no boundary so far.
+    # going[i]: the probability that a path at grid point i has crossed no boundary so far.
     going, seeds, before = np.ones(_NODES), looks[0], 0.0
     nominal = []
     for look, total in zip(looks, cumulative, strict=True):
@@ -79,29 +79,29 @@ def nominal_levels(looks: Sequence[int], cumulative: Sequence[float]) -> Values:
 
 
 class StudentLooks:
-    """Paired t tests at looks that share one level.
+    """Hold paired t tests at looks that share one level.
 
-    Every method asks one side: is the mean above `null`? For the other side pass the differences
+    Every method tests one side: is the mean above `null`? For the other side, pass the differences
     and the null with the opposite sign.
 
     Args:
-        looks: Numbers of seeds, rising, each at least 2.
-        max_seeds: Seeds at which the whole level is spent.
-        gamma: How early the level is spent; see `spent`.
+        looks: Numbers of seeds, increasing, each at least 2.
+        max_seeds: Number of seeds at which the whole level is spent.
+        gamma: Shape of the spending of the level, as for `spent`.
     """
 
     def __init__(self, looks: tuple[int, ...], max_seeds: int, gamma: float) -> None:
         self.looks, self.max_seeds, self.gamma = looks, max_seeds, gamma
 
     def evidence(self, differences: Values, null: float) -> Values:
-        """Compute the t statistic at every look, -inf where the differences do not vary.
+        """Compute the t statistic at each look, -inf if the differences do not vary.
 
         Args:
-            differences: Shape (..., max_seeds).
+            differences: Paired differences, shape (..., max_seeds).
             null: Mean under the null hypothesis.
 
         Returns:
-            Shape (..., looks).
+            The t statistics, shape (..., looks).
         """
         found = np.full((*differences.shape[:-1], len(self.looks)), -np.inf)
         for k, n in enumerate(self.looks):
@@ -110,7 +110,7 @@ class StudentLooks:
         return found
 
     def threshold(self, level: float) -> Values:
-        """Compute the t at each look from which the test rejects at the one-sided level."""
+        """Compute the smallest t at each look that rejects at a one-sided level."""
         return _thresholds(self.looks, self.max_seeds, self.gamma, level)
 
     def lower(self, differences: Values, k: int, level: float) -> float:
@@ -144,12 +144,12 @@ def _thresholds(looks: tuple[int, ...], max_seeds: int, gamma: float, level: flo
     cumulative = spent(looks, max_seeds, level, gamma=gamma)
     nominal = nominal_levels(looks, cumulative.tolist())
     thresholds = np.asarray(stats.t.isf(nominal, np.array(looks) - 1))
-    thresholds.flags.writeable = False  # shared by the cache
+    thresholds.flags.writeable = False  # the cache shares this array
     return thresholds
 
 
 def _mean_and_error(values: Values) -> tuple[Values, Values]:
-    """Give the mean and its standard error, 0 where the values differ by rounding only."""
+    """Return the mean and its standard error, 0 if the values differ by rounding only."""
     n = values.shape[-1]
     largest = np.abs(values).max(axis=-1)
     varies = np.ptp(values, axis=-1) > 1e-9 * largest
@@ -159,18 +159,18 @@ def _mean_and_error(values: Values) -> tuple[Values, Values]:
 
 @lru_cache(maxsize=256)
 def _tail(n: int) -> Values:
-    """Give P(T > t) at every grid point."""
+    """Compute P(T > t) at every grid point."""
     t = np.sign(_GRID) * np.sqrt((n - 1) * np.expm1(_GRID**2 / (n - 1.5)))
     return np.asarray(stats.t.sf(t, n - 1))
 
 
 @lru_cache(maxsize=128)
 def _backward(n: int) -> Values:
-    """Give the chances of each grid point at n seeds (columns), from each one at n + 1 (rows).
+    """Compute the probability of each grid point at n seeds (columns), given one at n + 1 (rows).
 
     Let c be the cosine between n + 1 differences and the vector of ones; t is a function of it.
     Given c, the last difference over the length of all is c / sqrt(n + 1) + s sqrt((1 - c^2) n /
-    (n + 1)), where s is one coordinate of a uniform direction in n dimensions, whatever c is.
+    (n + 1)), where s is one coordinate of a uniform direction in n dimensions, independent of c.
     """
     sine2 = np.exp(-(_GRID**2) / (n - 0.5))[:, None]
     cosine = np.sign(_GRID)[:, None] * np.sqrt(1 - sine2)
@@ -193,7 +193,7 @@ def _backward(n: int) -> Values:
 
 
 def _cut(going: Values, boundary: float) -> Values:
-    """Set what lies above the boundary to zero; the node behind it keeps the integral right."""
+    """Set the part above the boundary to zero; the node behind it keeps the integral exact."""
     cell = min(int((boundary + _EDGE) / _STEP), _NODES - 2)
     kept = going.copy()
     kept[cell + 1 :] = 0.0

@@ -1,7 +1,7 @@
 """paired differences so far -> helps, harms, equivalent, undecidable or go on, look by look.
 
-Pure functions of the differences: the same seeds give the same decisions, and what an earlier look
-decided stays decided. The rule in plain words and its measured error rates: `docs/sequential.md`.
+The functions depend on the differences alone: the same seeds give the same decisions, and a later
+look never changes a decision. `docs/sequential.md` explains the rule and its measured error rates.
 """
 
 from collections.abc import Hashable, Mapping
@@ -38,22 +38,22 @@ _NAMES: dict[int, Outcome] = {
 
 
 def decide(design: Design, differences: Mapping[Arm, ArrayLike]) -> dict[Arm, Decision]:
-    """Decide every comparison as far as its differences go.
+    """Decide every comparison as far as its differences allow.
 
-    A look is taken once every open comparison has its seeds. A comparison's seeds beyond its last
+    A look takes place once every open comparison has its seeds. Seeds beyond a comparison's last
     look are not used.
 
     Args:
-        design: The plan, chosen before the first run.
-        differences: For each arm its paired differences in the order of the seeds, positive where
-            the arm is better, NaN where a run of the pair failed. What follows a NaN is not used.
+        design: Plan, chosen before the first run.
+        differences: Paired differences by arm, in the order of the seeds, positive if the arm is
+            better, NaN if a run of the pair failed. Differences after a NaN are not used.
 
     Returns:
-        One decision an arm. Invariant: more seeds never change an outcome but "go on".
+        One decision per arm. Invariant: more seeds never change an outcome other than "go on".
 
     Raises:
-        WarminitError: For more arms than the family, more seeds than the maximum, an infinite
-            difference, or one beyond the bound of betting.
+        WarminitError: If there are more arms than the family or more seeds than the maximum. Also
+            if a difference is infinite, or beyond the bound of betting.
 
     Example:
         >>> found = decide(
@@ -69,11 +69,11 @@ def decide(design: Design, differences: Mapping[Arm, ArrayLike]) -> dict[Arm, De
 
 
 def padded(design: Design, differences: Mapping[Arm, ArrayLike]) -> tuple[Values, Counts]:
-    """Check differences, and give them as `replay` takes one study.
+    """Check differences, and return them as one study for `replay`.
 
     Returns:
-        The differences, shape (1, arms, max_seeds), NaN where a seed is still to come; and how many
-        pairs come before the first failed one, shape (1, arms), `max_seeds` where none failed.
+        The differences, shape (1, arms, max_seeds), NaN for a missing seed; and the number
+        of pairs before the first failed one, shape (1, arms), `max_seeds` if none failed.
     """
     if not 1 <= len(differences) <= design.family:
         raise WarminitError(
@@ -137,7 +137,7 @@ def _decision(design: Design, values: Values, history: History, arm: int) -> Dec
 
 
 def _rank(history: History, arm: int, k: int, *, equivalence: bool) -> int:
-    """Count the comparisons that gave their level to this one before look k decided it (Holm)."""
+    """Count the comparisons that passed their level to this one before look k decided it (Holm)."""
     counts = history.equivalent if equivalence else history.different
     codes = (EQUIVALENT,) if equivalence else (HELPS, HARMS)
     decided_now = (history.look[0] == k) & np.isin(history.outcome[0], codes)

@@ -1,4 +1,4 @@
-"""what the looks of a sequential study say of one comparison: Decision, and its path of Steps."""
+"""Decision of a sequential study on one comparison, with one Step per look."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -9,16 +9,17 @@ Reason = Literal["", "maximum", "futility", "failure"]
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One comparison at one look.
+    """Hold one comparison at one look.
 
     Attributes:
-        seeds: Seeds that the look uses.
+        seeds: Number of seeds at the look.
         mean: Mean difference.
-        evidence: The t statistic; with betting, the log capital. Signed, for helps or for harms.
-        boundary: The size of the evidence from which this look says helps or harms.
-        interval: For the mean difference, adjusted for the looks. It has 0 inside exactly where
+        evidence: T statistic, or with betting the log capital; positive for helps, negative for
+            harms.
+        boundary: Size of the evidence from which this look decides helps or harms.
+        interval: Interval of the mean difference, adjusted for the looks. It contains 0 exactly if
             the evidence is inside the boundaries.
-        confidence: The interval's nominal coverage, over all looks.
+        confidence: Nominal coverage of the interval over all looks.
     """
 
     seeds: int
@@ -31,22 +32,22 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What the looks so far say of one comparison.
+    """Hold the decision of the looks so far on one comparison.
 
     Attributes:
-        outcome: "go on" while the comparison is open.
-        reason: Why it is undecidable: the maximum is reached, it is unlikely to be decided by then,
-            or a run failed. Empty for every other outcome.
-        seeds: Seeds at its last look, 0 before the first.
+        outcome: Outcome; "go on" while the comparison is open.
+        reason: Reason of "undecidable": the maximum is reached, a decision by then is unlikely, or
+            a run failed. Empty for every other outcome.
+        seeds: Number of seeds at the last look, 0 before the first.
         look: Number of looks taken.
-        interval: The interval that the outcome rests on: it is beside 0 for helps and harms, and
+        interval: Interval that supports the outcome: it excludes 0 for helps and harms, and lies
             within the margin for equivalent. None before the first look.
-        confidence: The interval's nominal coverage, over all looks.
-        p: Two-sided p of no difference, or p of no equivalence where that is the outcome, adjusted
-            for the looks and the family. At most alpha exactly where the outcome is helps, harms
-            or equivalent. None before the first look.
-        max_seeds: Most seeds of the design.
-        path: One step a look.
+        confidence: Nominal coverage of the interval over all looks.
+        p: Two-sided p of no difference, or for equivalent the p of no equivalence, adjusted for the
+            looks and the family. It is at most alpha exactly if the outcome is helps, harms or
+            equivalent. None before the first look.
+        max_seeds: Maximum number of seeds in the design.
+        path: Steps, one per look.
     """
 
     outcome: Outcome

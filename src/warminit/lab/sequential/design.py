@@ -10,35 +10,35 @@ if TYPE_CHECKING:
     from warminit.lab.sequential.betting import BettingLooks
     from warminit.lab.sequential.boundaries import StudentLooks
 
-#: With 5 seeds a t test at the first look's level has power; with 3 it has next to none.
+#: With 5 seeds a t test at the first look's level has power; with 3 it has almost none.
 FIRST_LOOK = 5
 #: 13 seeds have power 0.9 at one standard deviation; 18 have it over all looks, with futility.
 MAX_SEEDS = 18
 #: Hwang, Shih and DeCani's gamma. 1 spends early, close to Pocock; docs/sequential.md compares it.
 GAMMA = 1.0
-#: Each seed costs one integral, 0.1 s and 3 MB; no study of training runs comes near.
+#: Each seed costs one integral, 0.1 s and 3 MB; no study of training runs needs so many.
 MOST_SEEDS = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Design:
-    """The plan of a sequential paired study.
+    """Hold the plan of a sequential paired study.
 
     Args:
-        max_seeds: Most seeds of a comparison, 2 to 100.
+        max_seeds: Maximum number of seeds of a comparison, 2 to 100.
         family: Number of comparisons that share alpha.
         margin: Half-width of the equivalence region, in the metric's unit.
-        looks: Numbers of seeds at which to look, rising, the last one `max_seeds`. Empty: after
-            every seed from the fifth on.
-        alpha: Chance of any false "helps" or "harms" in the family, over all looks; and likewise
-            of any false "equivalent".
-        futility: A comparison is undecidable once its predictive power is below this; 0: never.
-        gamma: How early the level is spent, -10 to 10: 1 early, 0 evenly, below 0 late.
-        method: "t" for differences that are roughly normal, "betting" for differences in a bound.
-        bound: For betting: no difference can be larger in size.
+        looks: Numbers of seeds at the looks, increasing; the last one is `max_seeds`. Empty: a look
+            after every seed from the fifth on.
+        alpha: Probability of any false "helps" or "harms" in the family, over all looks; also of
+            any false "equivalent".
+        futility: Predictive power below which a comparison is undecidable; 0: never.
+        gamma: Shape of the spending of the level, -10 to 10: 1 early, 0 evenly, below 0 late.
+        method: "t" for roughly normal differences, "betting" for bounded differences.
+        bound: Largest size of a difference, for betting.
 
     Raises:
-        WarminitError: For a number out of its range.
+        WarminitError: If a number is out of its range.
 
     Example:
         >>> Design(max_seeds=8).looks
@@ -93,8 +93,8 @@ class Design:
 
     @property
     def rule(self) -> "StudentLooks | BettingLooks":
-        """What measures the evidence at each look."""
-        # Inside, for these load SciPy, which a study that is only planned need not wait for.
+        """Rule that measures the evidence at each look."""
+        # Imported here, because these modules load SciPy, which a plan does not need.
         if self.method == "betting":
             from warminit.lab.sequential.betting import BettingLooks
 
@@ -104,7 +104,7 @@ class Design:
         return StudentLooks(self.looks, self.max_seeds, self.gamma)
 
     def level(self, decided: int) -> float:
-        """Give one comparison's two-sided level once so many others have been decided (Holm)."""
+        """Return one comparison's two-sided level after `decided` other decisions (Holm)."""
         return self.alpha / max(self.family - decided, 1)
 
 

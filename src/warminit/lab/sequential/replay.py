@@ -1,6 +1,6 @@
-"""a design, many studies' paired differences -> what each look decided, in arrays.
+"""a design, paired differences of many studies -> the decisions of each look, in arrays.
 
-`decide.decide` plays one study, `tools/sequential_tables.py` 20,000: the same code.
+`decide.decide` replays one study and `tools/sequential_tables.py` 20,000 with the same code.
 """
 
 import math
@@ -23,14 +23,14 @@ OPEN, HELPS, HARMS, EQUIVALENT, UNDECIDABLE, FAILED = range(6)
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What happened in many studies of one design.
+    """Hold the decisions in many studies of one design.
 
     Attributes:
-        outcome: Shape (studies, arms), OPEN to FAILED.
-        look: Shape (studies, arms), place of the last look taken, -1 before the first.
-        different: Shape (studies, looks), how many comparisons help or harm, after each look.
-        equivalent: Shape (studies, looks), how many are within the margin, after each look.
-        evidence: Shape (3, studies, arms, looks): for helps, for harms, for equivalence.
+        outcome: Outcomes, shape (studies, arms), OPEN to FAILED.
+        look: Index of the last look, shape (studies, arms), -1 before the first.
+        different: Number of comparisons that help or harm after each look, shape (studies, looks).
+        equivalent: Number of comparisons within the margin after each look, shape (studies, looks).
+        evidence: Evidence for helps, harms and equivalence, shape (3, studies, arms, looks).
     """
 
     outcome: Counts
@@ -41,23 +41,23 @@ class History:
 
 
 def replay(design: Design, differences: Values, failed: Counts | None = None) -> History:
-    """Play studies through a design, look by look.
+    """Replay studies through a design, look by look.
 
     Args:
-        design: The plan.
-        differences: Shape (studies, arms, max_seeds), positive where the arm is better; NaN after
-            the last seed that an arm has.
-        failed: Shape (studies, arms), pairs before the first one of which a run failed; `max_seeds`
-            where none did. None: nowhere. Such a comparison ends before the look that needs more,
-            undecided: what the other seeds say is of seeds that survived.
+        design: Plan of the studies.
+        differences: Paired differences, shape (studies, arms, max_seeds), positive if the arm is
+            better; NaN after an arm's last seed.
+        failed: Number of pairs before the first failed run, shape (studies, arms), `max_seeds` if
+            none failed; None: no run failed. A comparison with a failed run ends undecided, before
+            the first look that needs the pair: the surviving seeds alone would be biased.
 
     Returns:
-        The history. Invariant: more seeds change no outcome but OPEN.
+        The history. Invariant: more seeds change no outcome other than OPEN.
     """
     rule, student = design.rule, StudentLooks(design.looks, design.max_seeds, design.gamma)
     evidence = _evidence(rule, differences, design.margin)
     t = evidence if design.method == "t" else _evidence(student, differences, design.margin)
-    # Row r: the boundaries once r comparisons have given their level to the others.
+    # Row r: the boundaries after r comparisons have passed their level to the others.
     levels = [design.level(decided) for decided in range(design.family + 1)]
     to_differ = np.array([rule.threshold(level / 2) for level in levels])
     to_agree = np.array([rule.threshold(level) for level in levels])
@@ -113,7 +113,7 @@ def _count(outcome: Counts, *which: int) -> Counts:
 
 
 def _step_down(evidence: Values, is_open: Marks, decided: Counts, boundary: Values) -> Marks:
-    """Mark what crosses its boundary, where each crossing lowers the boundary of the others."""
+    """Mark evidence that crosses its boundary; each crossing lowers the boundary of the others."""
     crossed = np.zeros_like(is_open)
     while True:
         reached = evidence >= boundary[decided + crossed.sum(axis=1)][:, None]
@@ -124,10 +124,11 @@ def _step_down(evidence: Values, is_open: Marks, decided: Counts, boundary: Valu
 
 
 def _predictive_score(t: Values, last_t: Values, seeds: int, max_seeds: int) -> Values:
-    """Give the normal score of the chance that t at the last look passes `last_t`.
+    """Compute the normal score of the probability that t at the last look exceeds `last_t`.
 
-    Conditional power, averaged over what the seeds so far say of the effect: the score at the last
-    look is normal around z / sqrt(f), with variance (1 - f) / f, where f is the share of the seeds.
+    This is the conditional power, averaged over the distribution of the effect so far. The score at
+    the last look is normal around z / sqrt(f), with variance (1 - f) / f, where f is the share of
+    the seeds.
     """
     share = seeds / max_seeds
     expected = normal_score(t, seeds) / math.sqrt(share)

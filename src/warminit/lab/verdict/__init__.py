@@ -1,7 +1,7 @@
-"""Compare arms at the same seeds, and say in one sentence what that shows.
+"""Compare arms at the same seeds, and state each result in one sentence.
 
-Statistics and their verdicts, and the rows and sentences that every display shares. `export`, which
-loads pandas, is imported from its module.
+This room has the statistics, verdicts, rows and sentences that every display shares. Import
+`export`, which loads pandas, from its module.
 """
 
 from warminit.lab.verdict.analysis import Analysis, analyse, read_analysis

@@ -24,11 +24,11 @@ SAMPLES = 4_999
 
 @dataclass(frozen=True, slots=True)
 class Across:
-    """One number over all settings, with its interval.
+    """Hold one number over all settings, with its interval.
 
     Attributes:
-        value: The statistic of all scores.
-        interval: By the percentile bootstrap that draws seeds within each setting.
+        value: Statistic of all scores.
+        interval: Interval of the percentile bootstrap, which draws seeds within each setting.
     """
 
     value: float
@@ -39,16 +39,17 @@ def interquartile_mean(scores: Settings, *, alpha: float = 0.05, seed: int = 0) 
     """Compute the mean of the middle half of all runs of all settings.
 
     Args:
-        scores: For each setting its scores, one a seed, on a scale that settings share, such as
+        scores: Scores by setting, one per seed, on a scale that the settings share: for example,
             differences from the baseline.
         alpha: The interval covers about 1 - alpha.
         seed: Seed of the bootstrap; no global generator is touched.
 
     Returns:
-        The interquartile mean: a quarter of the runs is cut at either end (rounded down).
+        The mean without the lowest and the highest quarter of the runs (rounded down).
 
     Raises:
-        WarminitError: For no setting, or a setting whose scores are empty or not finite.
+        WarminitError: If there is no setting, or a setting has no scores or a score that is not
+            finite.
 
     Example:
         >>> interquartile_mean({"a": [0.0, 1.0, 2.0, 9.0]}).value
@@ -60,21 +61,21 @@ def interquartile_mean(scores: Settings, *, alpha: float = 0.05, seed: int = 0) 
 def probability_of_improvement(
     arm: Settings, baseline: Settings, *, alpha: float = 0.05, seed: int = 0
 ) -> Across:
-    """Compute how likely a run of the arm beats a run of the baseline, in a setting at random.
+    """Compute the probability that a run of the arm beats a run of the baseline.
 
     Args:
-        arm: For each setting the arm's scores, higher is better.
-        baseline: The baseline's, in the same settings.
+        arm: Scores of the arm by setting; higher is better.
+        baseline: Scores of the baseline, in the same settings.
         alpha: The interval covers about 1 - alpha.
         seed: Seed of the bootstrap; no global generator is touched.
 
     Returns:
-        The mean over the settings of the share of pairs of runs in which the arm is higher; a tie
-        counts one half (Mann and Whitney's U over the number of pairs). With the same seeds in
-        both, the bootstrap draws pairs.
+        The share of pairs of runs in which the arm is higher, averaged over the settings. A tie
+        counts one half (Mann and Whitney's U over the number of pairs). If both have the same
+        seeds, the bootstrap draws pairs.
 
     Raises:
-        WarminitError: As `interquartile_mean`, and for settings that differ.
+        WarminitError: As `interquartile_mean`, and if the settings differ.
 
     Example:
         >>> probability_of_improvement({"a": [1.0, 3.0]}, {"a": [2.0, 3.0]}).value
@@ -97,14 +98,14 @@ def probability_of_improvement(
 
 
 def performance_profile(scores: Settings, thresholds: Sequence[float]) -> tuple[float, ...]:
-    """Compute the share of runs above each threshold, every setting counting alike.
+    """Compute the share of runs above each threshold; every setting has the same weight.
 
     Args:
         scores: For each setting its scores.
-        thresholds: Any numbers.
+        thresholds: Numbers, in any order.
 
     Returns:
-        One share a threshold, in [0, 1], never rising with the threshold.
+        One share per threshold, in [0, 1]; it never increases with the threshold.
 
     Example:
         >>> performance_profile({"a": [0.1, 0.3], "b": [0.2]}, [0.0, 0.15, 0.25])
@@ -118,10 +119,10 @@ def significantly_worse(comparisons: Sequence[Comparison]) -> int:
     """Count the settings in which an arm is significantly worse than its baseline.
 
     Args:
-        comparisons: One a setting, corrected by `holm` over all of them.
+        comparisons: One comparison per setting, corrected by `holm` over all of them.
 
     Returns:
-        How many have the outcome "harms".
+        The number of comparisons with the outcome "harms".
     """
     return sum(comparison.outcome == "harms" for comparison in comparisons)
 
@@ -151,7 +152,7 @@ def _bootstrapped(settings: list[Values], of: Statistic, alpha: float, seed: int
 
 
 def _middle(settings: list[Values], drawn: Draws) -> Values:
-    """Return the mean of the middle half, one a draw."""
+    """Return the mean of the middle half for each draw."""
     chosen = [runs[draw] for runs, draw in zip(settings, drawn, strict=True)]
     runs = np.sort(np.concatenate(chosen, axis=1), axis=1)
     cut = runs.shape[1] // 4
@@ -159,12 +160,12 @@ def _middle(settings: list[Values], drawn: Draws) -> Values:
 
 
 def _improvement(settings: list[Values], drawn: Draws) -> Values:
-    """Return the mean over the settings of the share of pairs that the arm wins, one a draw."""
+    """Return, for each draw, the share of pairs that the arm wins, averaged over settings."""
     shares = []
     for pairs, draw in zip(settings, drawn, strict=True):
         gap = pairs[:, :1] - pairs[:, 1]
         wins = (gap > 0) + 0.5 * (gap == 0)
-        # How often each pair was drawn: a share of all pairs of runs is then a quadratic form.
+        # Count the draws of each pair: a share of all pairs of runs is then a quadratic form.
         places = draw + len(pairs) * np.arange(len(draw))[:, None]
         counts = np.bincount(places.ravel(), minlength=draw.size).reshape(draw.shape)
         shares.append(((counts @ wins) * counts).sum(axis=1) / len(pairs) ** 2)

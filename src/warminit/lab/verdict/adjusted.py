@@ -1,6 +1,6 @@
 """runs of a sequential study -> its comparisons, with the interval and p of the look that decided.
 
-A p of a fixed number of seeds does not hold where one looks more often: those are left out.
+A p for a fixed number of seeds is invalid after several looks, so these p are left out.
 """
 
 import itertools
@@ -18,7 +18,7 @@ from warminit.lab.verdict.paired import compare_paired
 
 
 def scores_of(study: Study, runs: Sequence[StoredRun]) -> Scores:
-    """Return the primary metric of every run that has ended, NaN where it failed."""
+    """Return the primary metric of every run that has ended, NaN for a failed run."""
     found: dict[Cell, dict[int, float]] = {}
     for run in runs:
         found.setdefault(cell_of(run.spec), {})[run.spec.seed] = score(run.result, study)
@@ -28,17 +28,17 @@ def scores_of(study: Study, runs: Sequence[StoredRun]) -> Scores:
 def adjusted_comparisons(
     study: Study, runs: Sequence[StoredRun], *, unit: str
 ) -> dict[Cell, Comparison]:
-    """Compare every arm of a sequential study with the baseline, as its looks decided.
+    """Compare every arm of a sequential study with the baseline, by the decisions at its looks.
 
     Args:
-        study: A sequential one.
-        runs: What is in the store of it.
+        study: Sequential study.
+        runs: Stored runs of the study.
         unit: Unit of the primary metric.
 
     Returns:
-        By data set, model and arm, where any pair has finished. `n` is the seeds of the decision:
-        later ones, as of an earlier fixed study, are not used. Invariant: `confidence_interval` is
-        the interval that the outcome rests on.
+        The comparisons by data set, model and arm, if any pair has finished. `n` is the number of
+        seeds at the decision: later seeds, for example of an earlier fixed study, are not used.
+        Invariant: `confidence_interval` is the interval that the outcome rests on.
     """
     scores = scores_of(study, runs)
     found = {}
@@ -67,7 +67,7 @@ def adjusted_comparisons(
 
 
 def spared(study: Study, runs: Sequence[StoredRun]) -> int:
-    """Return how many of the runs that the maximum would take are not there and not needed now."""
+    """Return the number of runs up to the maximum that are missing and no longer needed."""
     cells = itertools.product(study.datasets, study.models, (arm.label for arm in study.arms))
     asked = {(cell, seed) for cell in cells for seed in study.seeds}
     there = {(cell_of(run.spec), run.spec.seed) for run in runs}
@@ -77,7 +77,7 @@ def spared(study: Study, runs: Sequence[StoredRun]) -> int:
 def _adjusted(comparison: Comparison, decision: Decision) -> Comparison:
     interval = decision.interval
     if interval is not None and not all(map(math.isfinite, interval)):
-        interval = None  # differences that are all equal have none
+        interval = None  # no interval if all differences are equal
     if interval is not None and not comparison.higher_is_better:
         interval = (-interval[1], -interval[0])  # differences are arm minus baseline
     return replace(

@@ -1,4 +1,4 @@
-"""stored runs -> Analysis. Every arm against the baseline, at the seeds that both finished."""
+"""stored runs -> Analysis: every arm against the baseline, at the seeds that both finished."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,25 +22,26 @@ from warminit.lab.verdict.scale import scale_for
 from warminit.layout import Layout, Tabled
 
 OWN_LOOP = "your training loop"
-"""What headings call the place of a comparison whose data set and model are the user's own."""
+"""Heading of a comparison whose data set and model belong to the user's training loop."""
 
 
 @dataclass(frozen=True, slots=True)
 class Analysis(Tabled):
-    """What a study's runs say, as far as they are finished.
+    """Hold the results of a study's finished runs.
 
     Attributes:
-        study: What was asked.
+        study: Study of the runs.
         cells: Data sets x models x arms, in the study's order.
-        runs: The runs that the study has in the store.
-        partial: Data sets whose counts differ from the published ones: labelled wherever they are
-            shown, and no reproduction of anything.
-        mixed: What differs between the runs although they are compared (`allow_mixed`), in words.
-        evaluated: Images that each run is evaluated on, by data set, where that is known.
-        spared: Of a sequential study, runs of its maximum that are not there and not needed now.
-        tuned: Of a tuned study, how each arm did at each learning rate; `cells` and `runs` are then
-            those at each arm's best.
-        at_baseline: Of a tuned study, the same with every arm at the baseline's best.
+        runs: Stored runs of the study.
+        partial: Data sets whose counts differ from the published ones. Every display labels them,
+            and their results reproduce nothing.
+        mixed: Accepted differences between the compared runs (`allow_mixed`), in words.
+        evaluated: Number of evaluated images by data set, if known.
+        spared: Number of runs of a sequential study that are missing and no longer needed, up to
+            its maximum.
+        tuned: Results of a tuned study by arm and learning rate; `cells` and `runs` are then those
+            at each arm's best.
+        at_baseline: Analysis of a tuned study with every arm at the baseline's best.
     """
 
     study: Study
@@ -54,13 +55,13 @@ class Analysis(Tabled):
     at_baseline: "Analysis | None" = None
 
     def __repr__(self) -> str:
-        """Return the verdicts, one a line: the figures of all runs would fill pages."""
+        """Return the verdicts, one per line: the figures of all runs would fill pages."""
         verdicts = [each.verdict for each in self.comparisons]
         head = f"{type(self).__name__} of {self.study.name}: {len(self.runs)} runs"
         return "\n".join((head, *verdicts))
 
     def tables(self) -> list[Layout]:
-        """Return one row a data set, model and arm, and the verdicts below."""
+        """Return one row per data set, model and arm, and the verdicts below."""
         known = f"{len(self.runs) - len(self.failed):,} of {self.asked - self.spared:,} runs"
         failed = f", {len(self.failed)} failed" if self.failed else ""
         if self.at_baseline is not None:
@@ -79,27 +80,27 @@ class Analysis(Tabled):
 
     @property
     def failed(self) -> tuple[StoredRun, ...]:
-        """Runs that ended with an error; the same command tries them again."""
+        """Runs that ended with an error; the same command repeats them."""
         return tuple(run for run in self.runs if run.error is not None)
 
     @property
     def missing(self) -> int:
-        """Runs that the study needs, a sequential one for its next look, and the store has not."""
+        """Number of missing runs; in a sequential study, of those for the next look."""
         missing = self.asked - self.spared - len(self.runs)
         return max(missing, self.at_baseline.missing) if self.at_baseline else missing
 
     @property
     def asked(self) -> int:
-        """All runs of the study; of a sequential study those of its maximum."""
+        """Number of runs in the study; of a sequential study, up to its maximum."""
         study = self.study
         return len(study.datasets) * len(study.models) * len(study.arms) * len(study.seeds)
 
     def title(self, dataset: str) -> str:
-        """Return a data set's name as tables show it, with `(partial)` where it is."""
+        """Return a data set's name for tables, with `(partial)` if it is partial."""
         return f"{dataset} (partial)" if dataset in self.partial else dataset
 
     def place(self, dataset: str, model: str) -> str:
-        """Return a data set and a model as headings show them."""
+        """Return the heading of a data set and a model."""
         return OWN_LOOP if self.study.own_loop else f"{self.title(dataset)}, {model}"
 
     @property
@@ -118,16 +119,16 @@ def analyse(
 ) -> Analysis:
     """Compare every arm with the baseline on the study's primary metric.
 
-    Holm's correction goes over the family: every comparison of the study. Those of cross-entropy
-    are a family of their own. In a tuned study the comparison at each arm's best is one family,
-    that at the baseline's another.
+    Holm's correction covers the family: every comparison of the study. The comparisons of
+    cross-entropy are a second family. In a tuned study, the comparisons at each arm's best are one
+    family, and those at the baseline's best another.
 
     Args:
-        study: What was asked.
-        runs: What is in the store of it; failed runs are counted and left out.
-        allow_mixed: Compare runs of different versions of torch, NumPy or scikit-learn.
+        study: Study of the runs.
+        runs: Stored runs of the study; failed runs are counted and left out.
+        allow_mixed: Whether to compare runs of different versions of torch, NumPy or scikit-learn.
         partial: Data sets whose counts differ from the published ones.
-        evaluated: Images that each run is evaluated on, by data set, where that is known.
+        evaluated: Number of evaluated images by data set, if known.
 
     Returns:
         One cell for each data set, model and arm; wins + ties + losses = the seeds of a pair.
@@ -199,7 +200,7 @@ def read_analysis(folder: str | Path, *, allow_mixed: bool = False) -> Analysis:
     """Read a study's folder, or its store, and compare every arm with the baseline.
 
     Raises:
-        WarminitError: If there is no study, or `analyse` refuses its runs.
+        WarminitError: If the folder has no study, or `analyse` refuses its runs.
     """
     found = read_study(folder)
     return analyse(found.study, found.runs, allow_mixed=allow_mixed, partial=found.partial)
@@ -220,7 +221,7 @@ def _cell(
     known = {seed: value for seed, value in accuracies.items() if value is not None}
     floor = stuck_below(known.values()) if study.stuck_below is None else study.stuck_below
     if study.sequential is not None:
-        floor = 0.0  # its looks have counted every score already
+        floor = 0.0  # the looks have already counted every score
     done = [s for s, score in scores.items() if math.isfinite(score) and known.get(s, 1.0) >= floor]
     return Cell(
         *place,

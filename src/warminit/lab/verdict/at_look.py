@@ -1,7 +1,7 @@
-"""what stands beside a sequential verdict -> its tests and levels, adjusted for the looks.
+"""metrics beside a sequential verdict -> their tests and levels, adjusted for the looks.
 
-The primary metric decides when a comparison ends. A number that holds at every look together, by
-the same spending of the level, holds at the look where it ended, however the metrics go together.
+The primary metric decides when a comparison ends. A test that spends its level over all looks in
+the same way is valid at the look where the comparison ended, however the metrics are correlated.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,14 +29,14 @@ def adjusted_losses(
     """Compare cross-entropy at the seeds of each primary comparison's last look.
 
     Args:
-        study: A sequential one.
-        losses: Cross-entropy by seed, of every arm that has any.
-        comparisons: Of the primary metric, each with its decision.
+        study: Sequential study.
+        losses: Cross-entropy by seed, for every arm that reports it.
+        comparisons: Comparisons of the primary metric, each with its decision.
 
     Returns:
-        By data set, model and arm, with p and intervals adjusted for the looks and Holm's p over
-        all of them. None of a comparison without a look or with a failed run, of seeds that have no
-        cross-entropy, and with betting: cross-entropy has no bound.
+        The comparisons by data set, model and arm, with p and intervals adjusted for the looks, and
+        Holm's p over all of them. Left out are comparisons without a look, with a failed run, or
+        without cross-entropy, and every comparison by betting: cross-entropy has no bound.
     """
     design, found = study.design(), {}
     if design is None or design.method != "t" or study.metric == study.cross_entropy:
@@ -58,7 +58,7 @@ def adjusted_losses(
 
 
 def look_level(design: Design, n: int) -> float:
-    """Return the two-sided level at so many seeds with which all looks together have 0.05."""
+    """Return the two-sided level at `n` seeds that gives all looks together 0.05."""
     from scipy import stats
 
     k = _look(design, n)
@@ -67,14 +67,14 @@ def look_level(design: Design, n: int) -> float:
 
 
 def adjusted_failures(design: Design, failures: Failures) -> Failures:
-    """Divide the exact p by the share of its level that this look may use, and no other."""
+    """Divide the exact p by the share of the level that only this look may use."""
     k = _look(design, failures.n)
     share = np.diff(spent(design.looks, design.max_seeds, 1.0, gamma=design.gamma), prepend=0.0)[k]
     return replace(failures, p=min(1.0, failures.p / float(share)))
 
 
 def without_fixed(comparison: Comparison) -> Comparison:
-    """Return a comparison without what holds for a fixed number of seeds only."""
+    """Return a comparison without the values that are valid for a fixed number of seeds only."""
     return replace(
         comparison,
         confidence_interval=None,
@@ -95,17 +95,17 @@ def without_fixed(comparison: Comparison) -> Comparison:
 
 
 def _look(design: Design, n: int) -> int:
-    """Return the place of the look that so many seeds belong to: the first with as many."""
+    """Return the index of the first look with at least `n` seeds."""
     return next(k for k, seeds in enumerate(design.looks) if seeds >= n)
 
 
 def _at_look(
     comparison: Comparison, arm: Sequence[float], baseline: Sequence[float], design: Design
 ) -> Comparison:
-    """Test a loss at the look that has its seeds, as the primary metric is tested there."""
+    """Test a loss at the look with its seeds, in the same way as the primary metric."""
     bare = without_fixed(comparison)
     if not comparison.sd_difference:
-        return bare  # one seed, or differences that are all equal, are no evidence
+        return bare  # one seed, or equal differences, give no evidence
     rule = StudentLooks(design.looks, design.max_seeds, design.gamma)
     k, gain = design.looks.index(comparison.n), np.asarray(baseline) - np.asarray(arm)
 

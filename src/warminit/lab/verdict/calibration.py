@@ -7,19 +7,19 @@ from warminit.errors import WarminitError
 
 
 def calibration_error(probabilities: ArrayLike, labels: ArrayLike, *, bins: int = 15) -> float:
-    """Compute how far the confidence of the predicted class is from its accuracy.
+    """Compute the distance between the confidence of the predicted class and its accuracy.
 
     Args:
-        probabilities: Shape (images, classes), each row sums to 1.
-        labels: Shape (images,), whole numbers from 0 to classes - 1.
-        bins: Number of bins; the images in order of their confidence fill each alike. With fewer
-            images than bins, each image is a bin.
+        probabilities: Predicted probabilities, shape (images, classes); each row sums to 1.
+        labels: Classes, shape (images,), whole numbers from 0 to classes - 1.
+        bins: Number of bins of equally many images, sorted by confidence. With fewer images than
+            bins, each image is a bin.
 
     Returns:
         The mean over the images of |accuracy - mean confidence| of the image's bin, in [0, 1].
 
     Raises:
-        WarminitError: For shapes, labels or probabilities that do not fit.
+        WarminitError: If shapes, labels or probabilities are invalid.
 
     Source:
         Naeini et al. 2015, with the equal-mass bins of Nguyen and O'Connor 2015.

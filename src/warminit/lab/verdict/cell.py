@@ -1,4 +1,4 @@
-"""One arm on one data set and model: its scores by seed, and its comparison with the baseline."""
+"""runs of one arm on one data set and model -> its scores by seed, and its comparison."""
 
 import math
 import statistics
@@ -10,19 +10,19 @@ from warminit.lab.verdict.failures import Failures
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One arm on one data set and model.
+    """Hold the results of one arm on one data set and model.
 
     Attributes:
         dataset: Name of the data set.
         model: Name of the model.
         arm: Label of the arm.
-        scores: The primary metric by seed, of the runs that finished.
-        failed: Seeds whose run failed, is stuck, or has no finite value of the metric.
-        comparison: With the baseline at the seeds that both have; None for the baseline itself, and
-            where they share none.
-        losses: Cross-entropy by seed, of the same runs, where they report it.
-        cross_entropy: The comparison of `losses`; None also if cross-entropy is primary.
-        failures: Beside the baseline's, at the seeds that have ended in both.
+        scores: Primary metric by seed, for the finished runs.
+        failed: Seeds with a run that failed, is stuck, or has no finite value of the metric.
+        comparison: Comparison with the baseline at the shared seeds; None for the baseline itself,
+            and if there is no shared seed.
+        losses: Cross-entropy by seed of the same runs, if they report it.
+        cross_entropy: Comparison of `losses`; None also if cross-entropy is the primary metric.
+        failures: Failed runs of the arm and the baseline, at the seeds that have ended in both.
     """
 
     dataset: str
@@ -42,7 +42,7 @@ class Cell:
 
     @property
     def mean(self) -> float | None:
-        """Mean over the seeds, or None where no run finished."""
+        """Mean over the seeds, or None if no run finished."""
         return math.fsum(self.scores.values()) / len(self.scores) if self.scores else None
 
     @property

@@ -1,6 +1,6 @@
-"""Analysis -> rows, one a data set, model and arm: every value, and its text as displays print it.
+"""Analysis -> rows, one per data set, model and arm: every value, and its text for displays.
 
-The one model of a result: terminal, page, charts, export, LaTeX and kept results read it.
+The terminal, the page, charts, exports, LaTeX and kept results all read these rows.
 """
 
 from dataclasses import dataclass, field, fields
@@ -14,22 +14,22 @@ from warminit.lab.verdict.wording import stars
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """What displays print of a row; what there is not is "".
+    """Hold the printed texts of a row; a missing value is "".
 
     Attributes:
-        dataset: With `(partial)` where it is.
-        seeds: Finished ones, and how many failed.
+        dataset: Name of the data set, with `(partial)` if it is partial.
+        seeds: Number of finished seeds and of failed seeds.
         mean: On the scale of the study, as are sd, difference and interval.
         sd: Standard deviation.
         difference: Difference of the arm minus the baseline.
-        interval: `low to high`.
-        p_one_sided: Without stars.
+        interval: Interval of the difference, `low to high`.
+        p_one_sided: One-sided p, without stars.
         stars: Stars of the one-sided p, as in Table 3.
-        p_two_sided: Not corrected.
-        p_holm: Corrected.
-        wins: `wins/seeds`.
-        cross_entropy: Its difference, in nats.
-        cross_entropy_interval: `low to high`.
+        p_two_sided: Two-sided p, not corrected.
+        p_holm: Two-sided p, corrected.
+        wins: Pairs that the arm wins, `wins/seeds`.
+        cross_entropy: Difference of cross-entropy, in nats.
+        cross_entropy_interval: Interval of that difference, `low to high`.
     """
 
     dataset: str
@@ -48,40 +48,40 @@ class Texts:
 
     @property
     def nats(self) -> str:
-        """The difference of cross-entropy with its interval."""
+        """Difference of cross-entropy with its interval, as text."""
         return f"{self.cross_entropy} [{self.cross_entropy_interval}]".removesuffix(" []")
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One arm on one data set and model, in the metric's own unit; what there is not is None.
+    """Hold one arm on one data set and model, in the metric's unit; a missing value is None.
 
     Attributes:
         dataset: Name of the data set.
-        partial: Whether its counts differ from the published ones.
+        partial: Whether the counts of the data set differ from the published ones.
         model: Name of the model.
         arm: Label of the arm.
-        seeds: Seeds that finished.
-        failed: Seeds that failed.
-        metric: The study's primary metric.
-        mean: Over the seeds.
+        seeds: Number of finished seeds.
+        failed: Number of failed seeds.
+        metric: Primary metric of the study.
+        mean: Mean over the seeds.
         sd: Sample standard deviation over the seeds.
-        difference: Arm minus baseline, over the seeds that both have.
-        interval_low: Lower end of its interval.
-        interval_high: Upper end.
-        p_one_sided: Paired t; the alternative is that the arm is better.
-        p_two_sided: Paired t, not corrected.
-        p_holm: Two-sided, corrected over the study; of a sequential one also over its looks.
-        wins: Pairs that the arm wins.
-        ties: Pairs that are equal.
-        losses: Pairs that it loses.
-        verdict: One sentence.
-        outcome: The verdict in one word; `baseline`, or `not finished` without a pair.
-        cross_entropy: Difference of cross-entropy, nats, over the same seeds.
-        cross_entropy_low: Lower end of its interval.
-        cross_entropy_high: Upper end.
-        beside: Sentences that follow the verdict: of cross-entropy, and of failed runs.
-        texts: What displays print.
+        difference: Mean of arm minus baseline over the shared seeds.
+        interval_low: Lower end of the difference's interval.
+        interval_high: Upper end of the difference's interval.
+        p_one_sided: One-sided p of the paired t; the alternative is that the arm is better.
+        p_two_sided: Two-sided p of the paired t, not corrected.
+        p_holm: Two-sided p, corrected over the study; in a sequential study also over the looks.
+        wins: Number of pairs that the arm wins.
+        ties: Number of pairs with equal scores.
+        losses: Number of pairs that the arm loses.
+        verdict: Verdict as one sentence.
+        outcome: Verdict in one word; `baseline`, or `not finished` without a pair.
+        cross_entropy: Difference of cross-entropy over the same seeds, in nats.
+        cross_entropy_low: Lower end of that difference's interval.
+        cross_entropy_high: Upper end of that difference's interval.
+        beside: Sentences that follow the verdict: on cross-entropy, and on failed runs.
+        texts: Printed texts of the values.
     """
 
     dataset: str
@@ -111,22 +111,22 @@ class Row:
     texts: Texts = field(repr=False, compare=False)
 
     def values(self) -> dict[str, Any]:
-        """Return every value by name, for JSON and tables; without the texts."""
+        """Return every value by name, without the texts, for JSON and tables."""
         return {each.name: getattr(self, each.name) for each in fields(self) if each.compare}
 
 
 def scale_of(analysis: Analysis) -> Scale:
-    """Return how values of a study's primary metric are printed."""
+    """Return the scale that prints values of a study's primary metric."""
     return scale_for("points" if analysis.in_points else analysis.study.unit or "")
 
 
 def p_heading(analysis: Analysis) -> str:
-    """Return what the p that decides is called: corrected by Holm, or for the looks too."""
+    """Return the heading of the deciding p: corrected by Holm, or for the looks too."""
     return "Holm p" if analysis.study.sequential is None else "adjusted p"
 
 
 def cell_rows(analysis: Analysis) -> list[Row]:
-    """Return one row a cell, in the study's order."""
+    """Return one row per cell, in the study's order."""
     scale = scale_of(analysis)
     return [_row(analysis, cell, scale) for cell in analysis.cells]
 

@@ -1,4 +1,4 @@
-"""a tuned study's analysis -> what was chosen, in sentences that every display shares."""
+"""analysis of a tuned study -> the chosen learning rates, in shared sentences."""
 
 from warminit.lab.verdict.analysis import Analysis
 from warminit.lab.verdict.wording import counted
@@ -12,7 +12,7 @@ def at_baselines_best(analysis: Analysis) -> str:
 
 
 def tuning_sentences(analysis: Analysis) -> list[str]:
-    """Return one sentence a place with each arm's choice, and one an arm whose best is an edge."""
+    """Return one sentence per place with each arm's choice, and one per best at an edge."""
     tune = analysis.study.tune
     if tune is None:
         return []

@@ -1,6 +1,6 @@
-"""numbers of one paired comparison -> Comparison, which says its verdict in one sentence.
+"""numbers of one paired comparison -> Comparison, which states its verdict in one sentence.
 
-`statistics.py` fills it; the verdict's rule in plain words is in `docs/statistics.md`.
+`paired.py` fills it; `docs/statistics.md` explains the rule of the verdict.
 """
 
 from collections.abc import Mapping
@@ -15,9 +15,9 @@ from warminit.layout import Layout, Tabled
 
 #: Differences that a study plans for, in the metric's unit: 0.1, 0.2 and 0.5 points of accuracy.
 EFFECTS = (0.001, 0.002, 0.005)
-#: Below so many seeds their spread is too little known to tell how many are needed.
+#: Fewest seeds from which the number of needed seeds is estimated; below, the spread is too vague.
 FEWEST_TO_PLAN = 4
-#: An observed difference of so many margins is planned for alone.
+#: From this many margins on, the plan covers the observed difference alone.
 FAR = 10
 
 Outcome = Literal["helps", "harms", "equivalent", "undecided", "not tested"]
@@ -25,11 +25,11 @@ Outcome = Literal["helps", "harms", "equivalent", "undecided", "not tested"]
 
 @dataclass(frozen=True, slots=True)
 class Comparison(Tabled):
-    """One arm against its baseline at the same seeds.
+    """Hold the comparison of one arm with its baseline at the same seeds.
 
-    Differences are arm minus baseline in the metric's own unit (accuracy: 0 to 1). One-sided p are
-    for "the arm is better", as the paper's. What cannot be computed is None, never NaN, and `note`
-    says why. Invariant: wins + ties + losses = n.
+    Differences are arm minus baseline in the metric's unit (accuracy: 0 to 1). One-sided p have the
+    alternative "the arm is better", as in the paper. A value that cannot be computed is None, never
+    NaN, and `note` says why. Invariant: wins + ties + losses = n.
     """
 
     arm: str
@@ -49,13 +49,13 @@ class Comparison(Tabled):
     sd_baseline: float | None = None
     sd_difference: float | None = None
     confidence_interval: tuple[float, float] | None = None  # of the mean difference, 1 - alpha
-    equivalence_interval: tuple[float, float] | None = None  # the same, 1 - 2 alpha: TOST's own
+    equivalence_interval: tuple[float, float] | None = None  # the same, 1 - 2 alpha, for TOST
     p_one_sided: float | None = None  # paired t, as are the two-sided p and the margin's
     p_two_sided: float | None = None
     p_sign_flip: float | None = None  # one-sided
     sign_flip_method: FlipMethod | None = None
     p_wilcoxon: float | None = None  # one-sided
-    relative_error_reduction: float | None = None  # positive where the arm makes fewer errors
+    relative_error_reduction: float | None = None  # positive if the arm makes fewer errors
     cohens_d: float | None = None  # paired, with the sign of mean_difference
     correlation: float | None = None  # of the two arms over the seeds
     power: float | None = None  # one-sided at alpha, at the observed effect and spread
@@ -89,7 +89,7 @@ class Comparison(Tabled):
         return ": ".join(self.claim_and_evidence())
 
     def claim_and_evidence(self) -> tuple[str, str]:
-        """Return the two halves of the verdict: what was found, and the numbers that show it."""
+        """Return the two halves of the verdict: the claim, and the numbers that support it."""
         if self.decision is not None:
             return self._decided(self.decision)
         seeds = f"{self.n} seed{'s' if self.n > 1 else ''}"
@@ -100,7 +100,7 @@ class Comparison(Tabled):
         tost = f"TOST p {_p(self.p_equivalence)}"
         within = f"within {self._size(self.margin)}"
         if self.outcome == "equivalent":
-            # The interval that TOST uses: it lies within the margin where TOST says so.
+            # TOST uses this interval: it lies within the margin exactly if TOST is significant.
             found = f"{self._signed(self.mean_difference)} ({self._inner()})"
             claim = f"{self.arm} and {self.baseline} are equivalent {within}"
             return claim, f"{found}, {seeds}, {tost}."
@@ -119,7 +119,7 @@ class Comparison(Tabled):
             return f"{self.arm} {self.outcome}", f"{size} ({self._outer()}), {seeds}, {p}{both}."
         alone = ""
         if self.p_two_sided is not None and self.p_two_sided < self.alpha:
-            # Only the correction took it back: the interval, which is not corrected, leaves out 0.
+            # Significant without the correction only: the interval, not corrected, excludes 0.
             alone = f", for this comparison alone: p {_p(self.p_two_sided)}"
             p += " over all comparisons"
         claim = f"no detectable difference between {self.arm} and {self.baseline} with {seeds}"
@@ -128,11 +128,11 @@ class Comparison(Tabled):
 
     @property
     def gain(self) -> float:
-        """The mean difference in the direction that is better, in the metric's own unit."""
+        """Mean difference in the better direction, in the metric's unit."""
         return self.mean_difference if self.higher_is_better else -self.mean_difference
 
     def tables(self) -> list[Layout]:
-        """Return the numbers that a reader asks for first, and the verdict below."""
+        """Return the main numbers, and the verdict below."""
         scale = scale_for(self.unit)
         low, high = self.confidence_interval or (None, None)
         unit = f" {self.unit}".rstrip()
@@ -153,7 +153,7 @@ class Comparison(Tabled):
         return [Layout(f"{self.arm} against {self.baseline}", shown, below=[self.verdict])]
 
     def values(self) -> dict[str, Any]:
-        """Return every value by name; the decision only in a sequential study."""
+        """Return every value by name; the decision is included only in a sequential study."""
         found = asdict(self)
         if self.decision is None:
             del found["decision"]
@@ -177,10 +177,10 @@ class Comparison(Tabled):
         )
 
     def beside(self, name: str) -> str:
-        """Say of a metric beside the primary one whether the arm is worse by the margin.
+        """Return a sentence on a secondary metric: whether the arm is worse by the margin.
 
         Args:
-            name: Name of the metric, as a sentence begins with it: `Cross-entropy`.
+            name: Name of the metric, capitalized to begin a sentence: `Cross-entropy`.
         """
         size = self._signed(self.mean_difference)
         if self.confidence_interval is None or self.p_noninferiority is None:
@@ -234,7 +234,7 @@ class Comparison(Tabled):
 
 
 def _p(p: float | None) -> str:
-    """Write a p as Table 3 does, four digits."""
+    """Return a p with four digits, as in Table 3."""
     if p is None:
         return "unknown"
     return f"{p:.4f}" if p >= 0.0001 else "below 0.0001"

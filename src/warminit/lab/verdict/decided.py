@@ -1,4 +1,4 @@
-"""a Decision, texts of its numbers -> what a sequential comparison shows, and its evidence."""
+"""a Decision, texts of its numbers -> the claim of a sequential comparison, and its evidence."""
 
 from warminit.lab.sequential.decision import Decision
 
@@ -15,18 +15,18 @@ def decided_sentence(
     interval: str,
     p: str,
 ) -> tuple[str, str]:
-    """Return what a sequential comparison shows, and by which numbers.
+    """Return the claim of a sequential comparison, and the numbers that support it.
 
     Args:
-        decision: What the looks say.
+        decision: Decision of the looks.
         arm: Label of the arm.
         baseline: Label of the baseline.
-        n: Seeds that both have finished, up to the decision.
-        difference: With its sign and unit.
-        size: With its unit and side: `0.41 points above`.
-        margin: With its unit.
-        interval: With its coverage; empty before the first look.
-        p: Adjusted; empty before the first look.
+        n: Number of seeds that both arms have finished, up to the decision.
+        difference: Mean difference with its sign and unit.
+        size: Size of the difference with its unit and side: `0.41 points above`.
+        margin: Margin with its unit.
+        interval: Interval with its coverage; empty before the first look.
+        p: Adjusted p; empty before the first look.
     """
     most = decision.max_seeds
     numbers = f"{difference} ({interval}), adjusted p {p}" if interval else difference

@@ -1,4 +1,4 @@
-"""Analysis -> files: one row a run as CSV or parquet, a table for LaTeX, and everything as JSON."""
+"""Analysis -> files: one row per run as CSV or parquet, a LaTeX table, and everything as JSON."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -15,19 +15,19 @@ from warminit.lab.verdict.rows import run_rows, summary
 
 
 def runs_table(analysis: Analysis) -> pd.DataFrame:
-    """Return `run_rows` as a table; whole numbers stay whole where some are missing."""
+    """Return `run_rows` as a table; whole numbers stay whole even if some are missing."""
     table = pd.DataFrame(run_rows(analysis))
     whole = [name for name in table.columns if name.startswith("steps_to_")]
     return table.astype(dict.fromkeys(whole, "Int64"))
 
 
 def to_json(analysis: Analysis) -> str:
-    """Return everything: study, runs with their curves, comparisons with every test."""
+    """Return the study, its runs with curves, and its comparisons with every test, as JSON."""
     return "".join(_json_pieces(analysis))
 
 
 def _json_pieces(analysis: Analysis) -> Iterator[str]:
-    """Yield the text of `to_json` run by run: at once it takes a gigabyte for ten thousand."""
+    """Yield the text of `to_json` run by run: ten thousand runs at once take a gigabyte."""
     comparisons = [
         {"dataset": cell.dataset, "model": cell.model, "scores": cell.scores}
         | cell.comparison.values()
@@ -49,7 +49,7 @@ def _json_pieces(analysis: Analysis) -> Iterator[str]:
             "key": run.key,
             "finished_at": run.finished_at,
         }
-        # No line of JSON ends within a text, so that all of them can be moved to the right.
+        # No JSON string contains a line break, so every line can be indented.
         yield ("," if number else "") + f"\n{plain_json(values)}".replace("\n", "\n  ")
     yield ("\n " if analysis.runs else "") + f"]{after}\n"
 
@@ -81,7 +81,7 @@ def to_latex(analysis: Analysis) -> str:
         )
         if analysis.study.sequential is not None:
             del rows[-1]["one-sided p"]
-    # "escape" goes over the cells only; the headings come from the metric's name.
+    # "escape" covers the cells only; the headings come from the metric's name.
     table = pd.DataFrame(rows)
     if analysis.study.own_loop:  # both are inside the loop
         table = table.drop(columns=["data set", "model"])
@@ -113,13 +113,13 @@ ENDINGS = {"csv": "csv", "parquet": "parquet", "json": "json", "latex": "tex"}
 
 
 def export(analysis: Analysis, path: Path, file_format: str) -> Path:
-    """Write a study's results to a file, which is either whole or not there.
+    """Write a study's results to a file; an interrupted write leaves no partial file.
 
     Args:
-        analysis: What is written.
-        path: The file.
-        file_format: `csv` and `parquet` hold a row a run, `latex` the table of comparisons, `json`
-            everything.
+        analysis: Analysis to write.
+        path: Path of the file.
+        file_format: `csv` or `parquet` for one row per run, `latex` for the table of comparisons,
+            `json` for everything.
 
     Raises:
         WarminitError: If the format is unknown or the file cannot be written.
@@ -131,6 +131,6 @@ def export(analysis: Analysis, path: Path, file_format: str) -> Path:
 
 
 def check_format(file_format: str) -> None:
-    """Raise WarminitError for a format that is not one of `FORMATS`."""
+    """Raise WarminitError if a format is not one of `FORMATS`."""
     if file_format not in FORMATS:
         raise unknown("format", file_format, FORMATS)

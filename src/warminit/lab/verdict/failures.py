@@ -1,4 +1,4 @@
-"""which runs failed at each seed -> counts, and an exact paired test of them."""
+"""failed runs by seed -> counts, and an exact paired test of these counts."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -9,23 +9,23 @@ from numpy.typing import ArrayLike, NDArray
 
 from warminit.errors import WarminitError
 
-#: A stuck run is below this share of its arm's best: all of the kept studies' are, and no other.
+#: A run below this share of its arm's best is stuck; in the kept studies this finds all, no other.
 SHARE = 0.5
-#: Below this accuracy of an arm's best run, nothing has trained for long enough to be stuck.
+#: If an arm's best run is below this accuracy, its training was too short to call a run stuck.
 LEAST = 0.3
 
 
 @dataclass(frozen=True, slots=True)
 class Failures:
-    """Failed runs of an arm and its baseline at the same seeds.
+    """Hold the failed runs of an arm and its baseline at the same seeds.
 
     Attributes:
         n: Number of seeds.
-        arm: Failed runs of the arm.
-        baseline: Failed runs of the baseline.
-        arm_only: Seeds at which only the arm failed.
-        baseline_only: Seeds at which only the baseline failed.
-        p: Two-sided exact p of McNemar's test: 1 where both fail at the same seeds.
+        arm: Number of failed runs of the arm.
+        baseline: Number of failed runs of the baseline.
+        arm_only: Number of seeds at which only the arm failed.
+        baseline_only: Number of seeds at which only the baseline failed.
+        p: Two-sided exact p of McNemar's test; 1 if both fail at the same seeds.
     """
 
     n: int
@@ -36,7 +36,7 @@ class Failures:
     p: float
 
     def sentence(self, arm: str, baseline: str) -> str:
-        """Say the counts and the test; "" where no run failed."""
+        """Return the counts and the test as a sentence; "" if no run failed."""
         if not self.arm + self.baseline:
             return ""
         p = f"{self.p:.4f}" if self.p >= 0.0001 else "below 0.0001"
@@ -51,12 +51,12 @@ def failed(final: ArrayLike, *, chance: float, higher_is_better: bool = True) ->
     """Mark the runs that diverged or are stuck.
 
     Args:
-        final: Shape (seeds,), the final metric; not finite where the run diverged.
-        chance: The metric of a constant guess. A run that is not better is stuck.
-        higher_is_better: False for a loss.
+        final: Final metric, shape (seeds,); not finite for a run that diverged.
+        chance: Metric of a constant guess. A run that is not better is stuck.
+        higher_is_better: Whether a higher metric is better; False for a loss.
 
     Returns:
-        Shape (seeds,), True where the run failed.
+        Booleans, shape (seeds,), True for a failed run.
 
     Example:
         >>> failed([0.93, 0.1, float("nan")], chance=0.1).tolist()
@@ -68,14 +68,15 @@ def failed(final: ArrayLike, *, chance: float, higher_is_better: bool = True) ->
 
 
 def stuck_below(final: Iterable[float]) -> float:
-    """Return the accuracy below which a run of an arm is stuck, by the accuracies of all its runs.
+    """Return the accuracy below which a run of an arm is stuck, given all its accuracies.
 
     Args:
-        final: The arm's final accuracies in one place; what is not finite does not count.
+        final: Final accuracies of the arm on one data set and model; values that are not finite do
+            not count.
 
     Returns:
-        Half of the best; 0 where the best is below 0.3. An arm that is poor at every seed is worse,
-        not stuck.
+        Half of the best accuracy; 0 if the best is below 0.3. An arm that is poor at every seed is
+        worse, not stuck.
 
     Example:
         >>> stuck_below([0.6, 0.58, 0.2]), stuck_below([0.2, 0.05])
@@ -89,14 +90,14 @@ def compare_failures(arm: Sequence[bool], baseline: Sequence[bool]) -> Failures:
     """Compare how often two arms fail at the same seeds.
 
     Args:
-        arm: Whether the arm's run failed, one a seed.
-        baseline: The same of the baseline, in the same order.
+        arm: Whether the arm's run failed, one value per seed.
+        baseline: Whether the baseline's run failed, at the same seeds in the same order.
 
     Returns:
-        The counts and the exact p. Seeds at which both or neither failed say nothing.
+        The counts and the exact p. Seeds at which both or neither failed do not affect the p.
 
     Raises:
-        WarminitError: For no seed, or unequal numbers of seeds.
+        WarminitError: If there is no seed, or the numbers of seeds differ.
 
     Source:
         McNemar 1947; the p is `scipy.stats.binomtest` on the seeds at which one arm failed.

@@ -1,4 +1,4 @@
-"""comparisons of one study -> the same, corrected for being many (Holm)."""
+"""comparisons of one study -> the same comparisons, corrected for their number (Holm)."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -11,15 +11,16 @@ from warminit.lab.verdict.tests import seeds_for_power
 
 
 def holm(comparisons: Iterable[Comparison]) -> tuple[Comparison, ...]:
-    """Fill `p_holm` over a family of comparisons, from their two-sided p, and plan for its level.
+    """Fill `p_holm` of a family of comparisons, from their two-sided p, and plan for its level.
 
     Args:
-        comparisons: The family: every arm against its baseline in a study's primary metric.
+        comparisons: Comparisons of the family: every arm with its baseline in a study's primary
+            metric.
 
     Returns:
-        The same comparisons in the same order. One without a p keeps None and does not count in
-        the family. Invariant: p_two_sided <= p_holm <= 1. `seeds_to_decide` is for the level that
-        the smallest p of so large a family must reach, alpha divided by its size.
+        The same comparisons in the same order. A comparison without a p keeps None and does not
+        count in the family. Invariant: p_two_sided <= p_holm <= 1. `seeds_to_decide` is for the
+        level that the smallest p of so large a family must reach, alpha divided by its size.
 
     Source:
         Holm 1979. Written out, since the function of statsmodels collects garbage at each call.
@@ -40,13 +41,13 @@ def holm_adjust(p_values: Sequence[float | None]) -> tuple[float | None, ...]:
     """Correct p-values for their number by Holm's step-down rule.
 
     Args:
-        p_values: Any number of p in [0, 1]; None marks a comparison that could not be tested.
+        p_values: P-values in [0, 1]; None for a comparison that could not be tested.
 
     Returns:
-        The corrected p in the same order, None where None came in; None does not count.
+        The corrected p in the same order; a None stays None and does not count.
 
     Raises:
-        WarminitError: For a p outside [0, 1].
+        WarminitError: If a p is outside [0, 1].
 
     Example:
         >>> [round(p, 4) for p in holm_adjust([0.0109, 0.0308, 0.0322, 0.0007, 0.0033])]
@@ -76,9 +77,9 @@ def _corrected(comparison: Comparison, p: float | None, size: int) -> Comparison
 def seeds_to_decide(
     observed: float, sd: float, n: int, margin: float, level: float
 ) -> dict[str, int | None] | None:
-    """Return the seeds whose two-sided t test at a level finds each effect with 80 % power.
+    """Return the number of seeds at which a two-sided t test finds each effect with 80 % power.
 
-    None below four seeds, whose spread says nothing yet.
+    Return None below four seeds: their spread is too uncertain.
     """
     if n < FEWEST_TO_PLAN:
         return None

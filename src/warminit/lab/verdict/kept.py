@@ -1,4 +1,4 @@
-"""a kept study's folder (study.toml, runs.csv, verdicts.json) -> its Analysis."""
+"""folder of a kept study (study.toml, runs.csv, verdicts.json) -> its Analysis."""
 
 import csv
 import io
@@ -15,25 +15,25 @@ from warminit.lab.verdict.analysis import Analysis, analyse
 from warminit.renamed import parameters_today
 
 FILES = ("study.toml", "runs.csv", "verdicts.json")
-"""What a folder must have to be a kept study."""
+"""Files of a kept study."""
 
 
 def read_kept(folder: Path) -> Analysis:
-    """Read a study's kept form and analyse its runs anew."""
+    """Read a kept study and analyse its runs again."""
     study = kept_study(folder)
     verdicts = json.loads((folder / "verdicts.json").read_text(encoding="utf-8"))
     return analyse(study, tuple(kept_runs(folder)), allow_mixed=True, partial=verdicts["partial"])
 
 
 def kept_study(folder: Path) -> Study:
-    """Read a kept study without a look at its models and arms, which need not be installed."""
+    """Read a kept study without its models and arms, which need not be installed."""
     return Study.model_validate(tomllib.loads((folder / "study.toml").read_text(encoding="utf-8")))
 
 
 def kept_runs(folder: Path) -> Iterator[StoredRun]:
-    """Yield the runs of a kept study, as far as their results are kept."""
+    """Yield the runs of a kept study that have kept results."""
     study = kept_study(folder)
-    # Kept results of 0.1 have the labels of 0.1.
+    # Results that version 0.1 kept have the labels of 0.1.
     arms = {label: arm for arm in study.arms for label in (arm.label_in_0_1, arm.label)}
     verdicts = json.loads((folder / "verdicts.json").read_text(encoding="utf-8"))
     text = (folder / "runs.csv").read_text(encoding="utf-8")
@@ -63,7 +63,7 @@ def _result(row: Mapping[str, str]) -> RunResult:
         for name in names
         if name != "steps" and row[f"eval_{name}"]
     }
-    # A metric that is no number, as after a divergence, is an empty cell beside a curve.
+    # A metric that is not a number, as after divergence, is an empty cell beside a curve.
     metrics = {name: float(row[name] or "nan") for name in curves}
     return RunResult(
         metrics=metrics | {name: float(row[name]) for name in DERIVED if row.get(name)},

@@ -1,4 +1,4 @@
-"""environments of runs -> what differs and was accepted, or an error: no comparison then."""
+"""environments of runs -> accepted differences, or an error and no comparison."""
 
 from collections.abc import Iterable, Mapping
 
@@ -9,17 +9,18 @@ from warminit.lab.runs.environment import NUMERIC_PACKAGES
 def refuse_mixed(
     environments: Iterable[Mapping[str, str]], *, allow_mixed: bool = False
 ) -> tuple[str, ...]:
-    """Refuse to compare what was computed on different devices or with different versions.
+    """Raise WarminitError if runs used different devices or different versions.
 
     Args:
-        environments: Environments of every run, and of this process where runs are still to come.
-        allow_mixed: Accept different versions of torch, scikit-learn and NumPy; never devices.
+        environments: Environments of every run, and of this process if runs are still missing.
+        allow_mixed: Whether to accept different versions of torch, scikit-learn and NumPy.
+            Different devices are never accepted.
 
     Returns:
-        What differs and was accepted, one text a package.
+        The accepted differences, one text per package.
 
     Raises:
-        WarminitError: For what differs and is not accepted.
+        WarminitError: If a difference is not accepted.
     """
     known = list(environments)
     accepted = []

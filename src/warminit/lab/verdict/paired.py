@@ -1,6 +1,6 @@
-"""paired results -> Comparison. Two arms at the same seeds: the tests, the sizes, Holm's family.
+"""paired results -> Comparison: tests and effect sizes of two arms at the same seeds.
 
-The formulas, their sources and the verdict's rule in plain words are in `docs/statistics.md`.
+`docs/statistics.md` explains the formulas, their sources and the rule of the verdict.
 """
 
 import math
@@ -23,7 +23,7 @@ __all__ = [
     "relative_error_change",
 ]
 
-#: Squares of scores must stay finite; no metric of a run that trained comes near.
+#: Bound of a score, so that squares stay finite; no metric of a trained run comes close.
 LARGEST = 1e100
 Values = NDArray[np.float64]
 Found = TypeVar("Found")
@@ -44,26 +44,27 @@ def compare_paired(
     """Compare an arm with its baseline, seed by seed.
 
     Args:
-        arm_scores: Shape (n,), one finite score a seed.
-        baseline_scores: Shape (n,), the baseline's scores at the same seeds in the same order.
+        arm_scores: Finite scores of the arm, shape (n,), one per seed.
+        baseline_scores: Scores of the baseline, shape (n,), at the same seeds in the same order.
         arm: Name of the arm.
         baseline: Name of the baseline.
         margin: Half-width of the equivalence region in the metric's unit; 0.001 is 0.1 points.
         alpha: Level of every test; the interval covers 1 - alpha.
         seed: Seed of the random sign flips, drawn only beyond 16 seeds.
-        higher_is_better: False for a loss: every one-sided p, the wins, the error reduction and
-            the power then ask whether the arm is lower. Differences stay arm minus baseline.
-        unit: "points" for shares from 0 to 1, printed as percentage points; any other name is
-            printed beside the bare numbers. Default: "points", or "" where lower is better.
+        higher_is_better: Whether higher scores are better; False for a loss. One-sided p, wins,
+            error reduction and power then ask whether the arm is lower. Differences stay arm minus
+            baseline.
+        unit: Unit of the scores: "points" for shares from 0 to 1, printed as percentage points, or
+            another name, printed after the number. Default: "points", or "" if lower is better.
 
     Returns:
         The comparison, with `p_holm` still None. Invariant: wins + ties + losses = n. With one
-        seed, or differences that are all equal, no p is given and `note` says why. A statistic
-        that cannot be computed is None, and `note` names it.
+        seed, or equal differences, every p is None and `note` says why. A statistic that cannot be
+        computed is None, and `note` names it.
 
     Raises:
-        WarminitError: For scores that are empty, not finite, not one-dimensional, of unequal
-            number, or outside 0 to 1 in points; for a margin or an alpha out of range.
+        WarminitError: If the scores are empty, not finite, not one-dimensional, of unequal number,
+            or outside 0 to 1 in points. Also if the margin or alpha is out of range.
 
     Source:
         Section 5.1 and Table 3 (paired t, error reduction, wins); docs/statistics.md for the rest.
@@ -91,7 +92,7 @@ def compare_paired(
     difference = a - b
     gain = toward * difference
     # Accuracies are counts over a test set: two differences of the same count must tie, although
-    # their floats may differ in the last bits. Ties matter to the ranks, the flips and the wins.
+    # their floats may differ in the last bits. Ranks, flips and wins depend on ties.
     tied = _rounded(gain, float(max(np.abs(a).max(), np.abs(b).max())))
     comparison = Comparison(
         arm=arm,
@@ -128,7 +129,7 @@ def compare_paired(
     def found(name: str, statistic: Callable[[], Found]) -> Found | None:
         try:
             return statistic()
-        except Exception as error:  # noqa: BLE001 - whatever it is, the other statistics stand
+        except Exception as error:  # noqa: BLE001 - the other statistics stay valid
             notes.append(f"{name} could not be computed ({type(error).__name__}).")
             return None
 
@@ -169,17 +170,17 @@ def compare_paired(
 
 
 def relative_error_change(acc_baseline: float, difference: float) -> float:
-    """Give the relative change of the classification error, as the column of Table 3.
+    """Compute the relative change of the classification error, as in Table 3.
 
     Args:
         acc_baseline: Accuracy of the baseline, 0 <= acc_baseline < 1.
         difference: Accuracy of the arm minus that of the baseline.
 
     Returns:
-        -difference / (1 - acc_baseline): negative where the arm makes fewer errors, at least -1.
+        -difference / (1 - acc_baseline), at least -1; negative if the arm makes fewer errors.
 
     Raises:
-        WarminitError: Where the baseline makes no error, or its accuracy is not a share.
+        WarminitError: If the baseline makes no error, or its accuracy is not in [0, 1].
 
     Source:
         Caption of Table 3. Its CIFAR-100 cell is misprinted: the formula gives -1.19 %.
@@ -217,9 +218,9 @@ def _scores(name: str, scores: ArrayLike, unit: str) -> Values:
 
 
 def _rounded(values: Values, scale: float) -> Values:
-    """Count values in units of the scale's 11th digit, where no subtraction has rounded them.
+    """Return values as counts of the scale's 11th digit, which subtraction does not round.
 
-    The counts are whole, so that sums of them are exact: two flips of the same sum tie.
+    The counts are whole, so their sums are exact: two flips of the same sum tie.
     """
     if scale < 1 / LARGEST:
         return np.zeros_like(values)
@@ -227,7 +228,7 @@ def _rounded(values: Values, scale: float) -> Values:
 
 
 def _error_reduction(a: Values, b: Values, higher_is_better: bool, unit: str) -> float | None:
-    """Give the share of the baseline's errors that the arm avoids; only points have errors."""
+    """Compute the share of the baseline's errors that the arm avoids; None unless in points."""
     if unit != "points":
         return None
     error_arm, error = float(a.mean()), float(b.mean())
@@ -237,7 +238,7 @@ def _error_reduction(a: Values, b: Values, higher_is_better: bool, unit: str) ->
 
 
 def _correlation(a: Values, b: Values) -> float | None:
-    """Give Pearson's correlation over the seeds, None where an arm does not vary."""
+    """Compute Pearson's correlation over the seeds, None if an arm does not vary."""
     if any(np.ptp(_rounded(values, float(np.abs(values).max()))) == 0 for values in (a, b)):
         return None
     from scipy import stats

@@ -1,4 +1,4 @@
-"""cells -> the table that `print(analysis)` and a notebook show."""
+"""cells -> the table for `print(analysis)` and notebooks."""
 
 from collections.abc import Sequence
 
@@ -9,14 +9,14 @@ from warminit.lab.verdict.scale import Scale, p_text
 def printed(
     cells: Sequence[Cell], metric: str, scale: Scale, baseline: str, places: Sequence[str] | None
 ) -> tuple[list[str], list[list[str]]]:
-    """Return headings and one row a cell.
+    """Return headings and one row per cell.
 
     Args:
-        cells: Of one study, in its order.
-        metric: The primary one.
-        scale: How its values are printed.
+        cells: Cells of one study, in its order.
+        metric: Primary metric.
+        scale: Scale of the printed values.
         baseline: Label of the arm that the others are compared with.
-        places: Title of each cell's data set; None without columns for data set and model.
+        places: Title of each cell's data set; None leaves out the columns for data set and model.
     """
     p = "adjusted p" if any(c.comparison and c.comparison.decision for c in cells) else "Holm p"
     unit = f", {scale.unit}" if scale.unit else ""

@@ -1,4 +1,4 @@
-"""Analysis -> one row a run, and a summary of all. Plain values, for files and tables."""
+"""Analysis -> one row per run, and a summary, in plain values for files and tables."""
 
 import math
 from collections.abc import Mapping
@@ -15,18 +15,19 @@ FRACTIONS = (0.25, 0.5, 0.75, 1.0)
 """Shares of the training at which the accuracy of a run is exported."""
 
 THRESHOLDS = (0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
-"""Accuracies whose first evaluated step is exported."""
+"""Accuracies for which the first evaluated step is exported."""
 
 
 def run_rows(analysis: Analysis) -> list[dict[str, Any]]:
-    """Return one row a run: what it was, what it measured, its times, or its error.
+    """Return one row per run: its settings, metrics and times, or its error.
 
-    Accuracies are shares from 0 to 1. `accuracy_at_25_percent` and so on are of the last evaluation
-    at or before that share of the steps; `steps_to_accuracy_0.9` and so on are the first evaluated
-    step with at least that accuracy, `steps_to_baseline` with at least the mean final accuracy of
-    the study's baseline; `accuracy_area` is the mean of the accuracy curve over the evaluations.
-    What was not measured is missing, what was not reached None. Of a user's own loop neither data
-    set, model nor protocol is known: there are no such columns.
+    Accuracies are shares from 0 to 1. `accuracy_at_25_percent` and the like are the accuracy of the
+    last evaluation at or before that share of the steps. `steps_to_accuracy_0.9` and the like are
+    the first evaluated step with at least that accuracy. `steps_to_baseline` is the first evaluated
+    step with at least the mean final accuracy of the study's baseline. `accuracy_area` is the mean
+    of the accuracy curve over the evaluations. Values that were not measured are missing; a
+    threshold that was not reached is None. Runs of a user's training loop have no columns for data
+    set, model and protocol.
     """
     baselines = _baseline_accuracies(analysis)
     return [_run_row(analysis, run, baselines) for run in analysis.runs]
@@ -91,11 +92,11 @@ def _baseline_accuracies(analysis: Analysis) -> dict[tuple[str, str], float]:
 
 
 def summary(analysis: Analysis) -> dict[str, Any]:
-    """Return what the tables of a study show, as plain values.
+    """Return the values in the tables of a study.
 
     Returns:
-        The study, its cells with every figure of their comparison (empty ones are None), the
-        verdicts, the times to accuracies, the failed runs and what is missing.
+        The study, its cells with every figure of their comparison (None if empty), the verdicts,
+        the times to accuracies, the failed runs and the missing runs.
     """
     study = analysis.study
     return {
@@ -122,7 +123,7 @@ def summary(analysis: Analysis) -> dict[str, Any]:
 
 
 def _tuned(analysis: Analysis) -> dict[str, Any]:
-    """Return what was chosen, and the comparison at the baseline's best, of a tuned study."""
+    """Return the choices of a tuned study, and the comparison at the baseline's best."""
     if analysis.at_baseline is None:
         return {}
     other = analysis.at_baseline

@@ -1,16 +1,16 @@
-"""The unit of a metric -> how its values are printed; a p -> its text."""
+"""unit of a metric -> Scale, which prints its values; a p -> its text."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How values of a study's primary metric are printed.
+    """Hold the printed form of a primary metric's values.
 
     Attributes:
-        factor: What values are multiplied by: 100 where they are shares.
-        digits: Digits after the point.
-        unit: Of a difference, "" where it has none.
+        factor: Factor of the printed values: 100 for shares.
+        digits: Number of digits after the decimal point.
+        unit: Unit of a difference, "" if there is none.
         percent: Whether a mean is printed in percent.
     """
 
@@ -29,7 +29,7 @@ class Scale:
 
 
 def scale_for(unit: str) -> Scale:
-    """Return how values of a unit are printed: `points` are shares, in percent.
+    """Return the scale of a unit: `points` are shares, printed in percent.
 
     Example:
         >>> scale_for("points").difference(0.0123), scale_for("K").difference(0.5)
@@ -41,7 +41,7 @@ def scale_for(unit: str) -> Scale:
 
 
 def p_text(p: float | None) -> str:
-    """Return a p as Table 3 prints it, four digits.
+    """Return a p with four digits, as in Table 3.
 
     Example:
         >>> p_text(0.0308), p_text(1e-6), p_text(None)

@@ -1,6 +1,6 @@
-"""analyses of many settings -> one row an arm: its numbers over all of them.
+"""analyses of many settings -> one row per arm: its numbers over all settings.
 
-A setting is a data set, a network and a protocol: a place of one study.
+A setting is a data set, a network and a protocol of one study.
 """
 
 from collections.abc import Sequence
@@ -25,18 +25,18 @@ from warminit.lab.verdict.wording import counted
 
 @dataclass(frozen=True, slots=True)
 class ArmAcross:
-    """One arm beside one baseline, over all settings that have both.
+    """Hold one arm and one baseline over all settings that have both.
 
     Attributes:
         arm: Label of the arm.
         baseline: Label of the baseline.
-        gains: For each setting, by name, the arm's score minus the baseline's, one a seed; for a
-            loss the baseline's minus the arm's. Above 0: the arm is better.
+        gains: Paired differences by setting, one per seed, above 0 if the arm is better: arm minus
+            baseline, or for a loss baseline minus arm.
         middle: Interquartile mean of all gains.
-        improvement: Chance that a run of the arm beats a run of the baseline.
-        comparisons: One a setting, with Holm's correction over all arms and settings.
-        cross_entropies: The same of cross-entropy, where it was compared.
-        failed: Failed runs of the arm, and of the baseline.
+        improvement: Probability that a run of the arm beats a run of the baseline.
+        comparisons: One comparison per setting, with Holm's correction over all arms and settings.
+        cross_entropies: Comparisons of cross-entropy, in settings that report it.
+        failed: Number of failed runs of the arm, and of the baseline.
     """
 
     arm: str
@@ -50,22 +50,22 @@ class ArmAcross:
 
     @property
     def better(self) -> int:
-        """In how many settings the arm is significantly better."""
+        """Number of settings in which the arm is significantly better."""
         return sum(comparison.outcome == "helps" for comparison in self.comparisons)
 
     @property
     def worse(self) -> int:
-        """In how many settings the arm is significantly worse."""
+        """Number of settings in which the arm is significantly worse."""
         return significantly_worse(self.comparisons)
 
     @property
     def higher_loss(self) -> int:
-        """In how many settings the cross-entropy is significantly higher."""
+        """Number of settings in which the cross-entropy is significantly higher."""
         return significantly_worse(self.cross_entropies)
 
     @property
     def worst(self) -> tuple[str, float]:
-        """The setting with the lowest mean gain, and that gain."""
+        """Setting with the lowest mean gain, and that gain."""
         means = {setting: float(np.mean(gains)) for setting, gains in self.gains.items()}
         setting = min(means, key=means.__getitem__)
         return setting, means[setting]
@@ -73,13 +73,13 @@ class ArmAcross:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What many settings say together.
+    """Hold the results over many settings.
 
     Attributes:
-        arms: One row an arm and baseline, in the order of the studies.
-        metric: The primary metric of all studies.
-        factor: What gains are multiplied by to be shown.
-        unit: Unit of a gain that is shown, "" where it has none.
+        arms: One row per arm and baseline, in the order of the studies.
+        metric: Primary metric of all studies.
+        factor: Factor of the printed gains.
+        unit: Unit of a printed gain, "" if there is none.
     """
 
     arms: tuple[ArmAcross, ...]
@@ -95,11 +95,11 @@ def across_settings(analyses: Sequence[Analysis]) -> Settings:
         analyses: Analyses of studies with one primary metric.
 
     Returns:
-        One row an arm and baseline. Failed seeds are in no gain, and are counted. Bootstraps draw
-        seeds within settings: the numbers are of these settings, not of settings in general.
+        One row per arm and baseline. Failed seeds are counted and left out of the gains. Bootstraps
+        draw seeds within settings: the numbers describe these settings, not settings in general.
 
     Raises:
-        WarminitError: For no study, different metrics, or no comparison.
+        WarminitError: If there is no study or no comparison, or the metrics differ.
     """
     metrics = sorted({analysis.study.metric for analysis in analyses})
     if len(metrics) != 1:
@@ -186,11 +186,11 @@ HEADINGS = (
     "arm", "settings", "runs", "gain", "interval", "beats the baseline", "its interval",
     "better", "worse", "loss higher", "failed", "baseline failed", "worst setting", "its gain",
 )  # fmt: skip
-"""Of the rows that every display of settings shares."""
+"""Headings of the rows that every display of settings shares."""
 
 
 def texts(settings: Settings) -> list[tuple[str, ...]]:
-    """Return one row of texts an arm, with `HEADINGS`, for terminal, page and Markdown."""
+    """Return one row of texts per arm, in the order of `HEADINGS`."""
 
     def gain(value: float) -> str:
         return f"{settings.factor * value:+.{2 if settings.unit == 'points' else 4}f}"
@@ -217,7 +217,7 @@ def texts(settings: Settings) -> list[tuple[str, ...]]:
 
 
 def sentences(settings: Settings) -> list[str]:
-    """Return one sentence an arm, and what the numbers are."""
+    """Return one sentence per arm, and an explanation of the numbers."""
     unit = f" {settings.unit}".rstrip()
     told = []
     for arm, row in zip(settings.arms, texts(settings), strict=True):
@@ -239,4 +239,4 @@ EXPLANATION = (
     "higher: settings, after Holm's correction over all arms and settings. Failed seeds are in no "
     "gain."
 )
-"""What a reader of the table must know."""
+"""Explanation of the table."""

@@ -1,8 +1,8 @@
-"""paired differences -> t tests, interval, sign flips, power. By SciPy and statsmodels.
+"""paired differences -> t tests, interval, sign flips and power, by SciPy and statsmodels.
 
-`statistics.py` asks these questions for one comparison. `paired_t` answers any number at once (the
-last axis is the seeds), so that the test suite can calibrate it on many simulated studies. SciPy
-and statsmodels take a second to import, so they wait until something is tested: runs come first.
+`paired.py` calls these functions for one comparison. `paired_t` takes any number of comparisons at
+once (the last axis is the seeds), so the test suite can calibrate it on many simulated studies.
+SciPy and statsmodels take a second to import, so they are imported at the first test.
 """
 
 import math
@@ -12,11 +12,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-#: Up to this many seeds all 2^n sign flips are counted.
+#: Largest number of seeds at which all 2^n sign flips are counted.
 EXACT_SEEDS = 16
-#: Random sign flips beyond: a p of 0.05 is then known to about 0.0007 (one standard error).
+#: Number of random sign flips beyond that: a p of 0.05 then has a standard error of about 0.0007.
 SIGN_FLIPS = 99_999
-#: Beyond this a number of seeds is no plan, and the noncentral t loses its accuracy.
+#: Largest number of seeds in a plan; beyond it the noncentral t loses its accuracy.
 MAX_SEEDS = 1_000_000
 
 FlipMethod = Literal["exact", "monte-carlo"]
@@ -25,9 +25,9 @@ Values = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class PairedT:
-    """What the t distribution says of paired differences; every array has shape (...).
+    """Hold the results of t tests on paired differences; every array has shape (...).
 
-    Invariant: `low` <= mean difference <= `high`, and `inner_low` to `inner_high` lies between.
+    Invariant: `low` <= `inner_low` <= mean difference <= `inner_high` <= `high`.
     """
 
     p_greater: Values
@@ -44,16 +44,16 @@ def paired_t(differences: Values, *, margin: float, alpha: float = 0.05) -> Pair
     """Test paired differences against no difference and against the margin.
 
     Args:
-        differences: Shape (..., n), n >= 2 seeds on the last axis, each row of positive variance,
-            positive where the arm is better.
+        differences: Paired differences, shape (..., n), n >= 2 seeds on the last axis, positive if
+            the arm is better. Each row has a positive variance.
         margin: Half-width of the equivalence region, in the unit of the differences.
-        alpha: The interval covers 1 - alpha, the inner one 1 - 2 alpha: it lies within the margin
-            exactly where the p of equivalence is below alpha.
+        alpha: Level of the intervals: the outer one covers 1 - alpha, the inner one 1 - 2 alpha.
+            The inner one lies within the margin exactly if the p of equivalence is below alpha.
 
     Returns:
-        One-sided p (the alternative is a positive mean), two-sided p, the ends of both intervals,
-        the p of the two one-sided tests for equivalence (Schuirmann 1987: the larger of both), and
-        the p of non-inferiority (the mean is above -margin). All p are in [0, 1].
+        One-sided p (the alternative is a positive mean), two-sided p, and the ends of both
+        intervals. The p of equivalence is the larger of two one-sided tests (Schuirmann 1987). The
+        p of non-inferiority is for a mean above -margin. All p are in [0, 1].
 
     Example:
         >>> import numpy as np
@@ -82,15 +82,15 @@ def paired_t(differences: Values, *, margin: float, alpha: float = 0.05) -> Pair
 
 
 def sign_flip(differences: Values, *, seed: int = 0) -> tuple[float, FlipMethod]:
-    """Test one comparison's paired differences when the sign of each seed is free.
+    """Test paired differences by flipping their signs.
 
     Args:
-        differences: Shape (n,), n >= 1, positive where the arm is better.
+        differences: Paired differences, shape (n,), n >= 1, positive if the arm is better.
         seed: Seed of the random flips, drawn only beyond 16 seeds; no global generator is touched.
 
     Returns:
-        The one-sided p (the alternative is a positive mean) and how it was found: "exact" over all
-        2^n flips, or "monte-carlo" over 99,999 random ones. The p is at least 2^-n, or 1 / 100,000.
+        The one-sided p (the alternative is a positive mean), and the method: "exact" over all 2^n
+        flips, or "monte-carlo" over 99,999 random flips. The p is at least 2^-n, or 1 / 100,000.
 
     Source:
         Fisher 1935; for random flips, Phipson and Smyth 2010: the observed signs count too.
@@ -103,7 +103,7 @@ def sign_flip(differences: Values, *, seed: int = 0) -> tuple[float, FlipMethod]
     from scipy import stats
 
     exact = len(differences) <= EXACT_SEEDS
-    if len(differences) == 1:  # SciPy takes no single one; a zero beside it changes no share
+    if len(differences) == 1:  # SciPy needs two; a zero changes no share
         differences = np.append(differences, 0.0)
     result = stats.permutation_test(
         (differences,),
@@ -111,7 +111,7 @@ def sign_flip(differences: Values, *, seed: int = 0) -> tuple[float, FlipMethod]
         permutation_type="samples",
         alternative="greater",
         vectorized=True,
-        # At 2^n or more SciPy counts every flip once; below it draws and counts the observed too.
+        # From 2^n on SciPy counts every flip once; below, it draws, and adds the observed signs.
         n_resamples=2**EXACT_SEEDS if exact else SIGN_FLIPS,
         batch=8192,
         rng=np.random.default_rng(seed),
@@ -120,14 +120,16 @@ def sign_flip(differences: Values, *, seed: int = 0) -> tuple[float, FlipMethod]
 
 
 def signed_rank(differences: Values) -> float:
-    """Test one comparison's paired differences by the ranks of their sizes.
+    """Test paired differences by the ranks of their sizes.
 
     Args:
-        differences: Shape (n,), positive where the arm is better, at least one of them not zero.
+        differences: Paired differences, shape (n,), positive if the arm is better; at least one is
+            not zero.
 
     Returns:
-        The one-sided p, zero differences dropped first. Exact over all 2^n patterns of signs where
-        16 differences or fewer are left, or 50 without ties; else SciPy's normal approximation.
+        The one-sided p without the zero differences. It is exact over all 2^n patterns of signs for
+        up to 16 differences, or up to 50 without ties. Otherwise it is SciPy's normal
+        approximation.
 
     Source:
         Wilcoxon 1945.
@@ -147,16 +149,16 @@ def signed_rank(differences: Values) -> float:
 
 
 def power(effect: float, sd: float, n: int, *, alpha: float = 0.05) -> float:
-    """Give the chance that the one-sided paired t test at alpha finds a true effect.
+    """Compute the power of the one-sided paired t test at alpha.
 
     Args:
-        effect: True mean difference, positive where the arm is better.
-        sd: Standard deviation of the paired differences, positive, same unit.
+        effect: True mean difference, positive if the arm is better.
+        sd: Standard deviation of the paired differences, positive, in the unit of `effect`.
         n: Number of seeds, at least 2.
         alpha: Level of the one-sided test.
 
     Returns:
-        A chance in [0, 1]; alpha where the effect is 0.
+        A probability in [0, 1]; alpha if the effect is 0.
 
     Example:
         >>> round(power(0.002, 0.005, 8), 2)
@@ -169,7 +171,7 @@ def power(effect: float, sd: float, n: int, *, alpha: float = 0.05) -> float:
     while math.isnan(chance):
         chance = float(TTestPower().power(ratio, n, alpha, alternative="larger"))
         # Far in its tails SciPy's noncentral t has gaps. Power only grows with the effect, so the
-        # next effect towards zero that has a value bounds it, and there it is 0 or 1 anyway.
+        # next effect towards zero with a value is a bound; the power there is 0 or 1 anyway.
         ratio *= 0.95
     return min(max(chance, 0.0), 1.0)
 
@@ -177,17 +179,17 @@ def power(effect: float, sd: float, n: int, *, alpha: float = 0.05) -> float:
 def seeds_for_power(
     effect: float, sd: float, *, target: float = 0.8, alpha: float = 0.05
 ) -> int | None:
-    """Give the smallest number of seeds whose one-sided paired t test reaches the target power.
+    """Compute the smallest number of seeds at which the one-sided paired t has the target power.
 
     Args:
-        effect: True mean difference to be seen, positive.
-        sd: Standard deviation of the paired differences, positive, same unit.
-        target: Power wanted, 0.8 by default.
+        effect: True mean difference to detect, positive.
+        sd: Standard deviation of the paired differences, positive, in the unit of `effect`.
+        target: Power to reach.
         alpha: Level of the one-sided test.
 
     Returns:
         A whole number n >= 2 with power(n) >= target and, unless n is 2, power(n - 1) < target.
-        None where it would pass a million.
+        None if more than a million seeds are needed.
 
     Example:
         >>> seeds_for_power(0.002, 0.005)

@@ -1,4 +1,4 @@
-"""evaluation curves at the same seeds -> how many steps an arm needs to an accuracy, as a ratio."""
+"""evaluation curves at the same seeds -> steps that an arm needs to an accuracy, as a ratio."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,26 +10,26 @@ from warminit.errors import WarminitError
 
 Values = NDArray[np.float64]
 
-#: Bootstrap samples: an end of the interval is then known to about 2 % of its width.
+#: Bootstrap samples; the ends of the interval then have an error of about 2 % of its width.
 SAMPLES = 9_999
 
 
 @dataclass(frozen=True, slots=True)
 class TimeTo:
-    """How long an arm and its baseline take to one threshold.
+    """Hold the steps that an arm and its baseline need to one threshold.
 
     Attributes:
-        threshold: The accuracy to reach.
+        threshold: Accuracy to reach.
         n: Number of seeds.
-        steps_arm: Restricted mean steps: the mean over the seeds of the smaller of the step of
-            arrival and the horizon.
-        steps_baseline: The same of the baseline.
-        arrived_arm: Seeds at which the arm arrived.
-        arrived_baseline: Seeds at which the baseline arrived.
-        horizon: The last step; a run that never arrives counts as this many.
-        ratio: steps_arm / steps_baseline; below 1 where the arm is faster.
+        steps_arm: Restricted mean steps of the arm: the mean over the seeds of the step of arrival,
+            or of the horizon if the run never arrives.
+        steps_baseline: Restricted mean steps of the baseline.
+        arrived_arm: Number of seeds at which the arm arrived.
+        arrived_baseline: Number of seeds at which the baseline arrived.
+        horizon: Last step; a run that never arrives counts as arriving here.
+        ratio: steps_arm / steps_baseline; below 1 if the arm is faster.
         interval: Interval of the ratio, by the percentile bootstrap over seeds; None with one seed.
-        spacing: The widest gap between two evaluations: no step of arrival is known better.
+        spacing: Widest gap between two evaluations, the resolution of a step of arrival.
     """
 
     threshold: float
@@ -57,20 +57,21 @@ def time_to(
     """Compare the steps that two arms need to reach a threshold.
 
     Args:
-        steps: Shape (evaluations,), rising and positive: the step, or second, of each evaluation.
-        arm: Shape (seeds, evaluations), the metric; NaN from where a run has diverged.
-        baseline: The same of the baseline, at the same seeds in the same order.
-        threshold: The value to reach, such as the baseline's final accuracy.
+        steps: Step, or second, of each evaluation, shape (evaluations,), positive and increasing.
+        arm: Metric of the arm, shape (seeds, evaluations); NaN after a run has diverged.
+        baseline: Metric of the baseline, at the same seeds in the same order.
+        threshold: Value to reach, for example the baseline's final accuracy.
         alpha: The interval covers about 1 - alpha.
         seed: Seed of the bootstrap; no global generator is touched.
-        higher_is_better: False for a loss: a run arrives at or below the threshold.
+        higher_is_better: Whether a higher metric is better; for a loss (False), a run arrives at or
+            below the threshold.
 
     Returns:
-        Both restricted means and their ratio. Seeds are drawn as pairs, so the luck that both arms
-        share cancels. A seed arrives at its first evaluation at the threshold.
+        Both restricted means and their ratio. The bootstrap draws pairs of runs, so variation that
+        both arms share cancels. A run arrives at its first evaluation that reaches the threshold.
 
     Raises:
-        WarminitError: For steps that do not rise, curves of other shapes, or no seed.
+        WarminitError: If steps do not increase, curves have other shapes, or there is no seed.
 
     Source:
         Royston and Parmar 2013 (restricted mean); Efron 1979.

@@ -1,4 +1,4 @@
-"""Analysis -> for each arm the steps and seconds to the baseline's final accuracy and others."""
+"""Analysis -> steps and seconds of each arm to the baseline's final accuracy and others."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,23 +12,23 @@ from warminit.lab.verdict.cell import Cell
 from warminit.lab.verdict.time_to import TimeTo, time_to
 
 Runs = Mapping[int, RunResult | None]
-"""By seed; None where the run ended with an error."""
+"""Results by seed; None for a run that ended with an error."""
 
 
 @dataclass(frozen=True, slots=True)
 class ArmTime:
-    """How long one arm takes to one accuracy, beside the baseline.
+    """Hold the time of one arm to one accuracy, and that of the baseline.
 
     Attributes:
         dataset: Name of the data set.
         model: Name of the model.
         arm: Label of the arm.
         baseline: Label of the baseline.
-        final: Whether the accuracy is the baseline's own, the mean of its final ones.
+        final: Whether the accuracy is the baseline's mean final accuracy.
         steps: Restricted mean steps of both, and their ratio.
-        seconds_arm: The time of the arm's initialization and of so many of its steps, evaluations
-            among them, as measured.
-        seconds_baseline: The same of the baseline.
+        seconds_arm: Measured time of the arm's initialization and of its restricted mean steps,
+            including evaluations.
+        seconds_baseline: Measured time of the baseline, likewise.
     """
 
     dataset: str
@@ -42,7 +42,7 @@ class ArmTime:
 
     @property
     def sentence(self) -> str:
-        """The comparison as one plain sentence."""
+        """Comparison as one sentence."""
         t = self.steps
         what = f", the final accuracy of {self.baseline}" if self.final else ""
         interval = (
@@ -71,14 +71,14 @@ class ArmTime:
 
 
 def times(analysis: Analysis) -> tuple[ArmTime, ...]:
-    """Compare how long arms take to the baseline's final accuracy and to the study's thresholds.
+    """Compare the times of arms to the baseline's final accuracy and to the study's thresholds.
 
-    Seeds that have ended in both arms are paired, failed runs among them: a run that never arrives
+    Seeds that have ended in both arms are paired, including failed runs. A run that never arrives
     counts as arriving at its last step.
 
     Returns:
-        For each arm but the baseline, in the study's order, one for each accuracy; none where runs
-        have no curve of the accuracy.
+        One result per arm and accuracy, in the study's order, without the baseline; none if runs
+        have no accuracy curve.
     """
     runs: dict[tuple[str, str, str], dict[int, RunResult | None]] = {}
     for run in analysis.runs:
@@ -112,7 +112,7 @@ def _times(
     ]
     decision = cell.comparison.decision if cell.comparison else None
     if decision is not None and decision.outcome != "go on" and decision.reason != "failure":
-        seeds = seeds[: decision.seeds]  # as the verdict
+        seeds = seeds[: decision.seeds]  # as in the verdict
     if not steps or not seeds or not finals:
         return []
     design = analysis.study.design()
@@ -121,7 +121,7 @@ def _times(
         [_curve(runs[seed]) or [math.nan] * len(steps) for seed in seeds]
         for runs in (arm_runs, baseline_runs)
     )
-    # Rounded down to the six digits that kept curves have, or equal accuracies would not reach it.
+    # Rounded down to the six digits of kept curves, or equal accuracies would not reach it.
     final = math.floor(fmean(finals) * 1e6 + 1e-3) / 1e6
     found: list[ArmTime] = []
     for threshold in (final, *analysis.study.thresholds):
@@ -146,7 +146,7 @@ def _curve(result: RunResult | None) -> Sequence[float]:
 
 
 def _fits(result: RunResult | None, steps: tuple[int, ...]) -> bool:
-    """Tell whether a run can be paired: an error, or a curve of the accuracy at these steps."""
+    """Return whether a run can be paired: an error, or an accuracy curve at these steps."""
     return result is None or (bool(_curve(result)) and result.eval_steps == steps)
 
 

@@ -1,4 +1,4 @@
-"""an analysis -> the sentences that every way of showing it shares."""
+"""Analysis -> the sentences that every display shares."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,13 +8,13 @@ from warminit.lab.study.table1 import BATCH_SIZE, STEPS
 from warminit.lab.verdict.analysis import Analysis
 
 SMALL = 1000
-"""Of fewer evaluated images, what one of them is worth is said: it is over 0.1 points."""
+"""Number of evaluated images below which notes state the worth of one image, over 0.1 points."""
 
 
 def notes(analysis: Analysis) -> list[str]:
-    """Return what a reader must know besides the numbers."""
+    """Return the notes that a reader needs besides the numbers."""
     study, protocol, found = analysis.study, analysis.study.protocol, []
-    # The grid search is judged by an early training loss: its few steps are the paper's own.
+    # The grid search compares an early training loss: its few steps are those of the paper.
     if protocol.steps < STEPS and not study.own_loop and study.metric != "train_loss":
         found.append(
             f"Shortened: {protocol.steps:,} steps at batch {protocol.batch_size}, where the paper "
@@ -50,7 +50,7 @@ def _of_look(study: Study) -> str:
 
 
 def _sequential(analysis: Analysis) -> list[str]:
-    """Return how a sequential study was decided, and what that spared."""
+    """Return sentences on how a sequential study was decided, and on the runs that it spared."""
     study, family = analysis.study, counted(len(analysis.comparisons), "comparison")
     adjusted = f"every interval and p is adjusted for the looks, and every verdict for {family}"
     told = [f"Decided look by look: {adjusted}."]
@@ -66,7 +66,7 @@ def _sequential(analysis: Analysis) -> list[str]:
 
 
 def _one_image(analysis: Analysis) -> list[str]:
-    """Return what one evaluated image is worth, for each data set that has few of them."""
+    """Return the worth of one evaluated image, for each data set with few evaluated images."""
     study = analysis.study
     if not analysis.in_points or study.own_loop or "accuracy" not in study.metric:
         return []
@@ -84,7 +84,7 @@ def _beside(worth: float, margin: float) -> str:
 
 
 def _without_head(analysis: Analysis) -> list[tuple[str, str, str]]:
-    """Return where an arm that makes the last layer small left it, each place once."""
+    """Return (data set, model, arm) of each arm that usually shrinks the last layer and did not."""
     return list(
         dict.fromkeys(
             (run.spec.dataset, run.spec.model, run.spec.arm.label)
@@ -96,11 +96,11 @@ def _without_head(analysis: Analysis) -> list[tuple[str, str, str]]:
 
 
 def _head_scale(parameters: Mapping[str, Any]) -> Any:
-    return parameters.get("head_scale", parameters.get("head", 0.0))  # the name of 0.1
+    return parameters.get("head_scale", parameters.get("head", 0.0))  # its name in version 0.1
 
 
 def expected_false_alarms(tests: int) -> str:
-    """Return in words how many of so many tests at 0.05 reject when there is no effect.
+    """Return the expected number of false alarms among tests at 0.05, in words.
 
     Example:
         >>> expected_false_alarms(224)
@@ -112,7 +112,7 @@ def expected_false_alarms(tests: int) -> str:
 
 
 def counted(number: int, name: str) -> str:
-    """Return a number of things in words.
+    """Return a number with its noun.
 
     Example:
         >>> counted(1, "seed"), counted(8, "seed")
@@ -122,13 +122,13 @@ def counted(number: int, name: str) -> str:
 
 
 def seeds_planned(study: Study) -> str:
-    """Return how many seeds a study has, or has at most."""
+    """Return the number of seeds of a study, or its maximum, in words."""
     most = "at most " if study.sequential is not None else ""
     return f"{most}{counted(len(study.seeds), 'seed')}"
 
 
 def stars(p: float | None) -> str:
-    """Return Section 5's significance marks: * p < 0.1, ** p < 0.05, *** p < 0.01.
+    """Return the significance marks of Section 5: * p < 0.1, ** p < 0.05, *** p < 0.01.
 
     Example:
         >>> [stars(p) for p in (0.2, 0.0616, 0.0308, 0.0033, None)]
