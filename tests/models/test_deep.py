@@ -173,7 +173,7 @@ def test_pixel_rules_hold_for_the_first_layer_only() -> None:
 REFUSED: dict[str, tuple[Any, tuple[str, ...]]] = {
     "0": (0, ("layers=0", "runs 4 convolutions from stem on", "Choose 1 to 4")),
     "5": (5, ("layers=5", "runs 4 convolutions", "or name them")),
-    "True": (True, ("layers=True", "expected a dotted name", "or how many")),
+    "True": (True, ("layers=True", "expected a dotted name", "or a number")),
     "a number that is none": (2.0, ("layers=2.0", "expected a dotted name", "Leave it out")),
     "none": ([], ("layers=[]", "nothing is not a convolution that runs")),
     "a name that does not run": (["stem", "unused"], ("'unused'", f"are: {', '.join(ORDER)}")),
@@ -213,9 +213,9 @@ def narrow() -> Net:
 
 
 IN_THE_SECOND = {
-    "no patch differs": (dead, "what block.first is fed is constant: every value is 0"),
+    "no patch differs": (dead, "the input of block.first is constant: every value is 0"),
     "a norm that changes it": (normed, "block.first (ParametrizedConv2d) changes its weight"),
-    "images too small": (narrow, "what block.first is fed is constant"),
+    "images too small": (narrow, "the input of block.first is constant"),
 }
 
 

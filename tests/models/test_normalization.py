@@ -236,7 +236,7 @@ def test_batches_are_read_once() -> None:
     [
         ({"layers": "9"}, "layers='9' is missing"),
         ({"layers": "net.6"}, "layer 'net.6' is a Linear"),
-        ({"eps": -1}, "eps=-1;"),
+        ({"eps": -1}, "eps=-1:"),
         ({"images": torch.tensor(1.0)}, "images"),
         ({"images": IMAGES[:, :1]}, "images has 1 channels"),
         ({"images": IMAGES[:0]}, "images"),

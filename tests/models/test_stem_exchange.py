@@ -153,7 +153,7 @@ def tied() -> nn.Module:
 @pytest.mark.parametrize(
     ("model", "says"),
     [
-        (nn.Conv2d(4, 4, 3, groups=2), "has 2 groups, whose"),
+        (nn.Conv2d(4, 4, 3, groups=2), "has 2 groups, so its filters"),
         (parametrizations.weight_norm(nn.Conv2d(3, 4, 3)), "parametrized"),
         (tied(), "shares"),
         (nn.Sequential(nn.Flatten(), nn.Linear(12, 4)), "Linear"),

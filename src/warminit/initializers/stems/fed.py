@@ -61,7 +61,7 @@ def fed_images(
         return Fed(subject.images.detach(), options)
     with all_or_none():
         fed = activations(subject.model, target, subject.as_fed(subject.images))
-    name = f"the inputs of {target.name}"
+    name = f"the input of {target.name}"
     asked = options.get("patches_per_image")
     raw: RuleOptions = {**options, "mean": None, "std": None, "raw_images": None}
     if target.behind:
