@@ -61,13 +61,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             failed.append(name)
             _say(f"{name} failed: {type(error).__name__}: {error}")
     if given.page.exists() and not given.toy:
-        stored = [
-            json.loads((given.results / f"{name}.json").read_text())
-            for name in MODULES
-            if (given.results / f"{name}.json").exists()
-        ]
-        given.page.write_text(as_tables(given.page.read_text(), stored))
+        given.page.write_text(as_tables(given.page.read_text(), kept_records(given.results)))
     return 1 if failed else 0
+
+
+def kept_records(results: Path) -> list[Record]:
+    """Return the kept record of every module that has one, in the order of the page."""
+    paths = (results / f"{name}.json" for name in MODULES)
+    return [json.loads(path.read_text()) for path in paths if path.exists()]
 
 
 def run(

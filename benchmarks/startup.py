@@ -107,7 +107,7 @@ def _first_step(data_root: Path | None) -> Measured:
         "at most",
         statistics.median(walls),
         {"first step": list(walls), "CPU time of all its processes": list(busy)},
-        "wall time from the start of the process, which a busy machine stretches; its processes "
+        "wall time since the process started, which a busy machine stretches; its processes "
         f"took {statistics.median(busy):.1f} s of CPU time together",
     )
 

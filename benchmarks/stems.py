@@ -84,7 +84,7 @@ def _against_faiss(title: str, given: Images, out_channels: int, kernel: int) ->
     )
     ratio = paired_ratio(seconds, *clusterings)
     target = "k-means' time over faiss's"
-    note = f"{CPU_TIME}; faiss with its 25 iterations and one start"
+    note = f"{CPU_TIME}; faiss with its 25 iterations and one initialization"
     return [
         Measured(GROUP, setting, target, 1.5, "at most", ratio, seconds, note),
         Measured(GROUP, setting, "its inertia over faiss's", 1.0, "at most", ours / theirs),

@@ -8,6 +8,12 @@ BEGIN, END = "<!-- benchmarks begin -->", "<!-- benchmarks end -->"
 
 Record = Mapping[str, Any]
 
+_REWORDED = {
+    "and one start": "and one initialization",
+    "from the start of the process": "since the process started",
+}
+"""Words of kept notes and today's: a kept result is never edited. Empty after the next run."""
+
 
 def as_line(measured: Record) -> str:
     """Return one measured target as a line for the terminal."""
@@ -29,53 +35,78 @@ def as_tables(page: str, stored: Sequence[Record]) -> str:
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise ValueError(f"the page lacks the marks {BEGIN} and {END} for the tables; add them.")
-    body = "\n\n".join(_module(each) for each in stored)
+    body = "\n\n".join(["\n".join(_machines(stored)), *map(_module, stored)])
     return f"{before}{BEGIN}\n\n{body}\n\n{END}{after}"
 
 
-def _module(stored: Record) -> str:
+def _machines(stored: Sequence[Record]) -> list[str]:
+    header = ("benchmark", "processor", "cores", "system", "versions", "load average", "seconds")
+    return _table(header, (_machine(each) for each in stored if each["measured"]))
+
+
+def _machine(stored: Record) -> Sequence[str]:
     where = stored["environment"]
-    versions = ", ".join(f"{name} {number}" for name, number in where["versions"].items())
-    load = f"{where['load_average'][0]} before, {where['load_average_after'][0]} after"
-    machine = f"{where['cpu']}, {where['cores']} cores, {where['system']}; {versions}"
-    lines = [
-        f"### {stored['module']}",
-        "",
-        f"{machine}; load average {load}; {stored['seconds']:.0f} s.",
-        "",
-        *_table(
-            ("setting", "target", "wanted", "measured", "", "note"),
-            (
-                (
-                    each["setting"],
-                    each["target"],
-                    f"{each['better']} {each['wanted']:g}",
-                    f"{each['value']:.3g}",
-                    "pass" if each["passed"] else "**short**",
-                    each["note"],
-                )
-                for each in stored["measured"]
-            ),
-        ),
-    ]
-    for each in stored["measured"]:
-        if each["seconds"]:
-            lines += ["", f"Seconds, {each['setting']} ({each['target']}):", ""]
-            lines += _seconds(each["seconds"])
+    return (
+        stored["module"],
+        where["cpu"],
+        str(where["cores"]),
+        where["system"],
+        ", ".join(f"{name} {number}" for name, number in where["versions"].items()),
+        f"{where['load_average'][0]} before, {where['load_average_after'][0]} after",
+        f"{stored['seconds']:.0f}",
+    )
+
+
+def _module(stored: Record) -> str:
+    lines = [f"### {stored['module']}"]
+    if stored["measured"]:
+        lines += ["", *_targets(stored["measured"])]
+    if any(each["seconds"] for each in stored["measured"]):
+        lines += ["", "Seconds of each contender:", "", *_seconds(stored["measured"])]
     lines += [f"\nSkipped: {reason}." for reason in stored["skipped"]]
     return "\n".join(lines)
 
 
-def _seconds(seconds: Mapping[str, Sequence[float]]) -> list[str]:
+def _targets(measured: Sequence[Record]) -> list[str]:
+    return _table(
+        ("setting", "target", "wanted", "measured", "", "note"),
+        (
+            (
+                each["setting"],
+                each["target"],
+                f"{each['better']} {each['wanted']:g}",
+                f"{each['value']:.3g}",
+                "pass" if each["passed"] else "**short**",
+                _reworded(each["note"]),
+            )
+            for each in measured
+        ),
+    )
+
+
+def _seconds(measured: Sequence[Record]) -> list[str]:
+    timed: list[Record] = []
+    for each in measured:
+        # Two targets of the same repeats need one set of rows.
+        if each["seconds"] not in [other["seconds"] for other in timed]:
+            timed.append(each)
     rows = (
         (
+            each["setting"],
             name,
-            *(f"{value:.4g}" for value in (statistics.median(each), min(each), max(each))),
-            str(len(each)),
+            *(f"{value:.4g}" for value in (statistics.median(taken), min(taken), max(taken))),
+            str(len(taken)),
         )
-        for name, each in seconds.items()
+        for each in timed
+        for name, taken in each["seconds"].items()
     )
-    return _table(("", "median", "min", "max", "repeats"), rows)
+    return _table(("setting", "contender", "median", "min", "max", "repeats"), rows)
+
+
+def _reworded(note: str) -> str:
+    for old, new in _REWORDED.items():
+        note = note.replace(old, new)
+    return note
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

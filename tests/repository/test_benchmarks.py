@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from benchmarks import demo, listing1
-from benchmarks.__main__ import main
+from benchmarks.__main__ import PAGE, RESULTS, kept_records, main
 from benchmarks.harness import Measured, environment, interleaved, paired_ratio
 from benchmarks.images import inertia
 from benchmarks.tables import BEGIN, END, as_line, as_tables
@@ -106,12 +106,18 @@ def test_a_run_is_stored_and_its_tables_go_between_the_marks(
     assert text.endswith(f"{END}\nafter\n")
     assert "old" not in text
     assert "| MNIST | times faster | at least 8 | 2 | **short** | a \\| b |" in text
-    assert "| a | 2 | 1 | 3 | 2 |" in text
+    assert text.count("| MNIST | a | 2 | 1 | 3 | 2 |") == 1  # the same repeats, listed once
+    assert "| startup | " in text
     assert "Skipped: no GPU at hand." in text
     main(arguments)  # again: nothing grows
     assert page.read_text().count("### startup") == 1
     with pytest.raises(ValueError, match="the page lacks the marks"):
         as_tables("no marks", [stored])
+
+
+def test_the_page_has_the_kept_results() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert as_tables(page, kept_records(RESULTS)) == page
 
 
 def test_what_was_measured_before_a_failure_is_kept_beside_the_last_whole_record(

@@ -2,7 +2,6 @@
 
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -28,51 +27,42 @@ HOW_TOS = sorted(
     )
 )  # fmt: skip
 PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md")), *sorted((DOCS / "results").glob("*.md"))]
-NOT_YET = {
-    "performance.md",
-}  # fmt: skip
-"""Pages whose words are still to be rewritten; whoever rewrites one takes it out."""
 
 
-def marked(pages: list[Path]) -> list[Any]:
-    """Return the pages as parameters; one that is still to be rewritten may fail."""
-    later = pytest.mark.xfail(reason="its words are still to be rewritten", strict=False)
-    names = {page: page.relative_to(ROOT).as_posix().removeprefix("docs/") for page in pages}
-    return [
-        pytest.param(page, id=name, marks=later if name in NOT_YET else ())
-        for page, name in names.items()
-    ]
+def name(page: Path) -> str:
+    """Return the path of a page below docs/."""
+    return page.relative_to(ROOT).as_posix().removeprefix("docs/")
 
 
 def test_the_menu_has_how_tos() -> None:
     assert {"own-network.md", "study-file.md", "adapt.md", "scaling.md"} <= set(HOW_TOS)
 
 
-@pytest.mark.parametrize("page", marked(PAGES))
+@pytest.mark.parametrize("page", PAGES, ids=name)
 def test_sentences_of_a_page_are_short(page: Path) -> None:
     units = paragraphs(page.read_text(encoding="utf-8"))
     each = [sentence for unit in units for sentence in sentences(unit)]
     assert [text for text in each if words(text) > MOST_WORDS] == []
 
 
-@pytest.mark.parametrize("page", marked([DOCS / page for page in HOW_TOS]))
+@pytest.mark.parametrize("page", [DOCS / page for page in HOW_TOS], ids=name)
 def test_a_how_to_says_first_which_question_it_answers(page: Path) -> None:
     assert re.search(r"\?|\banswers\b", paragraphs(page.read_text(encoding="utf-8"))[0])
 
 
-@pytest.mark.parametrize("page", marked([DOCS / page for page in HOW_TOS]))
+@pytest.mark.parametrize("page", [DOCS / page for page in HOW_TOS], ids=name)
 def test_a_paragraph_of_a_how_to_has_few_numbers(page: Path) -> None:
     units = paragraphs(page.read_text(encoding="utf-8"))
     assert [unit for unit in units if len(numbers(unit)) > MOST_NUMBERS] == []
 
 
-@pytest.mark.parametrize("page", marked([*PAGES, *sorted((ROOT / "examples").glob("*.py"))]))
+@pytest.mark.parametrize("page", [*PAGES, *sorted((ROOT / "examples").glob("*.py"))], ids=name)
 def test_a_page_has_no_forbidden_phrase(page: Path) -> None:
     text = " ".join(page.read_text(encoding="utf-8").split())
     assert [text[max(0, m.start() - 40) : m.end()] for m in PHRASES.finditer(text)] == []
 
 
-@pytest.mark.parametrize("page", marked(PAGES))
+@pytest.mark.parametrize("page", PAGES, ids=name)
 def test_lines_of_a_page_are_short(page: Path) -> None:
     lines = page.read_text(encoding="utf-8").splitlines()
     # A row of a table is one line, however long.
