@@ -23,7 +23,7 @@ from warminit.lab.verdict.analysis import Analysis
 Curve = Literal["accuracy", "loss"]
 
 MOST_POINTS = 60
-"""Points of a curve; the losses of the steps between two of them are averaged."""
+"""Points of a curve; the losses between two points are averaged."""
 
 TITLES = {"accuracy": "accuracy on the evaluation split, %", "loss": "training loss, nats"}
 
@@ -31,10 +31,10 @@ ZOOM = "Shift and the wheel zoom, Shift and drag move, a double click goes back.
 
 
 def curve_rows(analysis: Analysis, dataset: str, model: str, curve: Curve) -> list[dict[str, Any]]:
-    """Return one row an arm and step: mean over the seeds, and one standard deviation around it.
+    """Return one row per arm and step: mean over the seeds, and one standard deviation around it.
 
-    Accuracies are in percent, at the steps that were evaluated; losses are means of equal numbers
-    of steps, at the last of them. Seeds whose run failed are not in it.
+    Accuracies are in percent, at the evaluated steps. Losses are means over equal numbers of steps,
+    at the last of these steps. Failed runs are left out.
     """
     arms = [cell.arm for cell in shown_cells(analysis, dataset, model)]
     values: dict[tuple[str, int], list[float]] = {}
@@ -55,7 +55,7 @@ def curve_rows(analysis: Analysis, dataset: str, model: str, curve: Curve) -> li
 def learning_curves(
     analysis: Analysis, dataset: str, model: str, curve: Curve, width: Width = FILE_WIDTH
 ) -> Layered | None:
-    """Draw the curves of every arm, or None where the runs have none, as in a user's own loop."""
+    """Draw the curves of every arm; None if the runs have no curves."""
     rows = curve_rows(analysis, dataset, model, curve)
     if not rows:
         return None
@@ -71,7 +71,7 @@ def learning_curves(
         scale=alt.Scale(domain=names, range=[scale[arm][1] for arm in arms]),
         legend=arm_legend(arms),
     )
-    # Without Shift the wheel scrolls the page, as it does everywhere else.
+    # Without Shift the wheel scrolls the page, as usual.
     zoom = alt.selection_interval(
         bind="scales",
         zoom="wheel![event.shiftKey]",

@@ -21,7 +21,7 @@ from warminit.lab.verdict.analysis import Analysis
 from warminit.lab.verdict.cells import Row, cell_rows, scale_of
 
 MOST_ROWS = 40
-"""Comparisons shown; of a sweep's hundreds those with the smallest p."""
+"""Maximum number of comparisons; of a larger sweep, those with the smallest p are shown."""
 
 PAPER = "the paper's difference"
 
@@ -30,9 +30,9 @@ SIGNIFICANT = ("helps", "harms")
 
 
 def forest_rows(analysis: Analysis) -> list[dict[str, Any]]:
-    """Return one row a comparison, in the study's order; differences in the unit that is shown.
+    """Return one row per comparison, in the study's order, with differences in the printed unit.
 
-    Of more than `MOST_ROWS` those with the smallest two-sided p stay.
+    Of more than `MOST_ROWS` comparisons, those with the smallest two-sided p are kept.
     """
     factor = scale_of(analysis).factor
     found = [row for row in cell_rows(analysis) if row.difference is not None]
@@ -87,7 +87,7 @@ def forest(analysis: Analysis, width: Width = FILE_WIDTH) -> Layered:
     outcomes = [name for name in OUTCOMES if any(row["outcome"] == name for row in rows)]
     colours = alt.Scale(domain=outcomes, range=[OUTCOMES[name][0] for name in outcomes])
     shapes = alt.Scale(domain=outcomes, range=[OUTCOMES[name][1] for name in outcomes])
-    # With a scale of its own the legend is as empty or full as the points are.
+    # A separate scale makes the legend's symbols as empty or filled as the points.
     fills = alt.Scale(
         domain=outcomes,
         range=[OUTCOMES[name][0] if name in SIGNIFICANT else "transparent" for name in outcomes],
@@ -104,7 +104,7 @@ def forest(analysis: Analysis, width: Width = FILE_WIDTH) -> Layered:
         ]
     x_axis = alt.Axis(
         title=title,
-        titleAnchor="end",  # to the left of the plot there is room for a long one
+        titleAnchor="end",  # a long title has room to the left
         format="+.2~f" if analysis.in_points else "+.3~g",
         labelExpr="datum.value === 0 ? '0' : datum.label",
         tickCount=5,
@@ -154,7 +154,7 @@ def forest(analysis: Analysis, width: Width = FILE_WIDTH) -> Layered:
 
 
 def _paper(analysis: Analysis, row: Row, factor: float) -> float | None:
-    """Return Table 3's difference where it is of this arm, baseline, metric, model and data set."""
+    """Return Table 3's difference for this arm, baseline, metric, model and data set, or None."""
     study = analysis.study
     same = (row.arm, study.baseline, study.metric) == ("prewarm", "torch-default", "accuracy")
     if not same or row.model != "simplecnn" or row.partial:

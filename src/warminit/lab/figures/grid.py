@@ -12,7 +12,7 @@ from warminit.lab.paper.grid_table import GridRow
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """The configuration that Pre-Warm's rules derive for the data set and model."""
+    """Hold the configuration that Pre-Warm's rules derive for a data set and model."""
 
     patch_size: int
     n_clusters: int
@@ -38,10 +38,10 @@ def grid_heat_map(
     Holm's. A frame marks the rule's prediction, or the nearest configuration that was run.
 
     Args:
-        rows: The whole grid.
-        panel: One of `grid_panels(rows)`.
-        predicted: What the rules give.
-        width: Width of this panel.
+        rows: Rows of the whole grid.
+        panel: Panel of `grid_panels(rows)`.
+        predicted: Configuration that the rules give, or None.
+        width: Width of the panel.
     """
     limit = max(abs(row.delta) for row in rows) or 1.0
     patch_size, n_clusters = panel

@@ -17,13 +17,13 @@ from warminit.lab.figures.theme import (
 from warminit.lab.verdict.analysis import Analysis
 
 EVIDENCE = {"t": "paired t statistic", "betting": "log capital of the bets"}
-"""What each method measures."""
+"""Name of each method's evidence."""
 
 
 def look_rows(analysis: Analysis, dataset: str, model: str) -> list[dict[str, Any]]:
-    """Return one row a comparison and look, in the study's order; at most those of `shown_cells`.
+    """Return one row per comparison and look, in the study's order, for `shown_cells` only.
 
-    `evidence` is positive where the arm is better. From `boundary` up the arm helps; from minus
+    `evidence` is positive if the arm is better. From `boundary` up the arm helps; from minus
     `boundary` down it harms.
     """
     rows = []
@@ -53,7 +53,7 @@ def look_paths(
 ) -> Layered | None:
     """Draw the evidence of each comparison after each look, and the boundaries of that look.
 
-    A large point stands where a comparison ended, or is now. None before the first look.
+    A large point marks the last look of a comparison. Return None before the first look.
     """
     rows, study = look_rows(analysis, dataset, model), analysis.study
     if not rows or study.sequential is None:

@@ -16,24 +16,24 @@ from warminit.lab.figures.theme import FONT, VERMILLION
 from warminit.look.plot import filter_tiles
 
 COLUMNS = 8
-"""Filters or patches a row at most."""
+"""Maximum number of filters or patches per row."""
 
 GAP = 5
-"""Units between two tiles; the mark of a conditioned filter lies in it."""
+"""Units between two tiles; the frame of a conditioned filter lies in this gap."""
 
 TITLE_HEIGHT = 22
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """One panel: a heading over tiles.
+    """Hold one panel: a heading over tiles.
 
     Attributes:
         title: Heading.
-        alt: What is to be seen, for who cannot see it.
-        body: SVG elements, drawn from (0, 0); text in them is escaped.
-        width: Units; one unit is one CSS pixel at full size.
-        height: Units, the heading not counted.
+        alt: Description for readers who cannot see the picture.
+        body: SVG elements with escaped text, drawn from (0, 0).
+        width: Width in units; one unit is one CSS pixel at full size.
+        height: Height in units, without the heading.
     """
 
     title: str
@@ -50,16 +50,16 @@ def mosaic(
     marked: Iterable[int] = (),
     names: Sequence[str] = (),
 ) -> Picture:
-    """Draw filters as tiles, each scaled to its own range, those that are marked with a frame.
+    """Draw filters as tiles, each scaled to its own range, with frames around marked filters.
 
     Args:
-        filters: (F, C, *K).
+        filters: Filters, (F, C, *K).
         title: Heading.
-        marked: Indices that get a frame: the conditioned ones.
-        names: One a filter, which the tooltip begins with; `filter 0` and so on by default.
+        marked: Indices of the filters with a frame: the conditioned ones.
+        names: Names of the filters for the tooltips; `filter 0` and so on by default.
 
     Returns:
-        The panel. Its frames are as many as `marked`.
+        The panel, with one frame per marked filter.
     """
     tiles, marks = filter_tiles(filters.detach().float().cpu()), set(marked)
     norms = filters.detach().double().flatten(1).norm(dim=1).tolist()
@@ -73,10 +73,10 @@ def mosaic(
 
 
 def patch_strips(clusters: Mapping[str, Tensor], *, title: str) -> Picture:
-    """Draw some patches of each cluster, a row a cluster.
+    """Draw some patches of each cluster, one row per cluster.
 
     Args:
-        clusters: Name of each row -> its patches (n, C, *K); the first `COLUMNS` are shown.
+        clusters: Patches of each row by its name, (n, C, *K); the first `COLUMNS` are shown.
         title: Heading.
     """
     parts, top, widest, side = [], 0, 1, 26
@@ -100,11 +100,12 @@ def images_with_positions(
     *,
     title: str,
 ) -> Picture:
-    """Draw images in gray or colour with a frame at every position a patch was taken from.
+    """Draw images in gray or colour with a frame around every sampled patch.
 
     Args:
-        images: (n, C, H, W), pixels from 0 to 1; C is 1 or 3, of any other number the first.
-        positions: Of each image the (row, column) of its patches' upper left corners.
+        images: Images, (n, C, H, W), pixels from 0 to 1; with C other than 1 or 3, the first
+            channel is shown.
+        positions: Upper left corner (row, column) of each patch, by image.
         kernel: Height and width of a patch.
         title: Heading.
     """
@@ -140,9 +141,9 @@ def to_svg(pictures: Sequence[Picture], *, columns: int = 1, ink: str = "#1b1f24
     """Put panels beside and below one another into one SVG document.
 
     Args:
-        pictures: At least one.
-        columns: Panels a row.
-        ink: Colour of text; a page passes `currentColor`, and gives the ground too.
+        pictures: Panels, at least one.
+        columns: Number of panels per row.
+        ink: Colour of the text; a page passes `currentColor` and sets the background.
     """
     width = max(picture.width for picture in pictures) + 16
     parts, top = [], 0
@@ -156,7 +157,7 @@ def to_svg(pictures: Sequence[Picture], *, columns: int = 1, ink: str = "#1b1f24
                 f'<g transform="translate(0 {offset})">{picture.body}</g></g>'
             )
         top += max(picture.height for picture in row) + TITLE_HEIGHT + 8
-    # In a page a style sheet of an SVG holds for the whole page: every rule names its own class.
+    # A style sheet in an SVG applies to the whole page: every rule has a distinct class.
     style = (
         f".picture text{{font:12px {FONT};fill:{ink}}}.picture .heading{{font-size:13px;"
         f"font-weight:600}}.picture .quiet{{font-size:11px}}.picture image{{image-rendering:"

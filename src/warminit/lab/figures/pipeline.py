@@ -1,4 +1,4 @@
-"""a batch -> the way from its images to filters, step by step: Pre-Warm's and whitening's."""
+"""a batch -> the stages from its images to filters, for Pre-Warm and whitening."""
 
 import math
 from dataclasses import dataclass
@@ -26,17 +26,17 @@ SHOWN_CLUSTERS = 6
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """Every stage between a batch and its filters.
+    """Hold every stage between a batch and its filters.
 
     Attributes:
-        pixels: (N, C, H, W) from 0 to 1: the batch as a person sees it.
-        positions: int64 (N, n_patches, 2): row and column of each patch's upper left corner.
-        patches: (N * n_patches, C * prod(K)), as the model is fed, centered.
-        basis: (n, C * prod(K)): the centroids, or the whitening directions.
-        weighted: The same after the spatial weights; whitening has none, and it is `basis`.
-        filters: (n, C, *K), as they are written into the layer.
-        labels: int64 (N * n_patches,): nearest centroid of each patch; empty for whitening.
-        spectrum: Eigenvalues of the patches' second moment, falling; empty for k-means.
+        pixels: Batch before standardization, (N, C, H, W), from 0 to 1.
+        positions: Row and column of each patch's upper left corner, int64 (N, n_patches, 2).
+        patches: Centered patches of the standardized batch, (N * n_patches, C * prod(K)).
+        basis: Centroids or whitening directions, (n, C * prod(K)).
+        weighted: Basis after the spatial weights; for whitening equal to `basis`.
+        filters: Filters of the layer, (n, C, *K).
+        labels: Nearest centroid of each patch, int64 (N * n_patches,); empty for whitening.
+        spectrum: Eigenvalues of the patches' second moment, decreasing; empty for k-means.
     """
 
     pixels: Tensor
@@ -60,13 +60,13 @@ def prewarm_pipeline(
     kernel: tuple[int, int],
     seed: int,
 ) -> Pipeline:
-    """Follow Pre-Warm's stages as the laboratory runs them (engine `paper`).
+    """Compute Pre-Warm's stages as the laboratory runs them (engine `paper`).
 
     Args:
-        images: (N, C, H, W) as the model is fed, float32.
-        pixels: The same images, from 0 to 1.
-        n_clusters: Filters that are conditioned.
-        n_patches: Patches an image.
+        images: Standardized images, float32 (N, C, H, W).
+        pixels: Same images, from 0 to 1.
+        n_clusters: Number of conditioned filters.
+        n_patches: Patches per image.
         scale: Scale of the filters.
         kernel: Kernel of the layer, and of the patches.
         seed: Seed of the run.
@@ -75,7 +75,7 @@ def prewarm_pipeline(
         The stages; `filters` has the bits that `prewarm_(..., algorithm="paper")` writes.
     """
     patches = listing_patches(images.numpy(), n_patches, kernel, listing_generator(seed))
-    # The same draws over images that hold their own positions tell where each patch was taken.
+    # The same draws over images of pixel positions give the position of each patch.
     index = _indices(images).numpy()
     corners = listing_patches(index, n_patches, kernel, listing_generator(seed))[:, 0]
     centered = center_patches(patches)
@@ -108,7 +108,7 @@ def whitening_pipeline(
     seed: int,
     eps: float = RELATIVE_EPS,
 ) -> Pipeline:
-    """Follow whitening's stages; arguments and result as for `prewarm_pipeline`.
+    """Compute whitening's stages; arguments and result as for `prewarm_pipeline`.
 
     Returns:
         The stages; `filters` has the bits that `whiten_` writes.
@@ -134,7 +134,7 @@ def whitening_pipeline(
 
 
 def pipeline_pictures(stages: Pipeline) -> list[Picture]:
-    """Draw the stages as panels, in the order of the data's way."""
+    """Draw the stages as panels, in order."""
     shape = (-1, stages.pixels.shape[1], *stages.kernel)
     shown = min(SHOWN_IMAGES, len(stages.pixels))
     corners = [[(int(r), int(c)) for r, c in each] for each in stages.positions[:shown]]

@@ -22,8 +22,8 @@ def pixel_histogram(
     """Draw the histogram of a one-channel training split, with Otsu's threshold as a rule.
 
     Args:
-        dataset: Its training images are counted, every pixel.
-        rules: Derived from the same images; None of a threshold gives None.
+        dataset: Data set; all pixels of its training images are counted.
+        rules: Rules derived from the same images; without a threshold, the result is None.
         width: Width of the figure.
     """
     if rules.otsu_threshold is None or rules.foreground_density is None:
@@ -82,10 +82,10 @@ def pixel_histogram(
 def patch_norms(
     dataset: ImageDataset, rules: Hyperparameters, width: Width = FILE_WIDTH
 ) -> Layered:
-    """Draw how the norms of mean-centered raw patches are distributed, with their mean.
+    """Draw the distribution of the norms of mean-centered raw patches, with their mean.
 
-    The text at the mean names the n_patches that Equation 6 makes of it; where Otsu's rule decides
-    instead (one channel, two modes), it says so.
+    The text at the mean gives the n_patches of Equation 6, or says that Otsu's rule decides (one
+    channel, two modes).
     """
     norms = _norms(dataset, rules.patch_size)
     mean = float(norms.mean()) if rules.patch_norm is None else rules.patch_norm
@@ -136,7 +136,7 @@ def _norms(dataset: ImageDataset, kernel: tuple[int, ...]) -> torch.Tensor:
 
 
 def _marked(at: float, text: str | list[str]) -> tuple[alt.Chart, alt.Chart]:
-    """Return a vertical rule and its text, which stands to the right of it at the top."""
+    """Return a vertical rule, and its text to the right at the top."""
     base = charted([{"at": at, "text": text}])
     rule = base.mark_rule(color=VERMILLION, strokeWidth=2.5).encode(x="at:Q")
     label = base.mark_text(align="left", baseline="top", dx=6, fontWeight=600).encode(

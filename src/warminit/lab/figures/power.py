@@ -1,4 +1,4 @@
-"""Analysis -> power: the effect that could have been seen with so many seeds, and those needed."""
+"""Analysis -> power: the detectable effect at each number of seeds, and the seeds needed."""
 
 from typing import Any
 
@@ -19,20 +19,20 @@ from warminit.lab.verdict.cell import Cell
 from warminit.lab.verdict.tests import power
 
 TARGET = 0.8
-"""Power at which an effect counts as one that would be seen."""
+"""Power from which an effect counts as detectable."""
 
 SEED_COUNTS = (2, 3, 4, 5, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
-"""Numbers of seeds that the curves go through, besides the study's own."""
+"""Numbers of seeds on the curves, besides that of the study."""
 
 MOST_CURVES = 12
 
 
 def detectable(sd: float, n: int, *, alpha: float = 0.05) -> float:
-    """Return the smallest effect that n seeds see with power `TARGET` (one-sided paired t).
+    """Return the smallest effect that n seeds detect with power `TARGET` (one-sided paired t).
 
     Args:
         sd: Standard deviation of the paired differences, above 0.
-        n: Seeds, at least 2.
+        n: Number of seeds, at least 2.
         alpha: Level of the test.
 
     Returns:
@@ -52,7 +52,7 @@ def detectable(sd: float, n: int, *, alpha: float = 0.05) -> float:
 
 
 def power_rows(analysis: Analysis) -> list[dict[str, Any]]:
-    """Return one row a comparison and number of seeds: the smallest effect that would be seen."""
+    """Return one row per comparison and number of seeds: the smallest detectable effect."""
     factor = 100.0 if analysis.in_points else 1.0
     rows = []
     for cell in _tested(analysis):
@@ -74,10 +74,10 @@ def power_rows(analysis: Analysis) -> list[dict[str, Any]]:
 
 
 def power_curves(analysis: Analysis, width: Width = FILE_WIDTH) -> Layered | None:
-    """Draw the smallest effect that would be seen against the number of seeds, both as logarithms.
+    """Draw the smallest detectable effect against the number of seeds, on logarithmic axes.
 
-    A large point stands at the study's own number of seeds. The rule is the study's margin. None
-    where no comparison could be tested.
+    A large point marks the study's number of seeds. The rule is the study's margin. Return None if
+    no comparison could be tested.
     """
     rows = power_rows(analysis)
     if not rows:

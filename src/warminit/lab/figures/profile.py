@@ -18,11 +18,11 @@ from warminit.lab.verdict.across import performance_profile
 from warminit.lab.verdict.settings import ArmAcross, Settings
 
 POINTS = 81
-"""Gains at which a profile is drawn."""
+"""Number of gains at which a profile is drawn."""
 
 
 def profile_rows(settings: Settings) -> list[dict[str, Any]]:
-    """Return one row an arm and gain: the share of runs above it, every setting counting alike."""
+    """Return one row per arm and gain: the share of runs above it, settings weigh equally."""
     gains = np.concatenate([g for arm in settings.arms for g in arm.gains.values()])
     low, high = settings.factor * float(gains.min()), settings.factor * float(gains.max())
     edge = 0.02 * (high - low) or 1.0
@@ -37,9 +37,9 @@ def profile_rows(settings: Settings) -> list[dict[str, Any]]:
 
 
 def profile(settings: Settings, width: Width = FILE_WIDTH) -> Layered:
-    """Draw for each arm the share of its runs that gain more than so much over the baseline.
+    """Draw the share of each arm's runs above each gain over the baseline.
 
-    A curve further right is better. Where it crosses the dashed line at 0 is the share of runs that
+    A curve further right is better. At the dashed line at 0, the curve gives the share of runs that
     are better than the baseline's at the same seed.
     """
     rows = profile_rows(settings)

@@ -14,7 +14,7 @@ from warminit.lab.store.whole_file import written_whole
 FORMATS = ("svg", "png", "pdf")
 
 PNG_SCALE = 3
-"""Pixels of a PNG a unit: 620 units are 1,860 pixels, 300 dots an inch over 6.2 inches."""
+"""Pixels of a PNG per unit: 620 units are 1,860 pixels, 300 dots an inch over 6.2 inches."""
 
 Figure = alt.TopLevelMixin | str
 """A chart, or the text of an SVG document."""
@@ -24,7 +24,7 @@ def spec(chart: alt.TopLevelMixin) -> dict[str, Any]:
     """Return a chart as a Vega-Lite specification in plain values, without a configuration."""
     content: dict[str, Any] = json.loads(chart.to_json(validate=False))
     content.pop("config", None)
-    # Altair names the schema by its address; nothing reads it from there.
+    # Altair adds the address of the schema, which nothing reads.
     return content
 
 
@@ -32,7 +32,7 @@ def render(figure: Figure, file_format: str = "svg") -> bytes:
     """Return a figure as a file's contents, light, on white.
 
     Args:
-        figure: What a function of this package returned; `width="container"` has no width here.
+        figure: Figure of this package, with a width in pixels.
         file_format: `svg`, `png` or `pdf`.
 
     Raises:
@@ -51,10 +51,10 @@ def render(figure: Figure, file_format: str = "svg") -> bytes:
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """Write a figure to a file, whose ending is its format; the file is whole or not there.
+    """Write a figure to a file in the format of its ending; an error leaves no partial file.
 
     Raises:
-        WarminitError: If the ending is no format, or the file cannot be written.
+        WarminitError: If the ending is unknown, or the file cannot be written.
     """
     content = render(figure, path.suffix.removeprefix(".").lower())
     with written_whole(path) as place:

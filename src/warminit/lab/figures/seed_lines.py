@@ -1,4 +1,4 @@
-"""Analysis -> paired seeds: one line a seed from arm to arm, and the mean of each arm."""
+"""Analysis -> paired seeds: one line per seed from arm to arm, and the mean of each arm."""
 
 from typing import Any
 
@@ -20,11 +20,11 @@ from warminit.lab.verdict.analysis import Analysis
 from warminit.lab.verdict.cell import Cell
 
 MOST_ARMS = 12
-"""Arms shown, the baseline among them; of a sweep those with the smallest p."""
+"""Maximum number of arms with the baseline; of a larger sweep, those with the smallest p."""
 
 
 def shown_cells(analysis: Analysis, dataset: str, model: str) -> list[Cell]:
-    """Return the cells of a place that figures show, in the study's order: at most `MOST_ARMS`."""
+    """Return the shown cells of a place, in the study's order, at most `MOST_ARMS`."""
     cells = [
         cell
         for cell in analysis.cells
@@ -41,10 +41,10 @@ def shown_cells(analysis: Analysis, dataset: str, model: str) -> list[Cell]:
 def paired_seeds(
     analysis: Analysis, dataset: str, model: str, width: Width = FILE_WIDTH
 ) -> Layered:
-    """Draw the primary metric of every seed, joined from arm to arm by a line a seed.
+    """Draw the primary metric of every seed, with one line per seed from arm to arm.
 
-    Lines that run alongside one another show that the seed, and not the arm, decides a score; lines
-    that all lean one way show a difference.
+    Parallel lines show that the seed, not the arm, decides a score. Lines that all lean one way
+    show a difference.
     """
     study, cells = analysis.study, shown_cells(analysis, dataset, model)
     factor = 100.0 if analysis.in_points else 1.0

@@ -14,7 +14,7 @@ ORANGE, SKY, YELLOW, GRAY = "#E69F00", "#56B4E9", "#F0E442", "#7A7F87"
 """Okabe and Ito's colours; gray stands for their black, which a dark page would swallow."""
 
 ARM_COLOURS = (GRAY, BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
-"""In the order of the arms; the study's baseline is the gray one."""
+"""Colours in the order of the arms; the study's baseline is gray."""
 
 ARM_SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "stroke")
 
@@ -28,19 +28,19 @@ OUTCOMES: Mapping[str, tuple[str, str]] = {
 """Colour and shape of each outcome of a comparison."""
 
 Width = int | Literal["container"]
-"""Of a figure: pixels in a file, or as wide as its place in a page."""
+"""Width of a figure: pixels in a file, or the width of its container in a page."""
 
 Layered = alt.LayerChart | alt.FacetChart
-"""What putting layers over one another gives; no figure here has facets."""
+"""Type of layered charts; no figure here has facets."""
 
 FILE_WIDTH = 620
-"""Pixels; a file is as wide as a text column of a paper in print."""
+"""Width of a file in pixels, that of a printed text column."""
 
 FONT = "system-ui, -apple-system, 'Segoe UI', 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif"
 
 
 def config(mode: Literal["light", "dark"] = "light") -> dict[str, Any]:
-    """Return the Vega-Lite configuration of every figure; it leaves the ground to the page."""
+    """Return the Vega-Lite configuration of every figure; the page sets the background."""
     text, quiet, grid = (
         ("#1b1f24", "#4a515a", "#e3e6ea") if mode == "light" else ("#eceff3", "#b6bec8", "#343b44")
     )
@@ -94,7 +94,7 @@ def arm_scale(arms: Sequence[str], baseline: str) -> dict[str, tuple[str, str]]:
 
 
 LINE = 26
-"""Characters of a line of an arm's name beside a chart; a phone leaves as much again to it."""
+"""Characters per line of an arm's name beside a chart; on a phone, the chart has as much room."""
 
 
 def in_lines(arm: str) -> str:
@@ -119,7 +119,7 @@ def in_lines(arm: str) -> str:
 
 
 def rows_axis() -> alt.Axis:
-    """Return the axis of a chart with a row a name; names may have several lines."""
+    """Return the axis of a chart with one row per name; names may have several lines."""
     return alt.Axis(
         labelExpr="split(datum.label, '\\n')",
         labelLimit=200,
@@ -130,13 +130,13 @@ def rows_axis() -> alt.Axis:
 
 
 def rows_height(names: Sequence[str]) -> int:
-    """Return the height of so many rows, each as high as the longest name needs."""
+    """Return the height of the rows of names, each as high as the longest name."""
     lines = max((name.count("\n") + 1 for name in names), default=1)
     return max(1, len(names)) * (20 + 14 * lines)
 
 
 def arm_legend(arms: Sequence[str]) -> alt.Legend:
-    """Return a legend that fits a phone: names too long for two columns stand below one another."""
+    """Return a legend that fits a phone: names too long for two columns are stacked."""
     columns = 2 if sum(sorted(map(len, arms))[-2:]) < 1.5 * LINE else 1
     return alt.Legend(
         title=None, columns=columns, labelLimit=300, labelExpr="split(datum.label, '\\n')"
@@ -144,5 +144,5 @@ def arm_legend(arms: Sequence[str]) -> alt.Legend:
 
 
 def charted(values: Sequence[Mapping[str, Any]]) -> alt.Chart:
-    """Return an empty chart of rows that lie in the figure itself: it opens without a network."""
+    """Return an empty chart with its rows inside, so that it opens without a network."""
     return alt.Chart(alt.InlineData(values=[dict(row) for row in values]))

@@ -1,7 +1,7 @@
-"""Set a study beside the paper's own figures, cell by cell.
+"""Compare a study with the paper's figures, cell by cell.
 
-`published` has what the paper prints, with its known errors; the other modules each have one of its
-tables. Nothing here prints: the terminal does.
+`published` has the printed figures with their known errors; each other module has one of the
+paper's tables. The terminal prints them.
 """
 
 from warminit.lab.paper.published import ERRATA, TABLE_2, TABLE_3, Erratum, erratum

@@ -1,6 +1,6 @@
-"""the paper -> its claims, one by one: where each stands, what it says, which study answers it.
+"""the paper -> its claims, each with its section, its text, and the study that tests it.
 
-Nothing is measured here; `findings` sets what came out beside each claim.
+`findings` adds the measured result of each claim.
 """
 
 from dataclasses import dataclass
@@ -14,27 +14,27 @@ Kind = Literal["rule", "seconds", "axis", "counts", "gain", "all gains", "conten
 Verdict = Literal["reproduced", "not reproduced", "undecided", "not run yet", "not testable here"]
 
 Found = tuple[str, Verdict, str]
-"""Our figure, the verdict, and one sentence why."""
+"""Our figure, the verdict, and its reason in one sentence."""
 
 MEASURED = ("mnist", "fashion-mnist", "cifar10", "cifar100")
-"""The data sets of Table 3 that can be had in full."""
+"""Data sets of Table 3 that are completely available."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One claim of the paper.
+    """Hold one claim of the paper.
 
     Attributes:
         key: Short name, unique.
-        section: Where it stands.
-        text: What the paper says.
-        paper: Its figure, as printed.
-        kind: How it is answered.
-        datasets: Data sets that an answer needs, by the laboratory's names.
-        command: What measures it.
-        runs: Runs that it needs, with its controls; 0 where rules are evaluated.
+        section: Section of the claim.
+        text: Text of the claim.
+        paper: Figure of the paper, as printed.
+        kind: Kind of the test.
+        datasets: Required data sets, by the laboratory's names.
+        command: Command that measures the claim.
+        runs: Number of required runs, with controls; 0 if rules are evaluated.
         steps: Training steps of each run.
-        error: What is known to be wrong with the claim as printed.
+        error: Known error in the claim as printed, or "".
     """
 
     key: str

@@ -1,4 +1,4 @@
-"""the paper's claims -> how long their runs take on a core of this machine."""
+"""claims of the paper -> time of their runs on one core of this machine."""
 
 import time
 from collections.abc import Iterable
@@ -16,11 +16,11 @@ from warminit.lab.study.spec import ArmSpec, RunSpec
 from warminit.lab.study.table1 import BATCH_SIZE, TABLE_1
 
 STEPS = 6
-"""Steps that are timed, after one that is not."""
+"""Number of timed steps, after one untimed step."""
 
 
 def claim_seconds(claims: Iterable[Claim]) -> dict[str, float]:
-    """Return the core-seconds of each claim's runs, by its key, from steps that are timed here.
+    """Return the core-seconds of each claim's runs, by its key, from steps timed here.
 
     The network is the paper's, in float32 at batch 256, on random images of the data sets' shapes.
     """

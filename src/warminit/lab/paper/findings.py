@@ -1,4 +1,4 @@
-"""kept studies of the paper's experiments -> for each of its claims what came out, and a verdict.
+"""kept studies of the paper's experiments -> the finding and the verdict of each claim.
 
 The rules of the verdicts were written down before the runs: `experiments/paper/README.md`. Every
 verdict is computed here from the runs.
@@ -20,18 +20,18 @@ PATCH_COUNTS = {
     "patches-cifar10": {"cifar10": 27},
     "patches-cifar100": {"cifar100": 16},
 }
-"""What the paper says that its rules give, by claim."""
+"""Results of the paper's rules, according to the paper, by claim."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What came out of one claim.
+    """Hold the finding on one claim.
 
     Attributes:
-        claim: The paper's claim.
-        here: Our figure, with its interval where it has one; "-" where there is none.
-        verdict: By the rule of its kind.
-        why: One sentence.
+        claim: Claim of the paper.
+        here: Our figure, with an interval if there is one; "-" without a figure.
+        verdict: Verdict by the rule of the claim's kind.
+        why: Reason in one sentence.
     """
 
     claim: Claim
@@ -41,21 +41,21 @@ class Finding:
 
 
 def findings(studies: Mapping[str, Analysis], rules: Rules) -> list[Finding]:
-    """Set what came out beside every claim, in the order of `CLAIMS`.
+    """Return the finding on every claim, in the order of `CLAIMS`.
 
     Args:
-        studies: By the name of its file in `experiments/paper`, as far as it is kept.
+        studies: Kept studies by the name of their file in `experiments/paper`.
         rules: By data set, the `hyperparameters` and `seconds` of `reproduce table2 --json`.
 
     Returns:
-        One finding a claim. Invariant: a claim that lacks a run has no verdict but `not run yet`
-        or `not testable here`, unless what is finished already refutes it.
+        One finding per claim. Invariant: the verdict on a claim with missing runs is `not run yet`
+        or `not testable here`, unless the finished runs already refute the claim.
     """
     return [Finding(claim, *_found(claim, studies, rules)) for claim in CLAIMS]
 
 
 def axes_findings(study: Analysis) -> list[Finding]:
-    """Set what the study along the grid's axes says beside the claims of Section 4.3."""
+    """Return the findings of the study along the grid's axes on the claims of Section 4.3."""
     return [
         Finding(claim, *_found(claim, {"axes": study}, {}))
         for claim in CLAIMS

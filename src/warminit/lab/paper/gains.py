@@ -1,4 +1,4 @@
-"""studies of Table 3 -> what they say of the paper's main claim, its reason, and its speed."""
+"""studies of Table 3 -> findings on the paper's main claim, its reason, and its speed."""
 
 from collections.abc import Mapping
 from statistics import fmean
@@ -70,7 +70,7 @@ def steps(studies: Studies) -> Found:
 
 
 def against_control(study: Analysis) -> dict[str, Comparison]:
-    """Compare Pre-Warm with random filters of its scale, by data set, where both are finished."""
+    """Compare Pre-Warm with random filters of its scale, by data set, if both are finished."""
     names = study.study.datasets
     if CONTROL not in {arm.label for arm in study.study.arms}:
         return {}
@@ -79,7 +79,7 @@ def against_control(study: Analysis) -> dict[str, Comparison]:
 
 
 def comparison(studies: Studies, dataset: str, baseline: str) -> Comparison | None:
-    """Compare Pre-Warm with another arm of Table 3; None where no seed of both is finished."""
+    """Compare Pre-Warm with another arm of Table 3; None if no seed of both is finished."""
     study = studies.get(f"table3-{dataset}")
     if study is None:
         return None
@@ -100,7 +100,7 @@ def _judged(studies: Studies, baseline: str) -> dict[str, Found]:
     """Judge one family: the same comparison on every data set, with Holm's correction."""
     found = {name: comparison(studies, name, baseline) for name in MEASURED}
     complete = {name: c for name, c in found.items() if c is not None and c.n == SEEDS}
-    # One that is not finished counts in the family as if nothing were found.
+    # An unfinished comparison counts in the family as one without a finding.
     known = [complete[name].p_two_sided if name in complete else None for name in MEASURED]
     holm = dict(zip(MEASURED, holm_adjust([1.0 if p is None else p for p in known]), strict=True))
     return {

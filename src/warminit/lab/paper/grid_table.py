@@ -1,4 +1,4 @@
-"""a finished grid study -> the grid of Section 4.3, beside what the paper says of it."""
+"""a finished grid study -> the grid of Section 4.3, beside the paper's claims on it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ LEVEL = 0.05
 
 @dataclass(frozen=True, slots=True)
 class GridRow:
-    """One configuration against torch's default initialization.
+    """Hold one configuration compared with torch's default initialization.
 
     Attributes:
         patch_size: Height and width of the patches.
-        n_clusters: Filters that are conditioned.
-        n_patches: Patches an image.
+        n_clusters: Number of conditioned filters.
+        n_patches: Patches per image.
         scale: Standard deviation of the conditioned filters.
-        comparison: On the training loss; a negative difference is a gain.
+        comparison: Comparison of the training loss; a negative difference is a gain.
     """
 
     patch_size: int
@@ -49,13 +49,13 @@ class GridRow:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A sentence of Section 4.3, with the paper's finding beside ours.
+    """Hold a claim of Section 4.3, with the paper's finding and ours.
 
     Attributes:
-        text: What is counted.
-        paper: The paper's finding.
-        here: Ours.
-        agrees: Whether both are the same; None where it cannot be said.
+        text: Counted quantity.
+        paper: Finding of the paper.
+        here: Our finding.
+        agrees: Whether both findings agree; None if this cannot be decided.
     """
 
     text: str
@@ -86,7 +86,7 @@ def _order(p: float | None) -> float:
 
 
 def grid_claims(rows: Sequence[GridRow]) -> list[Claim]:
-    """Set what Section 4.3 says beside what the rows say; p are one-sided and uncorrected."""
+    """Compare the claims of Section 4.3 with the rows; p are one-sided and uncorrected."""
     grid = [row for row in rows if row.in_grid]
     if not any(row.comparison.p_one_sided is not None for row in grid):
         return []
@@ -144,7 +144,7 @@ def _find(rows: Sequence[GridRow], *, n_patches: int, scale: float) -> GridRow |
 
 
 def grid_caveats(analysis: Analysis) -> list[str]:
-    """Return in what a grid study is not the paper's; each makes it no reproduction."""
+    """Return the differences of a grid study from the paper's; with any, it is no reproduction."""
     study, found = analysis.study, []
     if study.protocol.steps != GRID_STEPS:
         found.append(f"{study.protocol.steps:,} of the paper's {GRID_STEPS} steps")
@@ -158,7 +158,7 @@ def grid_caveats(analysis: Analysis) -> list[str]:
 
 
 def multiplicity(rows: Sequence[GridRow]) -> str:
-    """Return the sentence that belongs under so many tests, with what was found beside it."""
+    """Return a sentence on the number of tests, with the number of findings."""
     if not rows:
         return ""
     tested = [row for row in rows if row.in_grid and row.comparison.p_one_sided is not None]

@@ -1,4 +1,4 @@
-"""a sweep of patch counts on colour sets -> the c of Equation 6, and how sure it is."""
+"""a sweep of patch counts on colour sets -> the c of Equation 6, and its uncertainty."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -17,15 +17,15 @@ LEVEL = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Optimum:
-    """The best patch count of a sweep on one data set.
+    """Hold the best patch count of a sweep on one data set.
 
     Attributes:
         dataset: Name of the data set.
         patch_norm: Mean L2 norm of its mean-centered patches.
-        n_patches: The count with the best mean.
-        not_worse: The smallest and the largest count that cannot be told from the best (two-sided
-            paired t at 0.05, not corrected); the true optimum may be anywhere in it.
-        c: What Equation 6 needs to give `n_patches`, before its floor.
+        n_patches: Patch count with the best mean.
+        not_worse: Smallest and largest count without a significant difference from the best
+            (two-sided paired t at 0.05, not corrected). The true optimum may be anywhere between.
+        c: Constant with which Equation 6 gives `n_patches`, before its floor.
     """
 
     dataset: str
@@ -36,7 +36,7 @@ class Optimum:
 
 
 def sweeps_patches(analysis: Analysis) -> bool:
-    """Whether every arm but the baseline is Pre-Warm at a patch count of its own."""
+    """Return whether every arm except the baseline is Pre-Warm at a different patch count."""
     swept = [arm for arm in analysis.study.arms if arm.label != analysis.study.baseline]
     return len(swept) > 1 and all(
         arm.name == "prewarm" and set(arm.parameters) == {"patches_per_image"} for arm in swept
@@ -102,13 +102,13 @@ def fit_constant(points: Sequence[tuple[int, float]]) -> float:
     """Fit c of n_patches = (F / 4) c norm by least squares through the origin (Section 4.4).
 
     Args:
-        points: (best n_patches, mean patch norm), one a data set.
+        points: Pairs (best n_patches, mean patch norm), one per data set.
 
     Returns:
-        c; the paper's two points give the paper's 6.65.
+        The constant c; the paper's two points give its 6.65.
 
     Raises:
-        WarminitError: Without a point, or if no norm is above 0.
+        WarminitError: If there is no point, or no norm is above 0.
 
     Example:
         >>> round(fit_constant([(28, 0.522), (16, 0.308)]), 2)

@@ -10,17 +10,17 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Accuracy:
-    """One data set's row of Table 3: final test accuracy over 8 seeds, shares from 0 to 1.
+    """Hold one data set's row of Table 3: final test accuracy over 8 seeds, from 0 to 1.
 
     Attributes:
         kaiming: Mean of the baseline, which is torch's default initialization.
-        kaiming_sd: Its standard deviation over the seeds.
+        kaiming_sd: Standard deviation of the baseline over the seeds.
         prewarm: Mean of Pre-Warm.
-        prewarm_sd: Its standard deviation over the seeds.
+        prewarm_sd: Standard deviation of Pre-Warm over the seeds.
         difference: Mean paired difference.
         error_change: Relative change of the classification error in percent, as printed.
-        p_one_sided: One-sided paired t.
-        wins: Seeds that Pre-Warm finishes ahead, of `SEEDS`.
+        p_one_sided: One-sided p of the paired t.
+        wins: Number of seeds, of `SEEDS`, at which Pre-Warm is better.
     """
 
     kaiming: float
@@ -35,7 +35,7 @@ class Accuracy:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One row of Table 2: a hyperparameter, its rule for each kind of image, and why."""
+    """Hold one row of Table 2: a hyperparameter, its rule by kind of image, and the reason."""
 
     parameter: str
     grayscale: str
@@ -45,15 +45,15 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Erratum:
-    """A figure of the paper that does not agree with the rest of it, or with the data.
+    """Hold a figure of the paper that contradicts the rest of the paper, or the data.
 
     Attributes:
-        table: Where it is printed, `table1` or `table3`.
-        dataset: Its row; `mean` for the last row of Table 3.
-        quantity: Its column.
-        printed: What the paper prints.
-        corrected: What belongs there.
-        why: One sentence.
+        table: Table of the figure, `table1` or `table3`.
+        dataset: Row of the figure; `mean` for the last row of Table 3.
+        quantity: Column of the figure.
+        printed: Printed value.
+        corrected: Corrected value.
+        why: Reason in one sentence.
     """
 
     table: Literal["table1", "table3"]
@@ -132,7 +132,7 @@ ERRATA = (
 
 
 def erratum(table: Literal["table1", "table3"], dataset: str, quantity: str) -> Erratum | None:
-    """Return what is known to be wrong with a figure of the paper, or None.
+    """Return the known error in a figure of the paper, or None.
 
     Example:
         >>> erratum("table3", "cifar100", "error_change").corrected

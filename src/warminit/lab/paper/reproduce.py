@@ -12,7 +12,7 @@ from warminit.lab.paper.published import Erratum
 from warminit.lab.study.table1 import TABLE_1
 
 TABLES = ("table1", "table2", "table3", "grid")
-"""What `warminit reproduce` knows."""
+"""Names that `warminit reproduce` accepts."""
 
 NOT_AVAILABLE = "data not available"
 
@@ -21,14 +21,15 @@ Standing = Literal["complete", "partial", "not available"]
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One data set of the paper as it is found here.
+    """Hold one data set of the paper, and its availability here.
 
     Attributes:
-        name: Name that `load_dataset` knows.
-        title: Name that the paper prints.
-        standing: `complete` only with the published counts: nothing else is set beside the paper.
-        dataset: What was loaded; None where it is not available.
-        reason: Why it is not complete, for the reader; empty where it is.
+        name: Name for `load_dataset`.
+        title: Name in the paper.
+        standing: Availability; `complete` only with the published counts, since only complete data
+            are compared with the paper.
+        dataset: Loaded data set; None if not available.
+        reason: Reason that the data set is not complete; empty if it is.
     """
 
     name: str
@@ -40,17 +41,16 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One figure of the paper beside what is measured here.
+    """Hold one figure of the paper and the measured one.
 
     Attributes:
         dataset: Name of the data set.
-        quantity: What it is.
-        paper: The paper's figure, as printed; None where it gives none, and always for data that
-            are partial.
-        here: What is measured here; None where there are no data.
-        form: How both are printed, a format specification.
-        erratum: What is known to be wrong with the paper's figure.
-        note: Where it comes from.
+        quantity: Name of the quantity.
+        paper: Figure of the paper, as printed; None if the paper has none, and for partial data.
+        here: Measured figure; None without data.
+        form: Format specification of both.
+        erratum: Known error in the paper's figure.
+        note: Origin of the figure.
     """
 
     dataset: str
@@ -101,15 +101,15 @@ def find_candidates(
     """Load the available data sets of the paper.
 
     Args:
-        names: As `paper_datasets` returns them.
-        source: Where data are looked for.
-        progress: From a data set's name to the `progress` of `load_dataset`.
+        names: Names from `paper_datasets`.
+        source: Source of the data.
+        progress: Function from a data set's name to the `progress` of `load_dataset`.
 
     Returns:
-        A candidate for each name. Only absent data make one `not available`.
+        A candidate for each name; `not available` only if its data are absent.
 
     Raises:
-        WarminitError: For data that are there and cannot be read.
+        WarminitError: If data are present but cannot be read.
     """
     return {name: _candidate(name, source, progress) for name in names}
 

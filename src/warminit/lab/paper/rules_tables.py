@@ -27,17 +27,17 @@ from warminit.lab.study.table1 import BATCH_SIZE, TABLE_1
 MODEL = "simplecnn"
 TIMED_SEED = 42
 REPEATS = 5
-"""Initializations that are timed after one that is not; their median is reported."""
+"""Number of timed initializations, after one untimed; their median is reported."""
 
 
 @dataclass(frozen=True, slots=True)
 class RuleEvaluation:
-    """Table 2's rules for one data set, and how long the initialization takes.
+    """Hold Table 2's rules for one data set, and the time of the initialization.
 
     Attributes:
         dataset: Name of the data set.
-        partial: Its counts differ from the published ones.
-        hyperparameters: What the rules give for the first layer of the paper's network.
+        partial: Whether its counts differ from the published ones.
+        hyperparameters: Results of the rules for the first layer of the paper's network.
         seconds: Median time of the initialization of one batch of 256, by engine.
     """
 
@@ -56,7 +56,7 @@ def table_1(candidates: Iterable[Candidate]) -> list[Figure]:
     """Return every figure of Table 1 and of Sections 3.4 and 4.4, for each data set.
 
     Args:
-        candidates: As `find_candidates` returns them.
+        candidates: Candidates from `find_candidates`.
 
     Returns:
         The figures, data set by data set. `paper` is None throughout a partial data set, `here`
@@ -132,9 +132,9 @@ def table_2(
     """Evaluate Table 2's rules for every available data set, and time the initialization.
 
     Args:
-        candidates: As `find_candidates` returns them; those not available are left out.
-        device: Where the initialization is timed.
-        threads: CPU threads that it may use.
+        candidates: Candidates from `find_candidates`; those not available are left out.
+        device: Device of the timed initialization.
+        threads: CPU threads of the timed initialization.
     """
     return [
         RuleEvaluation(
@@ -199,7 +199,7 @@ def _wait(place: torch.device) -> None:
 
 
 def processor(device: str, threads: int) -> str:
-    """Name what the initialization is timed on, for the reader."""
+    """Return the name of the processor that times the initialization."""
     known = environment(device)
     if device.startswith("cuda"):
         return known["device"]

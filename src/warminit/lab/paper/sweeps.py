@@ -1,4 +1,4 @@
-"""studies along one hyperparameter -> what they say of the rules of Sections 4.3 and 4.4."""
+"""studies along one hyperparameter -> findings on the rules of Sections 4.3 and 4.4."""
 
 from collections.abc import Mapping
 from itertools import combinations
@@ -14,10 +14,10 @@ from warminit.lab.verdict.paired import compare_paired
 
 LEVEL = 0.05
 LEAST_COUNT = 10
-"""Below it a count is so small that nobody claims that it would not matter."""
+"""Smallest patch count covered by the claim that counts hardly matter."""
 
 PAPERS_BEST = 28
-"""n_patches that the paper found best on CIFAR-10 (Section 4.4)."""
+"""Best n_patches on CIFAR-10 in the paper (Section 4.4)."""
 
 VALUES: Mapping[str, tuple[str, tuple[float, ...]]] = {
     "patch-size": ("patch_size", (5,)),
@@ -25,7 +25,7 @@ VALUES: Mapping[str, tuple[str, tuple[float, ...]]] = {
     "threshold": ("patches_per_image", (10, 15, 20, 30, 50, 100)),
     "scale": ("scale", (0.1, 0.25)),
 }
-"""By claim: the hyperparameter, and its values that are set beside the recommended point."""
+"""By claim, the hyperparameter and its values compared with the recommended point."""
 
 
 def axis(key: str, study: Analysis | None) -> Found:
@@ -79,7 +79,7 @@ def _confirmation(study: Analysis) -> Found:
     c = next((cell.comparison for cell in study.cells if cell.arm == "torch-default"), None)
     if c is None or c.n < SEEDS:
         return "-", "not run yet", f"{0 if c is None else c.n} of {SEEDS} pairs are finished."
-    # The study compares torch's default with Pre-Warm; the claim is the other way round.
+    # The study compares torch's default with Pre-Warm; the claim is the reverse.
     text = f"torch's default against it: {_nats(c)}"
     if c.outcome == "harms":
         return text, "reproduced", "Torch's default has a higher loss, by Holm's p."

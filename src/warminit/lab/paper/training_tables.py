@@ -1,4 +1,4 @@
-"""a finished table3 study -> Table 3 measured here, beside the paper's, and where they differ."""
+"""a finished table3 study -> measured Table 3 beside the paper's, and their differences."""
 
 import math
 from collections.abc import Iterable
@@ -17,23 +17,23 @@ from warminit.lab.verdict.paired import relative_error_change
 from warminit.lab.verdict.wording import counted, stars
 
 LEVEL = 0.05
-"""Means differ where Welch's two-sided test of the paper's mean and ours is below this."""
+"""Level of Welch's two-sided test between the paper's mean and ours."""
 
 
 @dataclass(frozen=True, slots=True)
 class Table3Row:
-    """One data set of Table 3.
+    """Hold one data set of Table 3.
 
     Attributes:
         dataset: Name of the data set.
-        title: Name that the paper prints.
-        standing: `complete`, `partial` or `not available`.
-        reason: Why it is not complete.
-        paper: The paper's figures; None for a data set that is partial.
-        erratum: What is known to be wrong with the paper's error change.
-        comparison: What is measured here; None where no seed of both arms is finished.
-        differs: By column, whether both differ; None where that cannot be judged. Empty off the
-            paper's protocol, where a difference says nothing of the paper.
+        title: Name in the paper.
+        standing: Availability: `complete`, `partial` or `not available`.
+        reason: Reason that the data set is not complete.
+        paper: Figures of the paper; None for a partial data set.
+        erratum: Known error in the paper's error change.
+        comparison: Measured comparison; None if no seed of both arms is finished.
+        differs: Whether both differ, by column; None if undecidable. Empty for another protocol,
+            where a difference says nothing about the paper.
     """
 
     dataset: str
@@ -55,14 +55,14 @@ class Table3Row:
 
 
 def table_3(candidates: Iterable[Candidate], analysis: Analysis | None) -> list[Table3Row]:
-    """Set what a study measured beside Table 3.
+    """Compare a study with Table 3.
 
     Args:
-        candidates: The data sets that were asked for.
+        candidates: Requested data sets.
         analysis: Analysis of the study `table3` on the available data sets, or None.
 
     Returns:
-        One row a data set. Partial ones carry no figure of the paper.
+        One row per data set; partial ones have no figure of the paper.
     """
     found = {} if analysis is None else _comparisons(analysis)
     comparable = analysis is not None and not caveats(analysis)
@@ -139,10 +139,10 @@ def _welch(paper: float, paper_sd: float, here: float, sd: float | None, n: int)
 
 
 def means(rows: Iterable[Table3Row]) -> tuple[int, float | None, float | None]:
-    """Return how many complete rows are measured, and the means of their last-row columns.
+    """Return the number of measured complete rows, and the means for Table 3's last row.
 
     Returns:
-        (data sets, mean difference, mean error change in percent); None where there are none.
+        (data sets, mean difference, mean error change in percent); None for a mean of no rows.
     """
     measured = [row for row in rows if row.standing == "complete" and row.comparison is not None]
     changes = [row.error_change for row in measured if row.error_change is not None]
@@ -157,7 +157,7 @@ def means(rows: Iterable[Table3Row]) -> tuple[int, float | None, float | None]:
 
 
 def caveats(analysis: Analysis) -> list[str]:
-    """Return what makes a study no reproduction: its protocol, and runs that it lacks."""
+    """Return the reasons that a study is no reproduction: its protocol, and missing runs."""
     found = off_protocol(analysis.study)
     if analysis.missing:
         found.append(f"{counted(analysis.missing, 'run')} missing")
@@ -167,7 +167,7 @@ def caveats(analysis: Analysis) -> list[str]:
 
 
 def off_protocol(study: Study) -> list[str]:
-    """Return in what a study's protocol is not that of the paper's Table 3."""
+    """Return the differences of a study's protocol from that of the paper's Table 3."""
     protocol, papers, found = study.protocol, Protocol(), []
     if protocol.steps != STEPS:
         found.append(f"{protocol.steps:,} of the paper's {STEPS:,} steps")

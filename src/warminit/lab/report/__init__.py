@@ -1,6 +1,7 @@
-"""Analysis -> one self-contained HTML page on disk, also while its study runs.
+"""Write an Analysis as one self-contained HTML page, also while its study runs.
 
-What draws (Altair, vl-convert, Jinja2) is imported with the first page: the runs come first.
+The drawing packages (Altair, vl-convert, Jinja2) are imported with the first page, which
+does not delay the runs.
 """
 
 import time
@@ -18,7 +19,7 @@ from warminit.lab.verdict.analysis import Analysis, analyse
 FILE_NAME = "report.html"
 
 SHARE = 0.05
-"""Of a driver's time that its live page may take."""
+"""Maximum share of a driver's time for its live page."""
 
 
 def write_report(
@@ -31,16 +32,17 @@ def write_report(
     """Write the report page of a study, finished or not.
 
     Args:
-        analysis: What the page says.
-        path: The file; it is whole at every moment, the old page or the new one.
-        datasets: By the study's names; with them the page shows images, filters and pixels.
-        command: That reproduces the study; by default `warminit run` with the study's file.
+        analysis: Analysis to show.
+        path: Path of the page; the file is always the complete old page or the complete new one.
+        datasets: Data sets by the study's names; with them the page shows images, filters and
+            pixels.
+        command: Command that reproduces the study; by default `warminit run` with the study's file.
 
     Returns:
-        The file.
+        The path of the page.
 
     Raises:
-        WarminitError: If it cannot be written.
+        WarminitError: If the page cannot be written.
     """
     from warminit.lab.report.images import data_figures
     from warminit.lab.report.page import page
@@ -53,12 +55,12 @@ def write_report(
 
 
 class LiveReport:
-    """Keeps a study's page up to date while the study runs.
+    """Hold the page of a running study, and keep it up to date.
 
-    Call `update` after each finished run; it writes at most once every `seconds`, and more rarely
-    where a page takes long: of thousands of runs it takes a minute, for which no run is started.
-    The figures of images and filters are left to the last page. What goes wrong is told once as a
-    warning: a page is never worth a study.
+    Call `update` after each finished run. It writes at most once every `seconds`, and less often if
+    a page takes long: with thousands of runs, a page takes a minute in which no run starts. Only
+    the last page has figures of images and filters. An error is reported once, as a warning, and
+    never stops the study.
     """
 
     def __init__(
@@ -71,7 +73,7 @@ class LiveReport:
         seconds: float = 5.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Take the study, the page's file and what reads the study's runs."""
+        """Take the study, the path of the page, and the function that reads the study's runs."""
         self._study, self._path, self._stored = study, path, stored
         self._partial, self._seconds, self._clock = tuple(partial), seconds, clock
         self._written: float | None = None
@@ -79,15 +81,15 @@ class LiveReport:
         self._failed = False
 
     def update(self) -> bool:
-        """Write the page if the last one is old enough; return whether it was written."""
+        """Write the page if the last page is old enough, and return whether it was written."""
         now = self._clock()
         if self._failed or (self._written is not None and now - self._written < self._pause):
             return False
         try:
             from warminit.lab.report.page import page
 
-            started = self._clock()  # what is imported for the first page counts once
-            # Versions are compared when the study begins and at its end; this page only looks.
+            started = self._clock()  # imports for the first page count once
+            # Versions are compared when the study begins and at its end, not in this page.
             analysis = analyse(
                 self._study, tuple(self._stored()), allow_mixed=True, partial=self._partial
             )
@@ -102,7 +104,7 @@ class LiveReport:
                 stacklevel=2,
             )
             return False
-        # Measured after the work: a slow page may not take more than its share of the time.
+        # Measured after the work, so that a slow page takes no more than its share of the time.
         self._written = self._clock()
         self._pause = max(self._seconds, (self._written - started) / SHARE)
         return True

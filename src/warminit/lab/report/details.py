@@ -9,11 +9,11 @@ from warminit.lab.verdict.analysis import Analysis
 from warminit.lab.verdict.cells import scale_of
 
 MOST_CLASSES = 20
-"""Class names that are listed; of more, the rest are counted."""
+"""Maximum number of listed class names; the rest are counted."""
 
 
 def arms_table(analysis: Analysis) -> Table:
-    """Return one row an arm and place: the layer it set and what with, at the first seed."""
+    """Return one row per arm and place: its layer and parameters at the first seed."""
     rows, seen = [], set()
     for run in analysis.runs:
         place = (run.spec.dataset, run.spec.model, run.spec.arm.label)
@@ -40,7 +40,7 @@ def arms_table(analysis: Analysis) -> Table:
 
 
 def tuned_table(analysis: Analysis) -> Table:
-    """Return one row an arm and learning rate of a tuned study."""
+    """Return one row per arm and learning rate of a tuned study."""
     scale = scale_of(analysis)
     rows = tuple(
         (
@@ -60,7 +60,7 @@ def tuned_table(analysis: Analysis) -> Table:
 
 
 def datasets_table(datasets: Mapping[str, ImageDataset]) -> Table:
-    """Return one row a data set: how many images, their size, the classes."""
+    """Return one row per data set: number and size of its images, and classes."""
     rows = []
     for name, data in datasets.items():
         classes = ", ".join(data.class_names[:MOST_CLASSES])
@@ -82,7 +82,7 @@ def datasets_table(datasets: Mapping[str, ImageDataset]) -> Table:
 
 
 def environment_table(analysis: Analysis) -> Table:
-    """Return what the runs were computed with; where they differ, every value."""
+    """Return the environments of the runs, with every value that differs."""
     found: dict[str, dict[str, None]] = {}
     for run in analysis.runs:
         for name, value in run.environment.items():

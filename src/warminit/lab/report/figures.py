@@ -23,16 +23,15 @@ from warminit.lab.verdict.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class PageFigure:
-    """One figure of the page: a chart's specification, or pictures.
+    """Hold one figure of the page: a chart's specification, or pictures.
 
     Attributes:
-        name: Part of its id and of the files it downloads as: letters, digits and dashes.
+        name: Part of the figure's id and of its file names: letters, digits and dashes.
         title: Heading.
-        caption: How to read it.
-        alt: What it shows, for who cannot see it.
-        spec: Vega-Lite as JSON text; empty for a picture.
-        panels: SVG documents whose text is escaped, side by side where there is room; empty for a
-            chart.
+        caption: Explanation of the figure.
+        alt: Description for readers who cannot see the figure.
+        spec: Vega-Lite specification as JSON text; empty for a picture.
+        panels: SVG documents with escaped text, side by side if there is room; empty for a chart.
     """
 
     name: str
@@ -104,9 +103,9 @@ def settings_figure(settings: Settings) -> PageFigure:
 
 
 def power_figure(analysis: Analysis) -> PageFigure | None:
-    """Return the power curves; None where nothing could be tested, and in a sequential study."""
+    """Return the power curves; None if nothing could be tested, and in a sequential study."""
     if analysis.study.sequential is not None:
-        return None  # its power is that of its looks, not of a fixed number of seeds
+        return None  # its power depends on its looks, not on a fixed number of seeds
     chart = power_curves(analysis, "container")
     caption = (
         "The smallest effect that a one-sided paired t test sees in four of five studies, at the "
@@ -122,7 +121,7 @@ def power_figure(analysis: Analysis) -> PageFigure | None:
 def grid_figures(
     analysis: Analysis, datasets: Mapping[str, ImageDataset]
 ) -> dict[str, list[PageFigure]]:
-    """Return heat maps by data set where every arm but the baseline is a point of a grid."""
+    """Return heat maps by data set, if every arm except the baseline is a point of a grid."""
     needed = {"patch_size", "n_filters", "patches_per_image", "scale"}
     others = [arm for arm in analysis.study.arms if arm.label != analysis.study.baseline]
     if len(others) < 4 or any(not needed <= arm.parameters.keys() for arm in others):
@@ -150,7 +149,7 @@ def grid_figures(
 def chart_figure(name: str, title: str, caption: str, chart: alt.TopLevelMixin) -> PageFigure:
     """Return a chart as the page embeds it."""
     content = spec(chart)
-    # So wide as the page allows, labels included; without it labels would come on top of that.
+    # As wide as the page allows, including labels, which are added to the width otherwise.
     content["autosize"] = {"type": "fit-x", "contains": "padding"}
     content.pop("title", None)
     alt_text = str(content.get("description", title))

@@ -22,14 +22,14 @@ from warminit.lab.store.store import StoredRun
 from warminit.lab.verdict.analysis import Analysis
 
 MOST_BANKS = 8
-"""Arms whose filters are shown, in the study's order."""
+"""Maximum number of arms whose filters are shown, in the study's order."""
 
 
 def data_figures(analysis: Analysis, datasets: Mapping[str, ImageDataset]) -> list[PageFigure]:
-    """Return what needs the images: pixel statistics, filters, the way from images to filters.
+    """Return the figures from images: pixel statistics, filters, and the pipeline stages.
 
-    Of each data set with the study's first model, at the study's first finished seed. What cannot
-    be made anew (an arm that is not importable here) is left out.
+    The figures show each data set with the study's first model, at its first finished seed. An arm
+    that cannot be imported here is left out.
     """
     found: list[PageFigure] = []
     for number, (name, dataset) in enumerate(datasets.items()):
@@ -51,7 +51,7 @@ def data_figures(analysis: Analysis, datasets: Mapping[str, ImageDataset]) -> li
 def _starts(
     analysis: Analysis, dataset: ImageDataset, name: str, model: str
 ) -> list[tuple[StoredRun, Start]]:
-    """Return the first finished run of each arm on a place, with what it started from."""
+    """Return the first finished run of each arm on a place, with its initial state."""
     first: dict[str, StoredRun] = {}
     for run in analysis.runs:
         if run.result is not None and (run.spec.dataset, run.spec.model) == (name, model):

@@ -53,10 +53,10 @@ from warminit.lab.verdict.settings import across_settings
 from warminit.lab.verdict.wording import notes
 
 LEAST_SETTINGS = 3
-"""Data sets and models from which on the page says what all of them show together."""
+"""Fewest data sets and models for which the page shows results over all of them."""
 
 MOST_PLACES = 2
-"""Data sets and models whose figures are in view; of more, each data set folds away."""
+"""Most data sets and models with unfolded figures; with more, each data set is folded."""
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -68,13 +68,13 @@ def page(
     figures: Sequence[PageFigure] = (),
     command: str | None = None,
 ) -> str:
-    """Return the page's text: the same analysis gives the same text.
+    """Return the text of the page; the same analysis gives the same text.
 
     Args:
-        analysis: What the page says.
-        datasets: By the study's names, for the table of data and the grid's prediction.
-        figures: Of images and filters, as `data_figures` gives them.
-        command: That reproduces the study.
+        analysis: Analysis to show.
+        datasets: Data sets by the study's names, for the table of data and the grid's prediction.
+        figures: Figures of images and filters, from `data_figures`.
+        command: Command that reproduces the study.
     """
     study = analysis.study
     css, javascript = (_static(name) for name in ("report.css", "report.js"))
@@ -118,7 +118,7 @@ def page(
 
 @cache
 def _environment() -> Environment:
-    # `trusted` is for the package's own texts and for SVG whose texts are escaped.
+    # `trusted` is for the package's texts and for SVG with escaped texts.
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined
     )
@@ -128,13 +128,13 @@ def _environment() -> Environment:
 
 
 def in_script(json_text: str) -> Markup:
-    r"""Return JSON text that cannot end, or begin, the script element that it stands in.
+    r"""Return JSON text that cannot end or begin a script element.
 
     Example:
         >>> print(in_script('"</script>"'))
         "\u003c/script\u003e"
     """
-    # In JSON these signs stand only inside of strings, where an escape means the same.
+    # In JSON these characters occur only in strings, where an escape means the same.
     for sign, escaped in (("<", "\\u003c"), (">", "\\u003e"), ("&", "\\u0026")):
         json_text = json_text.replace(sign, escaped)
     return Markup(json_text)  # noqa: S704 - escaped above
@@ -153,7 +153,7 @@ def _runtime() -> str:
 
 @cache
 def _policy(*scripts: str) -> str:
-    """Return a content security policy: these scripts and no other, and no network at all."""
+    """Return a content security policy that allows only these scripts, and no network."""
     hashes = " ".join(
         f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
         for script in scripts
@@ -165,7 +165,7 @@ def _policy(*scripts: str) -> str:
 
 
 def _tuned(analysis: Analysis) -> dict[str, Any] | None:
-    """Return what was chosen, and the comparison at the baseline's best; None if not tuned."""
+    """Return the chosen rates, and the comparison at the baseline's best; None if not tuned."""
     other = analysis.at_baseline
     if other is None:
         return None
@@ -179,7 +179,7 @@ def _tuned(analysis: Analysis) -> dict[str, Any] | None:
 
 
 def _settings(analysis: Analysis) -> dict[str, Any] | None:
-    """Return the table and figure over all settings; None where there are two or fewer."""
+    """Return the table and figure over all settings; None if there are two or fewer."""
     compared = {(cell.dataset, cell.model) for cell in analysis.cells if cell.comparison}
     if len(compared) < LEAST_SETTINGS:
         return None
@@ -188,7 +188,7 @@ def _settings(analysis: Analysis) -> dict[str, Any] | None:
 
 
 def _results(analysis: Analysis) -> list[dict[str, Any]]:
-    """Return the table of results, of a long study one a data set."""
+    """Return the table of results; for a long study, one table per data set."""
     if not is_long(analysis):
         return [{"title": "", "table": results_table(analysis)}]
     return [

@@ -1,4 +1,4 @@
-"""data set, run -> the first layer's filters before and after its initialization, made anew."""
+"""data set, run -> filters of the first layer before and after initialization, recomputed."""
 
 from dataclasses import dataclass
 
@@ -17,14 +17,14 @@ from warminit.models.randomness import random_state_kept, seed_everything
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """What a run started from.
+    """Hold the initial state of a run.
 
     Attributes:
-        before: (F, C, *K): the first layer as the model comes.
-        after: The same after the arm.
+        before: Filters of the first layer before the arm, (F, C, *K).
+        after: Filters of the first layer after the arm, (F, C, *K).
         changed: Indices of the filters that the arm changed.
-        images: (N, C, H, W): the batch that the arm saw, standardized.
-        pixels: The same batch, from 0 to 1.
+        images: Batch of the arm, (N, C, H, W), standardized.
+        pixels: Batch of the arm, (N, C, H, W), from 0 to 1.
     """
 
     before: Tensor
@@ -37,11 +37,11 @@ class Start:
 def start_of(dataset: ImageDataset, run: StoredRun) -> Start:
     """Build a run's model and apply its arm as `train` does, on the CPU, without training.
 
-    The weights have the bits that the run started from, where it ran on a CPU too. The caller's
-    random state is as before.
+    If the run was on a CPU too, the weights have the bits of its initial weights. The caller's
+    random state is restored.
 
     Raises:
-        WarminitError: If the arm or the model is not at hand.
+        WarminitError: If the arm or the model is not available.
     """
     spec, place = run.spec, torch.device("cpu")
     arm = get_method(spec.arm.name)

@@ -1,4 +1,4 @@
-"""a study under way -> its report page on disk, kept up to date, then finished. Never fatal."""
+"""a running study -> its report page, kept up to date and then finished; errors only warn."""
 
 import importlib.util
 import warnings
@@ -18,10 +18,10 @@ from warminit.lab.study.study import Study
 from warminit.lab.verdict.analysis import Analysis
 
 PACKAGES = ("altair", "jinja2", "vl_convert")
-"""What the page is drawn with, besides what every study needs."""
+"""Packages that draw the page, besides those that every study needs."""
 
 SECONDS = 10.0
-"""Between two pages of a study under way: as often as the page reloads itself."""
+"""Seconds between two pages of a running study: the page reloads at the same interval."""
 
 
 def with_page(
@@ -30,13 +30,13 @@ def with_page(
     """Return a listener that also writes the study's page when a run has finished.
 
     Args:
-        listener: Told everything as before, and first.
-        study: What is under way.
-        folder: Of its store; the page goes beside it.
+        listener: Listener to extend; it is called first.
+        study: Running study.
+        folder: Folder of the study's store; the page is written beside it.
         partial: Data sets whose counts differ from the published ones.
 
     Warns:
-        WarminitWarning: Where a package that the page needs is missing; the study goes on.
+        WarminitWarning: If a package for the page is missing; the study continues.
     """
     if missing := _missing():
         _warn(
@@ -66,16 +66,16 @@ def last_page(
     """Write the whole page at a study's end, finished or stopped; None if it cannot be written.
 
     Args:
-        analysis: What the page says.
-        folder: Of the study's store.
-        datasets: By the study's names, for images, filters and pixels.
-        command: That reproduces the study.
+        analysis: Analysis to show.
+        folder: Folder of the study's store.
+        datasets: Data sets by the study's names, for images, filters and pixels.
+        command: Command that reproduces the study.
 
     Warns:
         WarminitWarning: If the page cannot be written. The results are then in the store.
     """
     if _missing():
-        return None  # said when the study began
+        return None  # reported when the study began
     try:
         return write_report(analysis, folder / FILE_NAME, datasets=datasets, command=command)
     except Exception as error:  # noqa: BLE001 - whatever it is, the results are worth more
@@ -84,7 +84,7 @@ def last_page(
 
 
 def _reports(result: RunResult, metric: str) -> bool:
-    """Tell whether a run has the study's metric; that it has not is the driver's to tell."""
+    """Return whether a run has the study's metric; the driver reports a missing metric."""
     try:
         result.metric(metric)
     except WarminitError:
@@ -93,7 +93,7 @@ def _reports(result: RunResult, metric: str) -> bool:
 
 
 def _missing() -> list[str]:
-    """Return what the page needs and is not installed; asked without importing it."""
+    """Return the packages for the page that are not installed, without importing any."""
     return [name for name in PACKAGES if importlib.util.find_spec(name) is None]
 
 

@@ -1,4 +1,4 @@
-"""Analysis -> the tables of the report page: what is shown, and the exact values to copy."""
+"""Analysis -> the tables of the report page: printed texts, and exact values to copy."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,28 +13,28 @@ from warminit.lab.verdict.times import times
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One cell of a table: what is shown, and the value that is sorted by and copied as CSV."""
+    """Hold one cell of a table: the shown text, and the value for sorting and CSV."""
 
     text: str
     value: Any = None
 
     @property
     def raw(self) -> str:
-        """The value as CSV has it: full precision, empty where there is none."""
+        """Value for CSV: full precision, empty if there is none."""
         return self.text if self.value is None else str(self.value)
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table of the page.
+    """Hold a table of the page.
 
     Attributes:
-        name: Part of its id, letters and dashes.
-        caption: One line.
+        name: Part of the table's id, letters and dashes.
+        caption: Caption of one line.
         headings: Column headings.
-        numeric: Which columns hold numbers, by heading.
-        long: Which columns hold texts that may be broken into lines, by heading.
-        rows: As many entries as headings each.
+        numeric: Headings of the columns with numbers.
+        long: Headings of the columns with texts that may break into lines.
+        rows: Rows, each with one entry per heading.
     """
 
     name: str
@@ -46,11 +46,11 @@ class Table:
 
 
 def results_table(analysis: Analysis, dataset: str | None = None) -> Table:
-    """Return one row an arm, data set and model: mean, difference, p and wins.
+    """Return one row per arm, data set and model: mean, difference, p and wins.
 
     Args:
-        analysis: What the page says.
-        dataset: Whose rows; by default those of all.
+        analysis: Analysis to show.
+        dataset: Data set of the rows; by default all data sets.
     """
     scale = scale_of(analysis)
     level = f"{metric_name(analysis)}{', %' if scale.percent else ''}"
@@ -99,7 +99,7 @@ def results_table(analysis: Analysis, dataset: str | None = None) -> Table:
 
 
 def times_table(analysis: Analysis) -> Table:
-    """Return one row an arm and accuracy: the steps and seconds to it, beside the baseline's."""
+    """Return one row per arm and accuracy: steps and seconds of the arm and the baseline."""
     headings = (
         "data set", "model", "arm", "to accuracy, %", "steps", "baseline's steps", "ratio",
         "interval", "arrived", "baseline's arrived", "seconds", "baseline's seconds",
@@ -134,7 +134,7 @@ def times_table(analysis: Analysis) -> Table:
 
 
 def settings_table(settings: Settings) -> Table:
-    """Return one row an arm: what all settings of the study say together."""
+    """Return one row per arm, with its results over all settings of the study."""
     rows = tuple(tuple(Entry(text) for text in row) for row in texts(settings))
     unit = f" Gains in {settings.unit}." if settings.unit else ""
     numeric = frozenset(HEADINGS) - {"arm", "worst setting"}
@@ -142,7 +142,7 @@ def settings_table(settings: Settings) -> Table:
 
 
 def tests_table(analysis: Analysis) -> Table:
-    """Return one row a comparison with every test that was made."""
+    """Return one row per comparison, with every test."""
     scale = scale_of(analysis)
     unit = _unit(scale)
     sd = f"sd of differences{unit}"
@@ -185,7 +185,7 @@ def tests_table(analysis: Analysis) -> Table:
 
 
 def runs_table(analysis: Analysis) -> Table:
-    """Return one row a run: its metrics and times, or that it failed."""
+    """Return one row per run: its metrics and times, or its failure."""
     rows = run_rows(analysis)
     metrics = list(
         dict.fromkeys(
@@ -216,7 +216,7 @@ def runs_table(analysis: Analysis) -> Table:
 
 
 def failed_table(analysis: Analysis) -> Table:
-    """Return one row a failed run with the last line of its error."""
+    """Return one row per failed run, with the last line of its error."""
     rows = tuple(
         (
             Entry(analysis.title(run.spec.dataset)),
@@ -234,7 +234,7 @@ def failed_table(analysis: Analysis) -> Table:
 
 
 def placed(analysis: Analysis, table: Table) -> Table:
-    """Return a table without its columns `data set` and `model` in a user's own loop."""
+    """Return a table, without columns `data set` and `model` for a user's training loop."""
     if not analysis.study.own_loop:
         return table
     kept = [i for i, name in enumerate(table.headings) if name not in {"data set", "model"}]

@@ -1,4 +1,4 @@
-"""Analysis -> the sentences of the report page: state, summary, verdicts, how to reproduce it."""
+"""Analysis -> sentences of the report page: state, summary, verdicts, and its command."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from warminit.lab.verdict.comparison import Comparison
 from warminit.lab.verdict.wording import counted, seeds_planned
 
 MOST_VERDICTS = 24
-"""Verdicts in view; of more, those that decide are in view and the rest fold away."""
+"""Most unfolded verdicts; with more, only the decisive ones are unfolded."""
 
 DECIDED = ("helps", "harms")
 
@@ -29,12 +29,12 @@ SIGNS = {
     "undecided": "\u25cb",
     "not tested": "\u2715",
 }
-"""Each outcome's sign, that of the forest plot."""
+"""Sign of each outcome, as in the forest plot."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One verdict as the page shows it, its outcome said once: by the claim."""
+    """Hold one verdict for the page, which states its outcome once: in the claim."""
 
     kind: str
     sign: str
@@ -45,19 +45,19 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Verdicts:
-    """Verdicts under one title, which may be "", the largest gain first."""
+    """Hold verdicts under one title, which may be "", the largest gain first."""
 
     title: str
     found: tuple[Verdict, ...]
 
 
 def is_long(analysis: Analysis) -> bool:
-    """Tell whether a study has so many comparisons that the page folds them."""
+    """Return whether a study has so many comparisons that the page folds them."""
     return len(analysis.comparisons) > MOST_VERDICTS
 
 
 def asked(analysis: Analysis) -> str:
-    """Return in one line what was run and how."""
+    """Return one line on the runs and their settings."""
     study, protocol = analysis.study, analysis.study.protocol
     what = f"{counted(len(study.arms), 'arm')} x {seeds_planned(study)}"
     if study.own_loop:
@@ -93,7 +93,7 @@ def _optimizer(study: Study) -> str:
 
 
 def state(analysis: Analysis) -> dict[str, Any]:
-    """Return what a reader must know before any result: unfinished, failed, partial data."""
+    """Return the notes that precede the results: unfinished or failed runs, partial data."""
     failed, missing = len(analysis.failed), analysis.missing
     n_asked = len(analysis.runs) + missing
     done = len(analysis.runs) - failed
@@ -126,7 +126,7 @@ def state(analysis: Analysis) -> dict[str, Any]:
 
 
 def summary(analysis: Analysis) -> str:
-    """Return the outcomes of all comparisons, counted."""
+    """Return the number of comparisons with each outcome, in words."""
     study, outcomes = analysis.study, outcome_counts(analysis.comparisons)
     if not outcomes:
         return f"No comparison yet: no seed has finished in both an arm and {study.baseline}."
@@ -135,7 +135,7 @@ def summary(analysis: Analysis) -> str:
 
 
 def outcome_counts(comparisons: Iterable[Comparison]) -> str:
-    """Return the outcomes of some comparisons, counted; "" where there is none."""
+    """Return the number of comparisons with each outcome, in words; "" if there is none."""
     outcomes = [comparison.outcome for comparison in comparisons]
     words = {
         "helps": ("helps", "help"),
@@ -152,9 +152,9 @@ def outcome_counts(comparisons: Iterable[Comparison]) -> str:
 
 
 def verdicts(analysis: Analysis) -> tuple[list[Verdicts], list[Verdicts]]:
-    """Return the verdicts in view, and those that fold away, by place.
+    """Return the unfolded and the folded verdicts, by place.
 
-    Of a long study those with the largest differences among the ones that decide are in view.
+    In a long study, the decisive verdicts with the largest differences are unfolded.
     """
     several = len(analysis.study.datasets) * len(analysis.study.models) > 1
     told = [
@@ -197,7 +197,7 @@ def _verdict(cell: Cell, beside: tuple[str, ...]) -> Verdict:
 
 
 def reproduce(analysis: Analysis, command: str | None) -> dict[str, str]:
-    """Return the command and the study file that give the same runs again."""
+    """Return the command and the study file that reproduce the runs."""
     study = analysis.study
     if study.own_loop:
         text = "Run your script again: its call of compare() takes what is finished from the store."

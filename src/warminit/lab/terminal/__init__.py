@@ -1,4 +1,4 @@
-"""Show a study under way, and what came of it, on a terminal.
+"""Show the progress and the results of a study on a terminal.
 
 Tables and sentences come from the rows of `verdict`; Rich lays them out.
 """

@@ -1,4 +1,4 @@
-"""what many settings say together -> a table and a sentence an arm on a terminal."""
+"""results over many settings -> a table and one sentence per arm, on a terminal."""
 
 from rich.console import Console
 
@@ -7,7 +7,7 @@ from warminit.lab.verdict.settings import EXPLANATION, HEADINGS, Settings, sente
 
 
 def print_across(settings: Settings, console: Console) -> None:
-    """Print the table, a sentence an arm, and how to read them."""
+    """Print the table, one sentence per arm, and an explanation."""
     unit = f", {settings.unit}" if settings.unit else ""
     shown = {
         "arm": "arm",

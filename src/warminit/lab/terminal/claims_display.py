@@ -1,4 +1,4 @@
-"""the paper's claims -> a list: what each needs, what is missing, what it costs; and findings."""
+"""claims of the paper -> a list with their data, cost and commands; and their findings."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -15,13 +15,13 @@ def print_claims(
     costs: Mapping[str, str],
     console: Console,
 ) -> None:
-    """Print one row a claim, and under the table what measures each.
+    """Print one row per claim, and the commands that measure them.
 
     Args:
-        claims: In the order in which they are shown.
-        at_hand: By data set, as `known_datasets` words it.
-        costs: By claim, the time of its runs on one core, in words.
-        console: The terminal to print to.
+        claims: Claims, in printed order.
+        at_hand: Availability by data set, in the words of `known_datasets`.
+        costs: Time of each claim's runs on one core, in words.
+        console: Terminal to print to.
     """
     table = new_table(
         "The paper's claims, and what an answer needs",
@@ -54,7 +54,7 @@ def data_text(claim: Claim, at_hand: Mapping[str, str]) -> str:
 
 
 def print_findings(found: Iterable[Finding], console: Console) -> None:
-    """Print what came out of each claim, with its verdict."""
+    """Print the finding and the verdict of each claim."""
     for each in found:
         say(console, f"- {each.claim.text}")
         say(console, f"  paper: {each.claim.paper}; here: {each.here}")

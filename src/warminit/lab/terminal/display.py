@@ -1,4 +1,4 @@
-"""an analysis -> what a terminal shows: a table a data set and model, and the verdicts."""
+"""Analysis -> one table per data set and model, and the verdicts, on a terminal."""
 
 from collections.abc import Iterable
 
@@ -15,17 +15,17 @@ from warminit.lab.verdict.times import times
 from warminit.lab.verdict.wording import counted, notes
 
 MARK = "≠"
-"""Stands beside a figure that differs from the paper's."""
+"""Mark of a figure that differs from the paper's."""
 
 DAGGER = "†"
-"""Stands beside a figure of the paper that is known to be wrong."""
+"""Mark of a figure of the paper that is known to be wrong."""
 
 LONGEST_UNBROKEN = 28
-"""Longest arm that keeps to one line at 80 columns; longer ones (sweeps) are folded, never cut."""
+"""Longest name of an arm on one line at 80 columns; longer names (sweeps) are folded, never cut."""
 
 
 def print_analysis(analysis: Analysis, console: Console) -> None:
-    """Print a table for each data set and model, then one sentence of verdict a comparison."""
+    """Print one table per data set and model, then one verdict per comparison."""
     if analysis.at_baseline is not None:
         say(console, *tuning_sentences(analysis), "", OWN_BEST)
     _print_places(analysis, console)
@@ -60,13 +60,13 @@ def _print_places(analysis: Analysis, console: Console) -> None:
 
 
 def say(console: Console, *lines: str) -> None:
-    """Print plain text, with nothing in it taken for markup."""
+    """Print plain text, without interpreting markup."""
     for line in lines:
         console.print(line, markup=False, highlight=False)
 
 
 def new_table(title: str, *columns: tuple[str, bool]) -> Table:
-    """Return a table without a frame; columns are (heading, whether it holds numbers)."""
+    """Return a table without a frame, with columns (heading, whether numeric)."""
     table = Table(
         title=title or None,
         title_justify="left",
@@ -80,7 +80,7 @@ def new_table(title: str, *columns: tuple[str, bool]) -> Table:
 
 
 def print_errata(console: Console, errata: Iterable[Erratum]) -> None:
-    """Print what the paper's marked figures should be, and why."""
+    """Print the corrected values of the paper's marked figures, and the reasons."""
     for error in dict.fromkeys(errata):
         say(
             console,
@@ -108,12 +108,12 @@ def _table(analysis: Analysis, title: str, rows: list[Row]) -> Table:
     unit = "points and " if analysis.in_points else ""
     percent = "\n%" if analysis.in_points else ""
     sequential = analysis.study.sequential is not None
-    level = "interval" if sequential else "95 %"  # of a sequential one its sentence says the level
+    level = "interval" if sequential else "95 %"  # a sequential verdict states the level
     headings = [analysis.study.metric.replace("_", "_\n") + percent, f"difference\n{unit}{level}"]
     headings += ["p one-\nsided", "p\nHolm"] if tested else []
     headings += ["p ad-\njusted"] if sequential else []
     for heading in [*([] if shared else ["seeds"]), *headings, "wins"]:
-        numeric = heading != "p one-\nsided"  # its stars stand behind the number
+        numeric = heading != "p one-\nsided"  # stars follow its number
         table.add_column(heading, justify="right" if numeric else "left", no_wrap=True)
     for row in rows:
         table.add_row(*_cells(row, seeds=not shared, tested=tested, sequential=sequential))
@@ -129,7 +129,7 @@ def _cells(row: Row, *, seeds: bool, tested: bool, sequential: bool) -> list[str
     cells.append(f"{text.difference}\n{text.interval}".rstrip() if compared else without)
     if tested:
         none = "-" if compared else ""
-        # Without the blank of "< 0.0001" the widest table still has room at 80 columns.
+        # Without the blank of "< 0.0001" the widest table fits 80 columns.
         cells += [
             f"{text.p_one_sided}{text.stars}".replace(" ", "") or none,
             text.p_holm.replace(" ", "") or none,

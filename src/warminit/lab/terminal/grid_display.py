@@ -1,4 +1,4 @@
-"""Sections 4.3 and 4.4, measured -> what a terminal shows: claims, the grid, the fit of c."""
+"""measured Sections 4.3 and 4.4 -> claims, the grid and the fit of c, on a terminal."""
 
 from collections.abc import Sequence
 
@@ -24,7 +24,7 @@ def print_grid(
     analysis: Analysis | None,
     console: Console,
 ) -> None:
-    """Print what Section 4.3 claims beside what is measured, then the smallest p."""
+    """Print the claims of Section 4.3 beside the measured results, then the smallest p."""
     name = candidate.title
     if candidate.standing == "not available" or analysis is None:
         say(console, f"{name}: {NOT_AVAILABLE}.")

@@ -1,4 +1,4 @@
-"""a study under way -> what a terminal shows of it: steps, time left, runs, the arms so far."""
+"""a running study -> its steps, time left, runs and arms so far, on a terminal."""
 
 import math
 import time
@@ -26,25 +26,25 @@ from warminit.lab.study.study import Study
 from warminit.lab.verdict.rows import last_line
 
 MAX_ARMS_SHOWN = 6
-"""Arms whose mean stands under the bar; a sweep of hundreds would fill the screen."""
+"""Maximum number of arms under the bar; a sweep of hundreds would fill the screen."""
 
 SPEED_WINDOW = 600
 """Seconds over which the speed is estimated: with many workers, steps are reported in bursts."""
 
 
 class StudyProgress:
-    """What is known of a study under way, told by a driver's `Listener`.
+    """Hold the progress of a running study, reported by a driver's `Listener`.
 
     Attributes:
-        runs: All runs of the study.
-        done: Runs that have a result, of this session and of earlier ones.
-        failed: Runs of this session that ended with an error.
+        runs: Number of runs in the study.
+        done: Number of runs with a result, from this session and earlier ones.
+        failed: Number of runs of this session that ended with an error.
         total_steps: Optimizer steps of the runs that were missing when the session began.
-        steps: Of these, the steps that are done.
+        steps: Finished steps of these runs.
     """
 
     def __init__(self, study: Study, stored: Callable[[], Iterable[StoredRun]]) -> None:
-        """Take the study, and what reads its store once the runs are planned."""
+        """Take the study, and the function that reads its store once the runs are planned."""
         self.study = study
         self.runs = self.done = self.failed = self.total_steps = self.steps = 0
         self._stored = stored
@@ -53,11 +53,11 @@ class StudyProgress:
 
     @property
     def to_do(self) -> int:
-        """Runs that have neither a result nor an error yet."""
+        """Number of runs without a result or an error."""
         return self.runs - self.done - self.failed
 
     def plan(self, runs: tuple[PlannedRun, ...]) -> None:
-        """Count what is finished and what is missing."""
+        """Count the finished and the missing runs."""
         planned = {run.key: run for run in runs}
         self.runs = len(planned)
         for run in self._stored():
@@ -68,13 +68,13 @@ class StudyProgress:
         self.total_steps = sum(run.spec.protocol.steps for run in planned.values())
 
     def step(self, key: str, steps: int) -> None:
-        """Note that a run has done so many steps; a run that starts again counts down."""
-        # Kept, not summed up: that would be ten thousand values at every step of ten thousand runs.
+        """Note the finished steps of a run; a restarted run counts down."""
+        # Kept as a total: a sum would add ten thousand values at every step of ten thousand runs.
         self.steps += steps - self._steps.get(key, 0)
         self._steps[key] = steps
 
     def finish(self, run: PlannedRun, outcome: Outcome) -> None:
-        """Note a run's end; its steps count as done also where it failed early."""
+        """Note the end of a run; all its steps count as finished, even if it failed early."""
         self.step(run.key, run.spec.protocol.steps)
         if isinstance(outcome, str):
             self.failed += 1
@@ -90,7 +90,7 @@ class StudyProgress:
         return f"{self.done} of {self.runs} runs done{failed}, {self.to_do} to do"
 
     def arms(self) -> str:
-        """Return the mean of the primary metric of each arm so far, over all finished runs."""
+        """Return each arm's mean of the primary metric over all finished runs."""
         means = {
             arm.label: math.fsum(self._scores[arm.label]) / len(self._scores[arm.label])
             for arm in self.study.arms
@@ -101,7 +101,7 @@ class StudyProgress:
         return f"{self.study.metric} so far: {'  '.join(shown)}{more}" if shown else ""
 
     def value(self, score: float) -> str:
-        """Return a value of the primary metric as the progress shows it."""
+        """Return the text of a value of the primary metric."""
         return f"{score:.4f}"
 
     def _add_score(self, label: str, result: RunResult) -> None:
@@ -116,17 +116,16 @@ def live_progress(
     *,
     quiet: bool = False,
 ) -> Iterator[Listener]:
-    """Show steps, time left, runs done, failed and to do, and the mean of each arm so far.
+    """Show steps, time left, numbers of runs, and the mean of each arm so far.
 
-    The bar and the time left count the runs that were missing when the session began; the means
-    take all finished runs. Where the output is not a terminal, one line is printed for each
-    finished run instead.
+    The bar and the time left count the runs that were missing when the session began; the means use
+    all finished runs. If the output is not a terminal, one line is printed per finished run.
 
     Args:
-        console: Where to.
-        study: What is under way.
-        stored: Reads the study's store; called once, when the runs are planned.
-        quiet: Show nothing but failures.
+        console: Terminal to print to.
+        study: Running study.
+        stored: Function that reads the study's store; it is called once, when the runs are planned.
+        quiet: Whether to show failures only.
     """
     state = StudyProgress(study, stored)
     bar = Progress(
@@ -191,7 +190,7 @@ def live_progress(
 def loading_progress(
     console: Console, *, quiet: bool = False
 ) -> Iterator[Callable[[str], Callable[[int, int], None]]]:
-    """Show how far each data set is decoded; what is read from the cache shows nothing.
+    """Show the progress of decoding each data set; a cached data set shows nothing.
 
     Yields:
         A function from a data set's name to the `progress` of `load_dataset`.

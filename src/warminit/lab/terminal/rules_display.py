@@ -1,4 +1,4 @@
-"""Tables 1 and 2, evaluated -> what a terminal shows: the paper's figures and ours."""
+"""evaluated Tables 1 and 2 -> the paper's figures and ours, on a terminal."""
 
 from collections.abc import Iterable, Sequence
 
@@ -13,7 +13,7 @@ from warminit.lab.terminal.display import DAGGER, MARK, new_table, print_errata,
 def print_table_1(
     figures: Sequence[Figure], candidates: Iterable[Candidate], console: Console
 ) -> None:
-    """Print Table 1: the paper's figure, ours, and a mark where both differ as printed."""
+    """Print Table 1: the paper's figure, ours, and a mark if the printed figures differ."""
     columns = (("quantity", False), ("paper", True), ("here", True), ("", False), ("note", False))
     for candidate in candidates:
         partial = candidate.standing == "partial"
