@@ -26,6 +26,6 @@ def test_errors_carry_what_they_name() -> None:
 def test_an_unknown_name_among_many_lists_no_others() -> None:
     many = [f"arm-{number}" for number in range(40)]
     assert str(unknown("arm", "arm-411", many)) == (
-        "arm='arm-411': expected one of 40 names, such as 'arm-0'. Did you mean 'arm-11'?"
+        "arm='arm-411': expected one of 40 names, for example 'arm-0'. Did you mean 'arm-11'?"
     )
     assert str(unknown("arm", "x", ["a", "b", "c"])) == "arm='x': expected a, b or c."

@@ -2,7 +2,7 @@
 
 The kept form is small, so that the repository can hold every study. Training curves, filters and
 the initializers' reports are left out; evaluation curves keep at most 50 points and six digits.
-Final metrics keep every digit, so that the verdicts can be made again. `lab.verdict.kept` reads it.
+Final metrics keep every digit, so verdicts come out of it bit for bit. `lab.verdict.kept` reads it.
 """
 
 import json
@@ -55,7 +55,7 @@ def write_kept(analysis: Analysis, folder: Path) -> None:
             if cell.comparison is not None
         ],
     }
-    text = json.dumps(_plain(verdicts), indent=1)
+    text = json.dumps(_finite(verdicts), indent=1)
     (folder / "verdicts.json").write_text(f"{text}\n", encoding="utf-8")
 
 
@@ -119,15 +119,10 @@ def _environment(environment: Mapping[str, str]) -> str:
     return json.dumps(dict(environment), sort_keys=True)
 
 
-def _plain(value: Any) -> Any:
-    """Return plain values, numbers to 10 digits: the last ones differ from processor to processor.
-
-    What JSON has no number for is None.
-    """
+def _finite(value: Any) -> Any:
+    """Return plain values with None for what JSON has no number for."""
     if isinstance(value, dict):
-        return {str(key): _plain(each) for key, each in value.items()}
+        return {str(key): _finite(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    if isinstance(value, float):
-        return float(f"{value:.10g}") if math.isfinite(value) else None
-    return value
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

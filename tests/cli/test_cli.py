@@ -113,7 +113,7 @@ def test_the_exit_codes_are_documented() -> None:
         (["reproduce", "table3", "--datasets", "minst"], "expected a data set of the paper: mnist"),
         (["reproduce", "table1", "--axes"], "--axes belongs to grid, not to table1."),
         (["reproduce", "--control"], "--control belongs to table3, not to the list of claims."),
-        (["reproduce", "table1", "--steps", "3"], "table1 trains nothing: expected no --steps with it"),
+        (["reproduce", "table1", "--steps", "3"], "trains nothing: expected no --steps with it"),
         (["export", ".", "--format", "cvs"], "Did you mean 'csv'?"),
         (["export", "gone"], "study='gone': expected a folder with study.sqlite"),
         (["compare", "--seeds", "0"], "Invalid value for '--seeds'"),

@@ -76,7 +76,9 @@ def check(call: Callable[..., Any], old: str, value: Any) -> None:
         f"{old}= is called {new}= since 0.2, and goes in 0.3. Pass {new}=."
     ]
     assert caught[0].filename == __file__
-    with pytest.raises(WarminitError, match=f"^{old}=.* and {new}=.*: expected only one of the two"):
+    with pytest.raises(
+        WarminitError, match=f"^{old}=.* and {new}=.*: expected only one of the two"
+    ):
         call(**{old: value, new: value})
 
 

@@ -377,7 +377,9 @@ def test_what_train_returns_is_checked(tmp_path: Path, returned: Any, text: str)
 
 
 def test_a_loop_that_never_calls_init_is_told_so(tmp_path: Path) -> None:
-    with pytest.raises(WarminitError, match=r"did not call init\(model, images\).*expected one call"):
+    with pytest.raises(
+        WarminitError, match=r"did not call init\(model, images\).*expected one call"
+    ):
         compare(lambda init, seed: {"accuracy": 0.5}, ["torch-default"], seeds=1, out=tmp_path)
 
 

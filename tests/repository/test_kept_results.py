@@ -1,7 +1,6 @@
 """docs/results/ -> a study's folder again: what was kept goes on, run by run."""
 
 import itertools
-import re
 from contextlib import closing
 from pathlib import Path
 
@@ -144,10 +143,3 @@ def test_what_is_generated_is_as_the_runs_give_it(name: str, elsewhere: Path) ->
     )
     for file in elsewhere.iterdir():
         assert file.read_text("utf-8") == (RESULTS / name / file.name).read_text("utf-8"), file.name
-
-
-def test_kept_numbers_have_ten_digits_so_that_processors_agree() -> None:
-    text = (RESULTS / "confirmation" / "verdicts.json").read_text(encoding="utf-8")
-    numbers = re.findall(r"\d+\.\d+(?:e-?\d+)?", text)
-    digits = {len(number.partition("e")[0].replace(".", "").strip("0")) for number in numbers}
-    assert max(digits) == 10

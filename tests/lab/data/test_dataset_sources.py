@@ -142,7 +142,10 @@ def test_npz_files(tmp_path: Path) -> None:
         ({"x": np.zeros((4, 3, 3))}, "expected train_images"),
         ({"x": np.zeros((4, 3, 3)), "y": np.zeros(4, int)}, "x has type float64 and shape"),
         ({"x": np.zeros((4, 3, 5, 3), np.uint8), "y": np.zeros(4, int)}, "x has type uint8 and"),
-        ({"x": np.zeros((4, 5, 5), np.uint8), "y": np.zeros(3, int)}, r"y has shape \(3,\): expected \(4,"),
+        (
+            {"x": np.zeros((4, 5, 5), np.uint8), "y": np.zeros(3, int)},
+            r"y has shape \(3,\): expected \(4,",
+        ),
         ({"x": np.zeros((4, 5, 5), np.uint8), "y": np.zeros(4)}, "labels have type float64"),
         ({"x": np.zeros((4, 5, 5), np.uint8), "y": np.array([0, 1, 9, 1])}, "largest label is 9"),
         ({"x": np.zeros((4, 5, 5), np.uint8), "y": np.array([0, 1, -1, 1])}, "image 2 of x.npz is"),

@@ -161,7 +161,10 @@ def test_folders_that_say_no_split_or_no_class(
     ("files", "text"),
     [
         (("train.parquet", "extra.parquet"), "extra.parquet' names no split"),
-        (("one/train.parquet", "two/train.parquet"), "holds data in '.*one', '.*two': expected only one"),
+        (
+            ("one/train.parquet", "two/train.parquet"),
+            "holds data in '.*one', '.*two': expected only one",
+        ),
         (("one/a.parquet", "two/a.parquet"), "holds data in '.*one', '.*two': expected only one"),
         (("train.parquet", "test.parquet", "cat.png"), "cannot be read: expected images in one"),
         (("train.parquet", "test.bin"), "cannot be read: expected images in one"),

@@ -225,7 +225,10 @@ def test_a_users_model_is_imported_when_it_is_named_and_called_by_keyword(
     [
         (("simplecn", 1, (28, 28), 10), r"model='simplecn': expected one of.*mean 'simplecnn'\?"),
         (("ResNet-20", 1, (28, 28), 10), r"one of simplecnn, simplecnn-nobn, .*'resnet20'"),
-        (("simplecnn", 1, (28, 3), 10), r"image_size=28 x 3: expected at least.*4 x 4 pixels\. Resize"),
+        (
+            ("simplecnn", 1, (28, 3), 10),
+            r"image_size=28 x 3: expected at least.*4 x 4 pixels\. Resize",
+        ),
         (("simplecnn-nobn", 1, (2, 9), 10), r"image_size=2 x 9: expected at least"),
         (("small-vit", 1, (3, 28), 10), r"image_size=3 x 28 is too small for small-vit.*4 x 4"),
         (("simplecnn", 0, (28, 28), 10), r"in_channels=0: expected at least 1"),

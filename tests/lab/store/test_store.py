@@ -110,7 +110,9 @@ def test_a_newer_schema_is_refused_and_untouched(path: Path, journal: str) -> No
         journal_file = path.with_name(f"{path.name}-wal")
         logged = journal_file.read_bytes() if journal_file.exists() else b""
         for opening in (open_to_write, Store.existing):
-            with pytest.raises(WarminitError, match="newer warminit: schema 2, and this version knows"):
+            with pytest.raises(
+                WarminitError, match="newer warminit: schema 2, and this version knows"
+            ):
                 opening(path)
             assert path.read_bytes() == before
             assert (journal_file.read_bytes() if journal_file.exists() else b"") == logged
@@ -196,7 +198,9 @@ def test_a_full_disk_loses_nothing_that_was_finished(path: Path) -> None:
     with Store.opened(path) as store:
         pages = store._connection.execute("PRAGMA page_count").fetchone()[0]
         store._connection.execute(f"PRAGMA max_page_count = {pages}")
-        with pytest.raises(WarminitError, match=r"is full\. Free some space .*finished runs are kept"):
+        with pytest.raises(
+            WarminitError, match=r"is full\. Free some space .*finished runs are kept"
+        ):
             add_many(store)
         kept = store.finished_keys()
     assert "first" in kept
