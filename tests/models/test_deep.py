@@ -176,7 +176,10 @@ REFUSED: dict[str, tuple[Any, tuple[str, ...]]] = {
     "True": (True, ("layers=True", "expected a dotted name", "or a number")),
     "a number that is none": (2.0, ("layers=2.0", "expected a dotted name", "Leave it out")),
     "none": ([], ("layers=[]", "nothing is not a convolution that runs")),
-    "a name that does not run": (["stem", "unused"], ("'unused'", f"are: {', '.join(ORDER)}")),
+    "a name that does not run": (
+        ["stem", "unused"],
+        ("'unused'", f"expected one of {', '.join(ORDER)}"),
+    ),
     "a linear layer": (["stem", "fc"], ("'fc' is not a convolution that runs",)),
 }
 
