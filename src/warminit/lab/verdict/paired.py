@@ -245,5 +245,6 @@ def _correlation(a: Values, b: Values) -> float | None:
     if any(np.ptp(_rounded(values, float(np.abs(values).max()))) == 0 for values in (a, b)):
         return None
     a, b = (values - math.fsum(values) / len(values) for values in (a, b))
+    a, b = (values / np.abs(values).max() for values in (a, b))  # squares must not underflow
     spread = math.sqrt(math.fsum(a * a) * math.fsum(b * b))
     return min(1.0, max(-1.0, math.fsum(a * b) / spread))
