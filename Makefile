@@ -47,7 +47,7 @@ $(FRAMEWORKS): $(STAMP)
 	@$(RUN) pip install --quiet -c $(PINS) --no-deps segmentation-models-pytorch
 	@touch $@
 
-demo: $(STAMP) ## Compare four starts on real images until it is decided (about a minute)
+demo: $(STAMP) ## Compare four initializers on real images until it is decided (one to two minutes)
 	$(VENV)/bin/warminit compare --until-decided --max-seeds 8 --steps 100
 
 # A worker a core already: threads inside of them would wait for each other.
