@@ -16,6 +16,7 @@ import pandas as pd
 
 from warminit.errors import WarminitError
 from warminit.lab.runs.results import DERIVED, RunResult
+from warminit.lab.store.plain_json import plain_json
 from warminit.lab.store.store import StoredRun
 from warminit.lab.study.toml import study_toml
 from warminit.lab.verdict.analysis import Analysis
@@ -55,8 +56,7 @@ def write_kept(analysis: Analysis, folder: Path) -> None:
             if cell.comparison is not None
         ],
     }
-    text = json.dumps(_finite(verdicts), indent=1)
-    (folder / "verdicts.json").write_text(f"{text}\n", encoding="utf-8")
+    (folder / "verdicts.json").write_text(f"{plain_json(verdicts)}\n", encoding="utf-8")
 
 
 def _beside(c: Comparison) -> dict[str, Any]:
@@ -117,12 +117,3 @@ def thinned(n: int) -> list[int]:
 
 def _environment(environment: Mapping[str, str]) -> str:
     return json.dumps(dict(environment), sort_keys=True)
-
-
-def _finite(value: Any) -> Any:
-    """Return plain values with None for what JSON has no number for."""
-    if isinstance(value, dict):
-        return {str(key): _finite(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

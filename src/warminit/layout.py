@@ -58,7 +58,7 @@ class Tabled:
 
     def tables(self) -> Iterable[Layout]:
         """Return what is shown, from top to bottom."""
-        raise NotImplementedError
+        raise NotImplementedError  # every class that is shown has its own tables
 
     def __str__(self) -> str:
         return "\n\n".join(table.text() for table in self.tables())

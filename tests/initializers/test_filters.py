@@ -138,7 +138,7 @@ def test_a_bank_of_zeros_stays_zero() -> None:
 def test_scale_errors_say_what_is_wrong() -> None:
     bank = draws(2, 9)
     with pytest.raises(WarminitError, match=r"scaling='both': expected one of global, per-filter"):
-        check_scaling("both", None)  # type: ignore[arg-type]  # refused
+        check_scaling("both", None)  # type: ignore[arg-type]  # no such scaling
     with pytest.raises(WarminitError, match=r"scale='match' without patches: expected patches"):
         scale_bank(bank, "match")
 

@@ -150,6 +150,7 @@ def test_the_python_blocks_of_a_page_run_one_after_another(
             assert printed.strip()
     assert "jax" not in sys.modules
     if absences := {number: each for number, each in missing.items() if each}:
+        # Optional frameworks; CI installs all but fastai.
         pytest.skip(f"all other blocks ran; not installed: {absences}")
 
 

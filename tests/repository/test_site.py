@@ -29,6 +29,7 @@ ROOT = Path(__file__).parents[2]
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("mkdocs", "material", "mkdocstrings"):
         if find_spec(name) is None:
+            # An environment of the library alone has no mkdocs; CI has.
             pytest.skip(f'{name} is not installed: pip install -e ".[docs]"')
     folder = tmp_path_factory.mktemp("site")
     nowhere = "http://127.0.0.1:9"  # nothing listens there: a build that fetches would fail

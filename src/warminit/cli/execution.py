@@ -31,7 +31,7 @@ FAILED = 1
 class Place:
     """Hold where and how a study runs: the options that `placed` gives every command with runs.
 
-    `command` is the line as it was typed, and `engine` is another one than this machine's.
+    `command` is the typed line, and `engine` replaces the engine of this machine.
     `save_weights` keeps each run's final weights beside its results.
     """
 

@@ -44,7 +44,7 @@ def placed(*without: str) -> Callable[[Callable[..., None]], Callable[..., None]
             chosen = {each.name: given.pop(each.name) for each in own}
             command(place=Place(**chosen, command=again(context)), **given)
 
-        with_place.__signature__ = signature.replace(parameters=shown)  # type: ignore[attr-defined]  # typer reads it
+        with_place.__signature__ = signature.replace(parameters=shown)  # type: ignore[attr-defined]  # functions take it; typer reads it
         with_place.__annotations__ = {each.name: each.annotation for each in shown}
         return with_place
 
@@ -52,12 +52,12 @@ def placed(*without: str) -> Callable[[Callable[..., None]], Callable[..., None]
 
 
 def remember(context: typer.Context, arguments: list[str]) -> None:
-    """Keep the arguments as they were typed; the context of every command below shares them."""
+    """Keep the typed arguments; the context of every command below shares them."""
     context.meta[_KEY] = tuple(arguments)
 
 
 def again(context: typer.Context) -> str:
-    """Return the command as it was typed, with the data root that the environment gave.
+    """Return the typed command, with the data root that the environment gave.
 
     Flags that only change what is shown are left out.
     """
